@@ -1,0 +1,217 @@
+"""`kedro run` for this project: one session for each strategy, so that one that fails leaves the others standing.
+
+Everything that can be refused is refused here, before MLflow, torch or a pipeline is imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.startup import ProjectMetadata
+from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
+
+from topwork.configuration import load_configuration
+from topwork.parameters import STRATEGIES
+from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters
+from topwork.schemas import InputError
+
+_log = logging.getLogger(__name__)
+_FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
+_EMBEDDED_BACKBONES = "efficientnet_lite"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Nodes that run in one session; ``strategy`` where they are all of one."""
+
+    strategy: str | None
+    node_names: tuple[str, ...]
+
+
+@click.group(name="topwork")
+def cli() -> None:
+    """Commands of this project."""
+
+
+def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:
+    """The pipeline cut into what comes before the strategies, each strategy chosen, and what comes after."""
+    of_strategy = {name: [node for node in pipeline.nodes if node.namespace == name] for name in STRATEGIES}
+    every = [node.name for nodes in of_strategy.values() for node in nodes]
+    after = {node.name for node in pipeline.from_nodes(*every).nodes} - set(every) if every else set()
+    first = [node.name for node in pipeline.nodes if node.name not in after and node.name not in every]
+    last = [node.name for node in pipeline.nodes if node.name in after]
+    middle = [Part(name, tuple(node.name for node in of_strategy[name])) for name in strategies]
+    return [part for part in (Part(None, tuple(first)), *middle, Part(None, tuple(last))) if part.node_names]
+
+
+def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
+    """Check, plan, and run part by part under one MLflow run."""
+    if "Parallel" in (options["runner"] or ""):
+        raise InputError(
+            "ParallelRunner is not for this project: the network and the MLflow runs cannot be sent to other processes. "
+            "The default runner uses all cores already."
+        )
+    conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
+    configuration = load_configuration(conf_source, options["env"], options["params"])
+    parameters = configuration["parameters"]
+    check_parameters(options["params"], parameters, knob_names(conf_source))
+    names = _pipeline_names(options, configuration["globals"])
+    _check_images(names, options["params"], configuration["globals"])
+    _check_backbone(names, parameters["features"])
+    strategies = chosen_strategies(parameters["strategies"])
+    _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies))
+
+
+def _pipeline_names(options: dict[str, Any], knobs: dict[str, Any]) -> list[str]:
+    names = [options["pipeline"]] if options["pipeline"] else list(dict.fromkeys(options["pipelines"]))
+    if names:
+        return names
+    makes_images = knobs.get("example") and not options["params"].get("images")
+    return [knobs["example"], "__default__"] if makes_images else ["__default__"]
+
+
+def _check_images(names: Sequence[str], given: dict[str, Any], knobs: dict[str, Any]) -> None:
+    """Refuse a run over images that are not there, unless an example makes them."""
+    images = given.get("images") or knobs.get("images")
+    if not {"__default__", "ingestion"} & set(names) or knobs.get("example") in names:
+        return
+    if not images:
+        raise InputError(
+            "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
+            "or `make run` for the worked example."
+        )
+    if not Path(images).exists():
+        raise InputError(f"images={images}: there is no such folder or table.")
+
+
+def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
+    """Have the weights at hand before anything long; the embedded ones always are, and torch need not be imported."""
+    if not {"__default__", "features"} & set(names):
+        return
+    backbone, weights = str(parameters["backbone"]), str(parameters["weights"])
+    if weights not in {"default", "none"} and not Path(weights).is_file():
+        raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
+    if not backbone.startswith(_EMBEDDED_BACKBONES):
+        from topwork.models.backbones import describe_backbone
+
+        describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+
+
+def _run_parts(options: dict[str, Any], names: list[str], plan: Callable[[Pipeline], list[Part]]) -> None:
+    from kedro.framework.project import pipelines
+
+    from topwork.hooks import display, tracking
+
+    pipelines.set_requested(names)
+    filters = {("node_namespaces" if name == "namespaces" else name): options[name] for name in _FILTERS}
+    selected = sum((_pipeline(pipelines, name) for name in names), Pipeline([])).filter(
+        **{name: value or None for name, value in filters.items()}
+    )
+    failed: dict[str, Exception] = {}
+    with _terminable(), tracking.one_run(options), _closing(display.close):
+        for part in plan(selected):
+            try:
+                _run_part(options, names, part)
+            except Exception as error:
+                if part.strategy is None:
+                    raise
+                failed[part.strategy] = error
+                _log.error("%s failed: %s", part.strategy, error, exc_info=input_error(error) is None)
+        if failed:
+            tracking.note_failed(list(failed))
+    display.show_leaderboard()
+    if failed:
+        raise InputError(f"{', '.join(failed)} failed (see above); what else was asked for is finished.")
+
+
+def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:
+    from kedro.framework.session import KedroSession
+
+    runner = load_obj(options["runner"] or "SequentialRunner", "kedro.runner")
+    with KedroSession.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    ) as session:
+        session.run(
+            pipeline_names=names,
+            runner=runner(is_async=options["is_async"], **options["runner_params"]),
+            node_names=part.node_names,
+            load_versions=options["load_versions"],
+            only_missing_outputs=options["only_missing_outputs"],
+        )
+
+
+def _pipeline(pipelines: Any, name: str) -> Pipeline:
+    try:
+        return pipelines[name]
+    except KeyError:
+        pipelines.set_requested(None)
+        raise InputError(f"No pipeline {name!r}: known are {', '.join(sorted(pipelines))}.") from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that MLflow hears of it."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _closing(close: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        close()
+
+
+def input_error(error: BaseException | None) -> InputError | None:
+    """The user's mistake behind an error that Kedro wrapped, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        parsed = parse(context, parameter, value) if parse else value
+        return plain_parameters(value, parsed, Path.cwd())
+
+    return callback
+
+
+@click.pass_obj
+def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
+    try:
+        run_project(metadata, options)
+    except KeyboardInterrupt:
+        raise click.ClickException("Stopped. The same command goes on where it was.") from None
+    except Exception as error:
+        if mistake := input_error(error):
+            raise click.ClickException(str(mistake)) from None
+        raise
+
+
+def _run_command() -> click.Command:
+    """Kedro's own `run` with all its options, and this project's way of running."""
+    options = []
+    for option in kedro_run.params:
+        if option.name == "params":
+            option = copy.copy(option)
+            option.callback = _plain(option.callback)
+        options.append(option)
+    return click.Command("run", params=options, callback=_run, help=kedro_run.help)
+
+
+cli.add_command(_run_command())

@@ -1,0 +1,60 @@
+"""A table that grows by whole shards, so that long work loses at most the shard in hand."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
+
+from topwork.datasets.atomic import appearing_whole
+
+_log = logging.getLogger(__name__)
+
+
+class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
+    """A folder of Parquet shards: ``save`` adds one, ``load`` joins them and keeps the newest row of each ``key``."""
+
+    def __init__(self, *, path: str, key: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self._key = key
+        self._columns = columns
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """All rows, one a key."""
+        tables = [table for table in map(self._read, self._shards()) if len(table)]
+        if not tables:
+            return pd.DataFrame(columns=pd.Index(self._columns))
+        return pd.concat(tables, ignore_index=True).drop_duplicates(self._key, keep="last", ignore_index=True)
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Add the rows; those there before under the same key no longer count."""
+        serial = max((int(shard.name.split("-")[0]) for shard in self._shards()), default=0) + 1
+        with appearing_whole(self._folder / f"{serial:09d}-{uuid.uuid4().hex[:8]}.parquet") as partial:
+            data.to_parquet(partial, index=False)
+
+    def preview(self, nrows: int = 8) -> TablePreview:
+        """The first rows, for kedro-viz."""
+        return TablePreview(self.load().head(nrows).astype(str).to_dict(orient="split"))
+
+    def _shards(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("*.parquet") if not path.name.startswith("."))
+
+    def _read(self, shard: Path) -> pd.DataFrame:
+        try:
+            table = pd.read_parquet(shard)
+            return table[self._columns]
+        except (OSError, ValueError, KeyError) as error:
+            _log.warning("%s cannot be read (%s): its rows are looked at again.", shard, error)
+            return pd.DataFrame(columns=pd.Index(self._columns))
+
+    def _exists(self) -> bool:
+        return bool(self._shards())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder), "key": self._key}

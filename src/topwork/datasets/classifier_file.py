@@ -1,0 +1,103 @@
+"""A classifier as `spec.json` and `weights.safetensors`; no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.feature_key import key_from_fields
+from topwork.schemas import Classifier, Head, InputError
+
+SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+FORMAT = "topwork-classifier-1"
+
+
+def read_classifier(folder: Path) -> Classifier:
+    """The classifier that lies in ``folder``.
+
+    Raises:
+        InputError: a file is missing, foreign, or the two do not belong together.
+    """
+    try:
+        spec = json.loads((folder / SPEC).read_text())
+        content = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no classifier lies here ({error}).") from error
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        raise InputError(f"{folder / SPEC}: not a Topwork classifier of format {FORMAT}.")
+    if hashlib.sha256(content).hexdigest() != spec["weights_sha256"]:
+        raise InputError(f"{folder / WEIGHTS}: does not belong to the {SPEC} beside it (its SHA-256 differs).")
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS}: damaged ({error}).") from error
+    return Classifier(
+        strategy=spec["strategy"],
+        key=key_from_fields(spec["features"]),
+        head=Head(tensors["head.weight"], tensors["head.bias"]),
+        class_names=tuple(spec["class_names"]),
+        temperature=spec["temperature"],
+        split_digest=spec["split_digest"],
+        training=spec["training"],
+    )
+
+
+def write_classifier(classifier: Classifier, folder: Path) -> None:
+    """Put the two files into ``folder``, the weights first."""
+    tensors = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
+    with appearing_whole(folder / WEIGHTS) as partial:
+        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, partial)
+        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    spec = {
+        "format": FORMAT,
+        "strategy": classifier.strategy,
+        "class_names": classifier.class_names,
+        "temperature": classifier.temperature,
+        "features": asdict(classifier.key),
+        "split_digest": classifier.split_digest,
+        "training": classifier.training,
+        "weights_sha256": digest,
+    }
+    with appearing_whole(folder / SPEC) as partial:
+        partial.write_text(json.dumps(spec, indent=2, ensure_ascii=False))
+
+
+class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
+    """A folder with `spec.json` and `weights.safetensors`."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
+    def load(self) -> Classifier:
+        """The classifier, checked."""
+        return read_classifier(self._folder)
+
+    def save(self, data: Classifier) -> None:
+        """Replace the classifier."""
+        write_classifier(data, self._folder)
+
+    def preview(self) -> JSONPreview:
+        """The spec, for kedro-viz."""
+        return JSONPreview((self._folder / SPEC).read_text())
+
+    def _exists(self) -> bool:
+        return (self._folder / SPEC).exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder)}

@@ -1,0 +1,16 @@
+"""Feature keys as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from topwork.schemas import FeatureKey
+
+
+def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:
+    """The key again, from the fields that `dataclasses.asdict` gave and JSON turned into lists."""
+    preprocessing = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields["preprocessing"].items()
+    }
+    return FeatureKey(**{**fields, "layers": tuple(fields["layers"]), "preprocessing": preprocessing})

@@ -1,0 +1,157 @@
+"""The content-addressed cache of feature vectors: append-only, shared between runs and data sets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from topwork.datasets.atomic import appearing_whole
+from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats
+
+_log = logging.getLogger(__name__)
+_DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping of trailing zeros confuses nothing
+
+
+class FolderFeatureStore:
+    """A folder for each feature key, in it `key.json` and shards: a safetensors file with `sha256` ``[n, 32]`` and
+    `vectors` ``[n, d]``.
+
+    Shards have names of their own and appear whole, so any number of runs may add at once, and a kill costs at most the
+    shard in hand. A shard that cannot be read is left aside with a warning, and its images count as missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
+        """Those of ``sha256``, each once and in their order, that have no vector under ``key``."""
+        index = _Index(self._folder / key.digest)
+        distinct = list(dict.fromkeys(sha256))
+        return [digest for digest, row in zip(distinct, index.positions(distinct), strict=True) if row < 0]
+
+    def get(self, key: FeatureKey, sha256: Sequence[str]) -> Floats:
+        """Vectors ``[len(sha256), d]`` in the order asked for.
+
+        Raises:
+            KeyError: an image has no vector under ``key``.
+        """
+        return _Index(self._folder / key.digest).vectors(sha256)
+
+    def put(self, shard: FeatureShard) -> None:
+        """Add a shard; nothing that is already there changes."""
+        folder = self._folder / shard.key.digest
+        if not (folder / "key.json").exists():
+            with appearing_whole(folder / "key.json") as partial:
+                partial.write_text(json.dumps(asdict(shard.key), indent=2))
+        tensors = {
+            "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
+            "vectors": np.ascontiguousarray(shard.vectors, np.float32),
+        }
+        with appearing_whole(folder / f"{uuid.uuid4().hex}.safetensors") as partial:
+            save_file(tensors, partial)
+
+    def bytes_held(self, key: FeatureKey) -> int:
+        """Bytes of all vectors under ``key``."""
+        return _Index(self._folder / key.digest).size()["bytes"]
+
+    def contents(self) -> list[dict[str, Any]]:
+        """For each key: its fields, the number of images, the bytes on disk."""
+        keys = sorted(self._folder.glob("*/key.json"))
+        return [json.loads(path.read_text()) | _Index(path.parent).size() for path in keys]
+
+
+class _Index:
+    """Which row of which shard holds an image's vector; shards are opened once and read as far as needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shards = [shard for path in sorted(folder.glob("*.safetensors")) if (shard := _open(path)) is not None]
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.bytes_], NDArray[np.intp]]:
+        """All digests in ascending order, and where each stood."""
+        digests = [shard.get_tensor("sha256") for shard in self._shards]
+        joined = np.concatenate([np.empty((0, 32), np.uint8), *digests])
+        flat = np.ascontiguousarray(joined).view(_DIGEST).ravel()
+        order = np.argsort(flat, kind="stable")
+        return flat[order], order
+
+    def positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
+        """Row of each image counted over all shards, -1 where it has none."""
+        digests, order = self._sorted
+        if not len(digests) or not sha256:
+            return np.full(len(sha256), -1)
+        asked = np.frombuffer(bytes.fromhex("".join(sha256)), np.uint8).view(_DIGEST)
+        at = np.minimum(np.searchsorted(digests, asked), len(digests) - 1)
+        return np.where(digests[at] == asked, order[at], -1)
+
+    def vectors(self, sha256: Sequence[str]) -> Floats:
+        rows = self.positions(sha256)
+        if (rows < 0).any():
+            raise KeyError(f"no features of the image with SHA-256 {sha256[int(np.argmax(rows < 0))]}")
+        result: Floats | None = None
+        start = 0
+        for shard in self._shards:
+            end = start + shard.get_slice("sha256").get_shape()[0]
+            wanted = (rows >= start) & (rows < end)
+            if wanted.any():
+                vectors = shard.get_tensor("vectors")
+                if result is None:
+                    result = np.empty((len(rows), vectors.shape[1]), np.float32)
+                result[wanted] = vectors[rows[wanted] - start]
+            start = end
+        return np.empty((0, 0), np.float32) if result is None else result
+
+    def size(self) -> dict[str, int]:
+        """Number of distinct images and bytes of their vectors."""
+        shapes = [shard.get_slice("vectors").get_shape() for shard in self._shards]
+        return {"images": len(np.unique(self._sorted[0])), "bytes": sum(4 * n * d for n, d in shapes)}
+
+
+def _open(path: Path) -> Any:
+    try:
+        shard = safe_open(path, framework="numpy")
+        shard.get_slice("vectors")
+        return shard
+    except (SafetensorError, OSError) as error:
+        _log.warning("%s cannot be read (%s): its images are computed again.", path, error)
+        return None
+
+
+class FeatureStoreDataset(AbstractDataset[FeatureShard, FeatureStore]):
+    """Loads as a handle on the store; saving a shard adds it."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._store = FolderFeatureStore(Path(path))
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> FeatureStore:
+        """The handle."""
+        return self._store
+
+    def save(self, data: FeatureShard) -> None:
+        """Add the shard."""
+        self._store.put(data)
+
+    def preview(self) -> JSONPreview:
+        """What the store holds, key by key, for kedro-viz."""
+        return JSONPreview(json.dumps(self._store.contents()))
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}

@@ -1,0 +1,48 @@
+"""A Parquet table that is written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
+
+from topwork.datasets.atomic import appearing_whole
+
+
+class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
+    """A Parquet file as a DataFrame, with its ``attrs``.
+
+    With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
+    read. kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
+    """
+
+    def __init__(
+        self, *, filepath: str, columns: list[str] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._path = Path(filepath)
+        self._columns = columns
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """The table."""
+        if self._columns is not None and not self._path.exists():
+            return pd.DataFrame(columns=pd.Index(self._columns))
+        return pd.read_parquet(self._path)
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Replace the table."""
+        with appearing_whole(self._path) as partial:
+            data.to_parquet(partial, index=False)
+
+    def preview(self, nrows: int = 8) -> TablePreview:
+        """The first rows, for kedro-viz."""
+        return TablePreview(self.load().head(nrows).astype(str).to_dict(orient="split"))
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path), "columns": self._columns}

@@ -1,0 +1,27 @@
+"""Short names for content: of files, of tables, of a split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+
+def file_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Hexadecimal digest (16 digits) of the named columns, independent of the order of the rows."""
+    rows = table[list(columns)].astype(str).sort_values(list(columns))
+    lines = rows.agg("\t".join, axis=1) if len(columns) > 1 else rows[columns[0]]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def split_digest(splits: pd.DataFrame) -> str:
+    """Digest of who was trained on, who was held out and under which label: scores compare only where it is equal."""
+    return table_digest(splits, ["image_id", "label", "split", "fold"])

@@ -1,0 +1,155 @@
+"""What the terminal shows: progress with rate and time left, and the leaderboard at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from rich import get_console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from topwork import progress
+
+_QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
+_log = logging.getLogger(__name__)
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+
+
+class ProgressHandler(logging.Handler):
+    """Draws the events of `topwork.progress` as bars on a terminal, and as a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars: Progress | None = None
+        self._started: dict[str, float] = {}
+        self._last_line: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one event."""
+        event: progress.Progress = record.progress  # type: ignore[attr-defined]
+        if get_console().is_terminal:
+            self._draw(event)
+        else:
+            self._say(event)
+
+    def stop(self) -> None:
+        """Leave the terminal as it is: after the run, or after an error in mid-work."""
+        if self._bars:
+            self._bars.stop()
+            self._bars = None
+
+    def _draw(self, event: progress.Progress) -> None:
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(),
+                console=get_console(),
+            )
+            self._bars.start()
+        known = {task.description: task.id for task in self._bars.tasks}
+        task = known.get(event.task)
+        if task is None or self._bars.tasks[-1].completed > event.done:
+            task = self._bars.add_task(event.task, total=event.total, unit=event.unit)
+        self._bars.update(task, completed=event.done, total=event.total)
+        if event.done >= event.total:
+            self.stop()
+
+    def _say(self, event: progress.Progress) -> None:
+        now = time.monotonic()
+        if event.done == 0:
+            self._started[event.task] = self._last_line[event.task] = now
+        elif event.done < event.total and now - self._last_line.get(event.task, now) >= _QUIET_SECONDS:
+            self._last_line[event.task] = now
+            rate = event.done / max(now - self._started[event.task], 1e-9)
+            left = (event.total - event.done) / rate
+            _log.info(
+                "%s: %d of %d %s, %.0f/s, %.0f s left", event.task, event.done, event.total, event.unit, rate, left
+            )
+
+
+class Display:
+    """Hooks that draw progress while a run lasts and keep its leaderboard for the end."""
+
+    def __init__(self) -> None:
+        self._handler = ProgressHandler()
+        self._leaderboard: list[dict[str, Any]] | None = None
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Listen to progress."""
+        logger = logging.getLogger("topwork.progress")
+        logger.setLevel(logging.INFO)
+        if self._handler not in logger.handlers:
+            logger.addHandler(self._handler)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Stop listening."""
+        self.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Stop listening."""
+        self.close()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Keep the leaderboard for the end of the run."""
+        if dataset_name == "leaderboard":
+            self._leaderboard = data
+
+    def close(self) -> None:
+        """Stop listening and leave the terminal whole."""
+        self._handler.stop()
+        logging.getLogger("topwork.progress").removeHandler(self._handler)
+
+    def show_leaderboard(self) -> None:
+        """Print the leaderboard of the last run, if it made one."""
+        if self._leaderboard:
+            get_console().print(leaderboard_table(self._leaderboard))
+        self._leaderboard = None
+
+
+def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
+    """The leaderboard for the terminal."""
+    table = Table(title="Leaderboard (best out of fold first; intervals 95 %)", title_justify="left")
+    for column in ("strategy", "backbone"):
+        table.add_column(column)
+    for column in ("out of fold", "test accuracy", "interval", "macro F1", "seconds"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        if row["accuracy"] is None:
+            table.add_row(row["strategy"], row["backbone"] or "", row["status"], row["reason"], style="dim")
+            continue
+        table.add_row(
+            row["strategy"],
+            row["backbone"],
+            f"{row['oof_accuracy']:.3f}",
+            f"{row['accuracy']:.3f}",
+            f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}",
+            f"{row['macro_f1']:.3f}",
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        )
+    return table

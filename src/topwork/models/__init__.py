@@ -1,0 +1,1 @@
+"""Backbones, the engines that run them, heads, and the classifier that joins them."""

@@ -1,0 +1,91 @@
+"""The parameter blocks of `conf/base/parameters_<pipeline>.yml`: names, types, ranges.
+
+Kedro builds these models from the annotations of the nodes; the `run` command checks them before anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+
+STRATEGIES = ("svm", "logistic")  # cheapest first
+"""Ways to train a classifier; each is a namespace of the pipelines."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """A frozen block of parameters in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DigitsParameters(Block):
+    """Block `digits`: the worked example on scikit-learn's handwritten digits."""
+
+    images_per_class: PositiveInt | None
+    seed: int
+
+
+class IngestionParameters(Block):
+    """Block `ingestion`: which files are usable images."""
+
+    max_pixels: PositiveInt
+    threads: PositiveInt
+
+
+class SplitParameters(Block):
+    """Block `split`: who is trained on and who is held out."""
+
+    test_fraction: Fraction
+    folds: Annotated[int, Field(ge=3, le=20)]
+    split_seed: int
+
+
+class FeatureParameters(Block):
+    """Block `features`: what is computed of each image."""
+
+    backbone: Name
+    weights: Name
+    image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    seed: int
+    layers: Name
+    pool: Literal["average", "max"]
+    number_format: Literal["auto", "float32", "bfloat16"]
+    batch_size: PositiveInt
+    shard_size: PositiveInt
+    decode_threads: PositiveInt
+    max_pixels: PositiveInt
+
+
+class LinearParameters(Block):
+    """Blocks `svm` and `logistic`: how a linear classifier is fitted."""
+
+    C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    class_weight: Literal["none", "balanced"]
+    max_iterations: PositiveInt
+    seed: int
+
+
+class EvaluationParameters(Block):
+    """Block `evaluation`: how scores and their intervals are computed."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    sheet_images: Annotated[int, Field(ge=1, le=200)]
+    max_pixels: PositiveInt
+    seed: int
+
+
+BLOCKS: dict[str, type[Block]] = {
+    "digits": DigitsParameters,
+    "ingestion": IngestionParameters,
+    "split": SplitParameters,
+    "features": FeatureParameters,
+    "svm": LinearParameters,
+    "logistic": LinearParameters,
+    "evaluation": EvaluationParameters,
+}
+"""Name of each parameter block and its type."""

@@ -1,0 +1,1 @@
+"""Kedro pipelines, one a folder; they meet only in the catalog."""

@@ -1,0 +1,10 @@
+"""`params:digits` to `images`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.digits.nodes import render_digits
+
+
+def create_pipeline() -> Pipeline:
+    """Write the digits where ingestion reads."""
+    return Pipeline([Node(render_digits, "params:digits", "images", name="render_digits")])

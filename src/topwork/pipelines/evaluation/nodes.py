@@ -1,0 +1,97 @@
+"""Predict the test split once, and say how good that is and how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import split_digest
+from topwork.images.decode import decode_rgb
+from topwork.metrics import confusion, per_class_scores, score, softmax
+from topwork.parameters import EvaluationParameters
+from topwork.plots import plot_confusion, plot_sheet
+from topwork.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
+from topwork.schemas import TEST, Classifier, Features, ImageStore, InputError
+
+_THUMBNAIL = (160, 160)
+
+
+def predict_test_split(
+    classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
+) -> pd.DataFrame:
+    """Predictions on the images that no training saw."""
+    if features.key != classifier.key:
+        raise InputError(f"The features are not those that {classifier.strategy} was trained on: train it again.")
+    if classifier.split_digest != split_digest(splits):
+        raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
+    held_out = splits[splits["split"] == TEST]
+    scores = classifier.head.scores(features.rows(held_out["image_id"].tolist()))
+    return prediction_table(held_out, manifest, softmax(scores, classifier.temperature), classifier.class_names)
+
+
+def score_strategy(
+    predictions: pd.DataFrame,
+    out_of_fold: pd.DataFrame,
+    splits: pd.DataFrame,
+    classifier: Classifier,
+    parameters: EvaluationParameters,
+) -> dict[str, Any]:
+    """Scores on the test split and, with prefix `oof_`, out of fold; each with its 95 % interval."""
+    group_of = splits.set_index("image_id")["group"]
+
+    def scored(table: pd.DataFrame) -> Mapping[str, float | None]:
+        return score(
+            stacked_probabilities(table),
+            class_numbers(table["label"], classifier.class_names),
+            table["image_id"].map(group_of).to_numpy(dtype=str),
+            parameters.resamples,
+            parameters.calibration_bins,
+            parameters.seed,
+        )
+
+    return {
+        "strategy": classifier.strategy,
+        "backbone": classifier.key.backbone,
+        "status": "ok",
+        "split_digest": split_digest(splits),
+        "test_images": len(predictions),
+        "oof_images": len(out_of_fold),
+        **scored(predictions),
+        **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
+        "temperature": classifier.temperature,
+        "training": dict(classifier.training),
+    }
+
+
+def score_classes(predictions: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
+    """Images, precision, recall with interval, and F1 of each class on the test split."""
+    names = classifier.class_names
+    return pd.DataFrame(
+        per_class_scores(class_numbers(predictions["predicted"], names), class_numbers(predictions["label"], names), names)
+    )
+
+
+def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:
+    """Confusion matrix of the test split."""
+    names = classifier.class_names
+    counts = confusion(
+        class_numbers(predictions["predicted"], names), class_numbers(predictions["label"], names), len(names)
+    )
+    share = float(np.trace(counts) / counts.sum())
+    return plot_confusion(counts, names, f"{classifier.strategy}: {share:.1%} of {counts.sum()} test images right")
+
+
+def draw_mistakes(
+    images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
+) -> Figure:
+    """The test images that were called wrong with the most confidence."""
+    worst = most_confident_mistakes(predictions, parameters.sheet_images)
+    pictures = [decode_rgb(images[image_id], parameters.max_pixels) for image_id in worst["image_id"]]
+    for picture in pictures:
+        picture.thumbnail(_THUMBNAIL)
+    captions = [f"{row.label}\ncalled {row.predicted}, {row.confidence:.0%}" for row in worst.itertuples()]
+    return plot_sheet(pictures, captions, f"{classifier.strategy}: most confident mistakes on the test split")

@@ -1,0 +1,39 @@
+"""`{strategy}.classifier` to `{strategy}.predictions` and `{strategy}.metrics`: one template, stamped for each strategy."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.parameters import STRATEGIES
+from topwork.pipelines.evaluation.nodes import (
+    draw_confusion,
+    draw_mistakes,
+    predict_test_split,
+    score_classes,
+    score_strategy,
+)
+
+_TEMPLATE = Pipeline(
+    [
+        Node(predict_test_split, ["classifier", "features", "manifest", "splits"], "predictions", name="predict"),
+        Node(
+            score_strategy,
+            ["predictions", "out_of_fold", "splits", "classifier", "params:evaluation"],
+            "metrics",
+            name="score",
+        ),
+        Node(score_classes, ["predictions", "classifier"], "class_scores", name="score_classes"),
+        Node(draw_confusion, ["predictions", "classifier"], "confusion_matrix", name="draw_confusion"),
+        Node(
+            draw_mistakes,
+            ["images", "predictions", "classifier", "params:evaluation"],
+            "mistakes",
+            name="draw_mistakes",
+        ),
+    ]
+)
+_SHARED = {"images", "features", "manifest", "splits"}
+
+
+def create_pipeline() -> Pipeline:
+    """The template in the namespace of each strategy."""
+    stamped = (Pipeline(_TEMPLATE, namespace=name, inputs=_SHARED, parameters={"evaluation"}) for name in STRATEGIES)
+    return sum(stamped, Pipeline([]))

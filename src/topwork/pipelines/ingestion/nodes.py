@@ -1,0 +1,46 @@
+"""Look at every file once; decide who is trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.parameters import IngestionParameters, SplitParameters
+from topwork.schemas import OK, ImageStore
+from topwork.splits import SplitPlan, assign_splits, describe_splits
+
+_log = logging.getLogger(__name__)
+_LAYOUTS = {"folders": "a folder a class", "split": "pre-split folders", "table": "a table of paths"}
+
+
+def inspect_images(
+    images: ImageStore, known_files: pd.DataFrame, parameters: IngestionParameters
+) -> Iterator[pd.DataFrame]:
+    """Inspections of the files that are new or changed, chunk by chunk."""
+    _log.info("%s: %s, %d files", images.source, _LAYOUTS[images.layout], len(images))
+    check_listing(images.listing, images.source)
+    yield from inspect_new(images.listing, images, known_files, parameters.max_pixels, parameters.threads)
+
+
+def make_manifest(images: ImageStore, inspected_files: pd.DataFrame, parameters: IngestionParameters) -> pd.DataFrame:
+    """One row a file, usable or rejected for a named reason."""
+    manifest = build_manifest(images.listing, inspected_files, parameters.max_pixels, images.source)
+    _log.info(describe_manifest(manifest))
+    return manifest
+
+
+def split_images(
+    images: ImageStore, manifest: pd.DataFrame, previous_splits: pd.DataFrame, parameters: SplitParameters
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Splits and folds of the usable images, and a report of what was kept, excluded and moved."""
+    usable = manifest[manifest["status"] == OK]
+    given = images.listing.set_index("image_id")["given_split"]
+    plan = SplitPlan(parameters.test_fraction, parameters.folds, parameters.split_seed)
+    table = usable[["image_id", "sha256", "label", "group"]].assign(given_split=usable["image_id"].map(given))
+    splits, report = assign_splits(table, previous_splits, plan)
+    _log.info(describe_splits(report))
+    return splits, report

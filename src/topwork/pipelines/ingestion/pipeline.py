@@ -1,0 +1,31 @@
+"""`images` to `manifest` and `splits`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest, split_images
+
+
+def create_pipeline() -> Pipeline:
+    """Inspect, list, split."""
+    return Pipeline(
+        [
+            Node(
+                inspect_images,
+                ["images", "known_files", "params:ingestion"],
+                "inspected_files",
+                name="inspect_images",
+            ),
+            Node(
+                make_manifest,
+                ["images", "inspected_files", "params:ingestion"],
+                "manifest",
+                name="make_manifest",
+            ),
+            Node(
+                split_images,
+                ["images", "manifest", "previous_splits", "params:split"],
+                ["splits", "split_report"],
+                name="split_images",
+            ),
+        ]
+    )

@@ -1,0 +1,70 @@
+"""Figures: functions from numbers and pictures to matplotlib figures, without global state."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from topwork.schemas import Integers
+
+_INK, _SOFT, _ACCENT = "#22313f", "#b8c4cc", "#2a7f62"
+_NUMBERED_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
+_COLUMNS = 6
+
+
+def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> Figure:
+    """Confusion matrix ``[c, c]``: colour is the share of the true class, figures are counts."""
+    classes = len(class_names)
+    side = float(np.clip(2.5 + 0.45 * classes, 4.5, 18))
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    short = [textwrap.shorten(name, 24, placeholder="…") for name in class_names]
+    axes.set_xticks(range(classes), short, rotation=90 if classes > 6 else 0)
+    axes.set_yticks(range(classes), short)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if classes <= _NUMBERED_CLASSES:
+        for row, column in np.argwhere(counts):
+            colour = "white" if shares[row, column] > 0.6 else _INK
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    return figure
+
+
+def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: str) -> Figure:
+    """A sheet of pictures with a caption under each; an empty one says so."""
+    rows = max(1, -(-len(pictures) // _COLUMNS))
+    figure = Figure(figsize=(2 * _COLUMNS, 2.4 * rows + 0.6), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
+        axes.imshow(picture)
+        axes.set_title(caption, fontsize=8, y=-0.02, va="top")
+    if not pictures:
+        grid[0].text(0, 0.5, "none", fontsize=12)
+    return figure
+
+
+def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Test accuracy with its 95 % interval, and the out-of-fold accuracy, of each strategy that has them."""
+    scored = [row for row in rows if row["accuracy"] is not None][::-1]
+    figure = Figure(figsize=(7, 1.6 + 0.5 * max(1, len(scored))), layout="constrained")
+    axes = figure.subplots()
+    for height, row in enumerate(scored):
+        axes.plot([row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt")
+        axes.plot(row["accuracy"], height, "o", color=_ACCENT, label="test, 95 % interval" if height == 0 else None)
+        axes.plot(row["oof_accuracy"], height, "|", color=_INK, ms=16, label="out of fold" if height == 0 else None)
+    axes.set_yticks(range(len(scored)), [row["strategy"] for row in scored])
+    axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
+    axes.grid(axis="x", color=_SOFT, alpha=0.5)
+    if scored:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.35), ncols=2, frameon=False)
+    return figure

@@ -1,0 +1,107 @@
+"""What is refused before any long work: unknown names, values out of range, missing images."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from topwork.parameters import BLOCKS, STRATEGIES
+from topwork.schemas import InputError
+
+FOLDERS = ("images", "data", "store", "new_images")
+"""Parameters that name a folder: relative to where the command was given."""
+_TEXTS = ("backbone", "strategies", "layout", "example")
+_WEIGHT_WORDS = ("default", "none")
+
+
+def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], working_folder: Path) -> dict[str, Any]:
+    """Parameters of the command line with names kept as text (`images=2024`) and folders made absolute.
+
+    Args:
+        raw: the text behind `--params`, or the mapping of a `--config` file.
+        parsed: the same as Kedro parsed it.
+        working_folder: where relative folders start.
+    """
+    texts = dict(raw) if isinstance(raw, Mapping) else _texts(raw)
+    result = dict(parsed)
+    for name in (*FOLDERS, *_TEXTS, "weights"):
+        if result.get(name) is not None:
+            result[name] = str(texts.get(name, result[name]))
+    for name in FOLDERS:
+        if result.get(name):
+            result[name] = _absolute(result[name], working_folder)
+    if result.get("weights") and result["weights"] not in _WEIGHT_WORDS:
+        result["weights"] = _absolute(result["weights"], working_folder)
+    return result
+
+
+def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], knobs: Iterable[str]) -> None:
+    """Refuse names that nothing reads and values out of range.
+
+    Args:
+        given: the runtime parameters.
+        parameters: all resolved parameters.
+        knobs: names of the headline knobs, the keys of `globals.yml`.
+
+    Raises:
+        InputError: the message names the parameter, and the nearest or the allowed ones.
+    """
+    known = {*knobs, *BLOCKS}
+    for name in {**given, **parameters}:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
+            raise InputError(f"Unknown parameter {name!r}: {hint}")
+    for name, block in BLOCKS.items():
+        if name in parameters:
+            try:
+                block.model_validate(parameters[name])
+            except ValidationError as error:
+                raise InputError(_explain(name, set(block.model_fields), error)) from None
+    chosen_strategies(str(parameters.get("strategies", "all")))
+
+
+def chosen_strategies(wanted: str) -> tuple[str, ...]:
+    """The strategies that `strategies=svm+logistic` or `strategies=all` asks for, cheapest first.
+
+    Raises:
+        InputError: no such strategy.
+    """
+    names = STRATEGIES if wanted == "all" else tuple(wanted.split("+"))
+    for name in names:
+        if name not in STRATEGIES:
+            near = difflib.get_close_matches(name, STRATEGIES, n=1)
+            hint = f"perhaps {near[0]}? " if near else ""
+            raise InputError(f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all.")
+    return tuple(name for name in STRATEGIES if name in names)
+
+
+def knob_names(conf_source: Path) -> list[str]:
+    """Keys of the base environment's `globals.yml`."""
+    return list(yaml.safe_load((conf_source / "base" / "globals.yml").read_text()))
+
+
+def _texts(raw: str) -> dict[str, str]:
+    pairs = (item.partition("=") for item in raw.split(",") if "=" in item)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _absolute(path: str, working_folder: Path) -> str:
+    return str(working_folder / Path(path).expanduser())
+
+
+def _explain(block: str, fields: set[str], error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in (block, *problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(problem["loc"][-1]), fields, n=1)
+            lines.append(f"Unknown parameter {name!r}: perhaps {block}.{near[0]}?" if near else f"Unknown {name!r}.")
+        else:
+            lines.append(f"{name}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+    return " ".join(lines)

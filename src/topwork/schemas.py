@@ -1,0 +1,171 @@
+"""Names and small frozen types that every layer shares; nothing here imports the rest of Topwork."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+LISTING_COLUMNS = ("image_id", "path", "label", "group", "given_split", "size", "mtime_ns", "ctime_ns", "inode", "error")
+STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # equal: not looked at again
+INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason")
+MANIFEST_COLUMNS = (
+    "image_id",
+    "path",
+    "sha256",
+    "label",
+    "width",
+    "height",
+    "format",
+    "mode",
+    "status",
+    "reason",
+    "group",
+)
+SPLIT_COLUMNS = ("image_id", "label", "group", "split", "fold")
+PREDICTION_COLUMNS = ("image_id", "path", "label", "predicted", "confidence", "probabilities")
+
+OK, REJECTED = "ok", "rejected"
+TRAIN, VAL, TEST = "train", "val", "test"
+NO_FOLD = -1  # `fold` of a test image
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used; the message names it and says what to do."""
+
+
+class ImageStore(Mapping[str, bytes]):
+    """Read-only mapping from image id to the bytes of its file, read when asked for.
+
+    ``listing`` is the table of all files found (columns ``LISTING_COLUMNS``), ``layout`` how the folder was understood,
+    ``source`` what the user gave.
+    """
+
+    listing: pd.DataFrame
+    layout: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.listing["image_id"])
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """Everything besides an image's bytes that a feature vector depends on.
+
+    Two vectors may be exchanged for one another exactly if their images' SHA-256 and their keys are equal.
+    """
+
+    backbone: str
+    weights: str  # digest of the weights
+    preprocessing: Mapping[str, Any]
+    layers: tuple[str, ...]
+    pool: str
+    view: str
+    engine: str
+    number_format: str
+    decoder: str
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 over all fields, the name of the key's folder in the feature store."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureShard:
+    """Finished feature vectors ``[n, d]`` (float32) of ``n`` distinct images, named by the SHA-256 of their bytes."""
+
+    key: FeatureKey
+    sha256: tuple[str, ...]
+    vectors: Floats
+
+
+@dataclass(frozen=True)
+class Features:
+    """Bottleneck features ``vectors`` ``[n, d]`` (float32), row ``i`` of image ``image_id[i]``.
+
+    They carry the ``key`` they were made under, what was ``requested`` by the parameters, and the digest of the images'
+    ids and ``content``, so that who uses them can tell whether they are still the right ones.
+    """
+
+    key: FeatureKey
+    requested: Mapping[str, Any]
+    content: str
+    image_id: tuple[str, ...]
+    vectors: Floats
+
+    def rows(self, image_ids: Sequence[str]) -> Floats:
+        """Vectors ``[len(image_ids), d]`` in the order asked for.
+
+        Raises:
+            InputError: an image has no features.
+        """
+        position = {image_id: row for row, image_id in enumerate(self.image_id)}
+        absent = [image_id for image_id in image_ids if image_id not in position]
+        if absent:
+            raise InputError(
+                f"{len(absent)} images have no features, for instance {absent[0]!r}: run `--pipelines features` again."
+            )
+        return self.vectors[[position[image_id] for image_id in image_ids]]
+
+
+class FeatureStore(Protocol):
+    """Handle on cached feature vectors; where they lie is the handle's own affair."""
+
+    def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
+        """Those of ``sha256``, each once and in their order, that have no vector under ``key``."""
+        ...
+
+    def get(self, key: FeatureKey, sha256: Sequence[str]) -> Floats:
+        """Vectors ``[len(sha256), d]`` in the order asked for."""
+        ...
+
+    def put(self, shard: FeatureShard) -> None:
+        """Add a shard; nothing that is already there changes."""
+        ...
+
+    def bytes_held(self, key: FeatureKey) -> int:
+        """Bytes of all vectors under ``key``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head: ``scores = features @ weight.T + bias`` with ``weight`` ``[c, d]`` and ``bias`` ``[c]``."""
+
+    weight: Floats
+    bias: Floats
+
+    def scores(self, features: Floats) -> Floats:
+        """Class scores ``[n, c]`` (float64) of features ``[n, d]``."""
+        return np.asarray(features, np.float64) @ np.asarray(self.weight, np.float64).T + self.bias
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A backbone (named by ``key``) with a head grafted on: what every strategy ends in.
+
+    ``probabilities = softmax(scores / temperature)``, columns in the order of ``class_names``; ``training`` is what the
+    training reports, numbers and words.
+    """
+
+    strategy: str
+    key: FeatureKey
+    head: Head
+    class_names: tuple[str, ...]
+    temperature: float
+    split_digest: str
+    training: Mapping[str, Any] = field(default_factory=dict)

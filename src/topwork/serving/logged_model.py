@@ -1,0 +1,34 @@
+"""Log a classifier as an MLflow model: code, safetensors and JSON; no pickle."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+from topwork.datasets.classifier_file import SPEC, WEIGHTS
+
+_CODE = Path(__file__).with_name("model_from_code.py")
+_PINNED = ("torch", "torchvision", "timm", "pillow", "numpy", "pandas", "safetensors", "mlflow")
+_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.binary, "image")]),
+    outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence")]),
+)
+
+
+def log_classifier(name: str, folder: Path) -> str:
+    """Log the classifier that lies in ``folder`` to the active MLflow run; returns the id of the LoggedModel.
+
+    The requirements are given, since letting MLflow infer them takes longer than training.
+    """
+    info = mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(_CODE),
+        artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
+        pip_requirements=[f"topwork=={version('topwork')}", *(f"{package}=={version(package)}" for package in _PINNED)],
+        signature=_SIGNATURE,
+    )
+    return str(info.model_id)

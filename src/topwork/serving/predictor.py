@@ -1,0 +1,63 @@
+"""A classifier that answers for image bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from topwork.datasets.classifier_file import read_classifier
+from topwork.images.decode import decode_rgb
+from topwork.images.transforms import resize_and_crop
+from topwork.metrics import softmax
+from topwork.models.backbones import describe_backbone, load_backbone
+from topwork.models.engines import Engine, eager_engine
+from topwork.schemas import Classifier, InputError
+
+_BATCH = 8
+_MAX_PIXELS = 89_478_485
+
+
+class Predictor:
+    """Backbone and head joined, with the preprocessing, layers and number format of training."""
+
+    def __init__(self, classifier: Classifier, engine: Engine) -> None:
+        self._classifier = classifier
+        self._engine = engine
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """The classifier in ``folder`` on the backbone that its spec names.
+
+        Raises:
+            InputError: the weights found here are not those of training.
+        """
+        classifier = read_classifier(folder)
+        key = classifier.key
+        spec = describe_backbone(key.backbone, "default", key.preprocessing["crop"])
+        if spec.weights_digest != key.weights:
+            raise InputError(
+                f"{classifier.strategy} was trained on other weights of {key.backbone} than are installed here."
+            )
+        pool = key.pool if key.pool != "own" else "average"
+        engine = eager_engine(load_backbone(spec), key.layers, pool, key.number_format, _BATCH)
+        return cls(classifier, engine)
+
+    def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
+        """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
+        names = list(self._classifier.class_names)
+        probabilities = np.concatenate(
+            [np.empty((0, len(names))), *(self._probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH))]
+        )
+        best = probabilities.argmax(axis=1)
+        answers = pd.DataFrame({"label": np.asarray(names)[best], "confidence": probabilities.max(axis=1)})
+        return pd.concat([answers, pd.DataFrame(probabilities, columns=pd.Index(names))], axis=1)
+
+    def _probabilities(self, images: Sequence[bytes]) -> np.ndarray:
+        from topwork.images.transforms import Preprocessing
+
+        preprocessing = Preprocessing(**self._classifier.key.preprocessing)
+        pixels = np.stack([resize_and_crop(decode_rgb(image, _MAX_PIXELS), preprocessing) for image in images])
+        return softmax(self._classifier.head.scores(self._engine(pixels)), self._classifier.temperature)

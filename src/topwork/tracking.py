@@ -1,0 +1,370 @@
+"""Every run in MLflow: a parent for the command, a child and a logged model for each strategy.
+
+Nodes know nothing of it: the hooks record what the catalog loads and saves. Runs are opened and closed by id, so that several
+runs in one process do not meet on MLflow's stack of active runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import psutil
+import yaml
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
+
+from topwork.digests import table_digest
+from topwork.parameters import BLOCKS, STRATEGIES
+from topwork.preflight import check_parameters, knob_names
+from topwork.schemas import Classifier, InputError
+
+_log = logging.getLogger(__name__)
+_DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
+_PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")
+_HOST, _PID, _STARTED = "topwork.host", "topwork.pid", "topwork.process_started"
+_RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
+
+
+class RunTracking(MlflowHook):
+    """Stands in for kedro-mlflow's hook, whose configuration it keeps: one parent run, however many sessions it takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.RLock()
+        self._client: MlflowClient | None = None
+        self._context: KedroContext | None = None
+        self._catalog: Any = None
+        self._held = False
+        self._command: dict[str, Any] = {}
+        self._parent: str | None = None
+        self._children: dict[str, str] = {}
+        self._inputs_logged: set[tuple[str, str]] = set()
+        self._node_started: dict[str, float] = {}
+        self._failed: list[str] = []
+
+    # ---- the command -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def one_run(self, command: Mapping[str, Any]) -> Iterator[None]:
+        """Record all sessions inside as one MLflow run: FINISHED, FAILED, or KILLED if it is interrupted.
+
+        Args:
+            command: the options of the `run` command, for `run.yml`.
+        """
+        self._held, self._command, self._failed = True, dict(command), []
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._close("KILLED")
+            raise
+        except BaseException:
+            self._close("FAILED")
+            raise
+        else:
+            self._close("FAILED" if self._failed else "FINISHED")
+        finally:
+            self._held, self._command = False, {}
+
+    def note_failed(self, strategies: list[str]) -> None:
+        """Say on the run which strategies failed; it ends as FAILED."""
+        self._failed = strategies
+        if self._parent:
+            self._store.set_tag(self._parent, "topwork.failed_strategies", "+".join(strategies))
+
+    # ---- hooks -------------------------------------------------------------------------------------------------
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Settle where the store is; refuse parameters that nothing reads."""
+        loader = context.config_loader
+        check_parameters(context.runtime_params or {}, context.params, knob_names(Path(loader.conf_source)))
+        loader["mlflow"] = _settled(dict(loader["mlflow"]), context.project_path)
+        super().after_context_created(context)
+        self._context = context
+        self._client = None  # the store is opened with the first node
+
+    @hook_impl
+    def after_catalog_created(self) -> None:
+        """Nothing: kedro-mlflow would build every dataset here."""
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        """Refuse runners that cannot be tracked. The MLflow run is opened by the first node: no node, no run."""
+        if "ParallelRunner" in str(run_params["runner"]):
+            raise InputError("ParallelRunner is not for this project: MLflow runs cannot be sent to other processes.")
+        self._catalog = catalog
+        if not self._command:
+            self._command = dict(run_params)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Open the runs that this node belongs to, and start its clock."""
+        with self._lock:
+            self._open_parent()
+            if node.namespace in STRATEGIES:
+                self._open_child(node.namespace)
+            self._node_started[node.name] = time.perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: Any) -> None:
+        """Keep how long the nodes of a strategy took; they have no clock of their own."""
+        seconds = time.perf_counter() - self._node_started.pop(node.name)
+        if node.namespace in STRATEGIES:
+            name = f"{node.namespace}.timings"
+            catalog.save(name, {**catalog.load(name), node.short_name: seconds})
+            self._log_metrics(self._children[node.namespace], {f"{node.short_name}_seconds": seconds})
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Name the data that the run used, by digest; a node's first load comes before its run is open."""
+        if dataset_name in _DATASETS:
+            with self._lock:
+                self._open_parent()
+                if node.namespace in STRATEGIES:
+                    self._open_child(node.namespace)
+                self._log_input(self._run_of(node), dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Record what was made: datasets by digest, metrics, figures, tables, the model."""
+        run, name = self._run_of(node), dataset_name.split(".")[-1]
+        if dataset_name in _DATASETS:
+            self._log_input(run, dataset_name, data)
+        elif isinstance(data, Classifier):
+            self._log_model(str(node.namespace))
+        elif isinstance(data, Figure):
+            self._store.log_figure(run, data, f"{name}.png")
+        elif name == "metrics":
+            self._log_scores(str(node.namespace), data)
+        elif name == "class_scores":
+            self._store.log_table(run, data, f"{name}.json")
+        elif isinstance(data, dict | list):
+            self._store.log_dict(run, data, f"{name}.json")
+            if name == "leaderboard":
+                self._log_metrics(run, {f"{row['strategy']}.accuracy": row["accuracy"] for row in data})
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close the children, and the parent unless more sessions belong to it."""
+        self._close_children("FINISHED")
+        if not self._held:
+            self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception, pipeline: Pipeline, catalog: Any) -> None:
+        """Close what failed as FAILED; a strategy that failed says so in its metrics."""
+        for strategy in {node.namespace for node in pipeline.nodes} & set(self._children):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
+        self._close_children("FAILED")
+        if not self._held:
+            self._close("FAILED")
+
+    # ---- runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def _store(self) -> MlflowClient:
+        if self._client is None:
+            self._client = MlflowClient()
+        return self._client
+
+    def _run_of(self, node: Node) -> str:
+        return self._children.get(str(node.namespace)) or str(self._parent)
+
+    def _open_parent(self) -> None:
+        if self._parent or self._context is None:
+            return
+        self._end_orphans()
+        parameters = self._context.params
+        outer = mlflow.active_run()
+        tags = {
+            **_process_tags(),
+            **_git_tags(self._context.project_path),
+            **{f"version.{package}": version(package) for package in _PACKAGES},
+            **({MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}),
+        }
+        self._parent = self._create(f"{_images_name(self._context)} · {parameters['features']['backbone']}", tags)
+        self._log_params(self._parent, parameters)
+        self._store.log_text(self._parent, _run_file(self._command, self._context), "run.yml")
+
+    def _open_child(self, strategy: str) -> None:
+        if strategy in self._children or self._context is None:
+            return
+        tags = {**_process_tags(), MLFLOW_PARENT_RUN_ID: str(self._parent), "topwork.strategy": strategy}
+        self._children[strategy] = self._create(strategy, tags)
+        others = set(STRATEGIES) - {strategy}
+        self._log_params(
+            self._children[strategy], {name: value for name, value in self._context.params.items() if name not in others}
+        )
+
+    def _create(self, name: str, tags: dict[str, str]) -> str:
+        experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
+        return str(self._store.create_run(experiment, tags=tags, run_name=name).info.run_id)
+
+    def _close(self, status: str) -> None:
+        self._close_children(status)
+        if self._parent:
+            self._store.set_terminated(self._parent, status)
+        self._parent = None
+        self._inputs_logged.clear()
+        self._node_started.clear()
+        if not self._held:
+            self._command = {}
+
+    def _close_children(self, status: str) -> None:
+        for child in self._children.values():
+            self._store.set_terminated(child, status)
+        self._children.clear()
+
+    def _end_orphans(self) -> None:
+        """Close the runs of processes on this host that are no more: after kill -9 nobody else would."""
+        experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
+        running = f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{socket.gethostname()}'"
+        for run in self._store.search_runs([experiment], running):
+            if not _is_alive(run.data.tags):
+                self._store.set_terminated(run.info.run_id, "KILLED")
+                _log.warning("MLflow run %s was left open by a killed process: closed as KILLED.", run.info.run_name)
+
+    # ---- what is recorded --------------------------------------------------------------------------------------
+
+    def _log_params(self, run: str, parameters: Mapping[str, Any]) -> None:
+        flat = {name: str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in _flattened(parameters)}
+        entries = [Param(name, value) for name, value in flat.items()]
+        for start in range(0, len(entries), MAX_PARAMS_TAGS_PER_BATCH):
+            self._store.log_batch(run, params=entries[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+
+    def _log_metrics(self, run: str, values: Mapping[str, Any], model: str | None = None) -> None:
+        now = int(time.time() * 1000)
+        numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+        self._store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in numbers.items()])
+
+    def _log_scores(self, strategy: str, metrics: dict[str, Any]) -> None:
+        run = self._children[strategy]
+        self._log_metrics(run, metrics, self._model_of(strategy))
+        self._store.log_dict(run, metrics, "metrics.json")
+
+    def _model_of(self, strategy: str) -> str | None:
+        """Id of the strategy's logged model; logged again where this store does not have it."""
+        model = self._catalog.load(f"{strategy}.logged_model").get("model_id")
+        try:
+            if model and self._store.get_logged_model(model):
+                return str(model)
+        except mlflow.MlflowException:
+            _log.info("%s: its logged model is not in this MLflow store; logged again.", strategy)
+        return self._log_model(strategy)
+
+    def _log_model(self, strategy: str) -> str:
+        from topwork.serving.logged_model import log_classifier
+
+        run, folder = self._children[strategy], self._catalog[f"{strategy}.classifier"].folder
+        with mlflow.start_run(run_id=run, nested=True):
+            model = log_classifier(strategy, folder)
+        self._store.update_run(run, "RUNNING")  # leaving the block ended it
+        self._catalog.save(f"{strategy}.logged_model", {"model_id": model, "run_id": run})
+        return model
+
+    def _log_input(self, run: str, name: str, table: pd.DataFrame) -> None:
+        if (run, name) in self._inputs_logged:
+            return
+        self._inputs_logged.add((run, name))
+        source = json.dumps({"uri": str(_images_source(self._context))})
+        profile = json.dumps({"rows": len(table), "classes": int(table["label"].nunique())})
+        dataset = Dataset(name, table_digest(table, _DATASETS[name]), "local", source, profile=profile)
+        self._store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
+    """`mlflow.yml` with its local paths made absolute, or the server of the environment variable in its place."""
+    server = {**configuration["server"]}
+    experiment = {**configuration["tracking"]["experiment"]}
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        server["mlflow_tracking_uri"] = uri
+    uri = server["mlflow_tracking_uri"]
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        server["mlflow_tracking_uri"] = f"sqlite:///{project / uri.removeprefix('sqlite:///')}"
+    creation = {**experiment.get("create_experiment_kwargs", {})}
+    if uri.startswith(("http:", "https:", "databricks")):
+        creation.pop("artifact_location", None)  # the server knows where
+    elif "://" not in creation.get("artifact_location", "://"):
+        creation["artifact_location"] = (project / creation["artifact_location"]).as_uri()
+    experiment["create_experiment_kwargs"] = creation
+    return {**configuration, "server": server, "tracking": {**configuration["tracking"], "experiment": experiment}}
+
+
+def _process_tags() -> dict[str, str]:
+    started = psutil.Process().create_time()
+    return {_HOST: socket.gethostname(), _PID: str(os.getpid()), _STARTED: f"{started:.3f}"}
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    try:
+        process = psutil.Process(int(tags[_PID]))
+        return abs(process.create_time() - float(tags[_STARTED])) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _git_tags(project: Path) -> dict[str, str]:
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=True).stdout
+
+    try:
+        dirty = bool(git("status", "--porcelain").strip())
+        return {MLFLOW_GIT_COMMIT: git("rev-parse", "HEAD").strip(), "topwork.git_dirty": str(dirty).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}  # no repository, or no git
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _images_source(context: KedroContext | None) -> Path:
+    assert context is not None
+    knobs = context.config_loader["globals"]
+    return Path((context.runtime_params or {}).get("images") or knobs.get("images") or "images")
+
+
+def _images_name(context: KedroContext) -> str:
+    return _images_source(context).name
+
+
+def _run_file(command: Mapping[str, Any], context: KedroContext) -> str:
+    """A file for `kedro run --config` that repeats this run: the options given, and every parameter as it was."""
+    knobs = {**context.config_loader["globals"], **(context.runtime_params or {})}
+    blocks = {name: value for name, value in context.params.items() if name in BLOCKS}
+    options: dict[str, Any] = {
+        name: ",".join(value) if isinstance(value, list | tuple) else value
+        for name in _RUN_OPTIONS
+        if (value := command.get(name))
+    }
+    pipelines = command.get("pipelines") or command.get("pipeline_names")
+    if pipelines:
+        options["pipelines"] = ",".join(pipelines)
+    options["params"] = {**{name: value for name, value in knobs.items() if value is not None}, **blocks}
+    return yaml.safe_dump({"run": options}, sort_keys=False, allow_unicode=True)

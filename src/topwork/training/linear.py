@@ -1,0 +1,189 @@
+"""Linear classifiers on standardised bottleneck features, chosen and scored by nested cross-validation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
+
+from topwork.metrics import losses, softmax
+from topwork.progress import track
+from topwork.schemas import Floats, Head, Integers
+from topwork.training.calibration import fit_temperature
+
+_ABSENT_CLASS = -1e3  # score of a class that a tiny fold's training images lack
+
+Left = tuple[int, ...]  # the folds left out of a fit
+Estimator = Callable[[float], Any]
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A head fitted on all images, with what cross-validation says of its kind.
+
+    ``out_of_fold`` are probabilities ``[n, c]``, each row from a model (its C and its temperature) that never saw the
+    row's fold.
+    """
+
+    head: Head
+    temperature: float
+    C: float
+    C_by_fold: Mapping[int, float]
+    out_of_fold: Floats
+    unconverged: int
+
+
+@dataclass(frozen=True)
+class _Problem:
+    vectors: Floats
+    truth: Integers
+    folds: Integers
+    classes: int
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        return [int(fold) for fold in np.unique(self.folds)]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    head: Head
+    converged: bool
+
+
+def linear_svm(class_weight: str, max_iterations: int, seed: int) -> Estimator:
+    """One-against-rest linear SVM with squared hinge loss; liblinear's dual solver is the quick one at small C."""
+
+    def estimator(C: float) -> LinearSVC:
+        weight = None if class_weight == "none" else class_weight
+        return LinearSVC(C=C, dual=True, tol=1e-2, class_weight=weight, max_iter=max_iterations, random_state=seed)
+
+    return estimator
+
+
+def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> Estimator:
+    """Multinomial logistic regression by L-BFGS."""
+
+    def estimator(C: float) -> LogisticRegression:
+        weight = None if class_weight == "none" else class_weight
+        return LogisticRegression(C=C, class_weight=weight, max_iter=max_iterations, tol=1e-3, random_state=seed)
+
+    return estimator
+
+
+def fit_linear(
+    estimator: Estimator, grid: Sequence[float], vectors: Floats, truth: Integers, folds: Integers, classes: int
+) -> LinearFit:
+    """Choose C, fit on all of ``vectors`` ``[n, d]``, and predict every fold by a model that never saw it.
+
+    For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without f
+    and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards
+    until none of the folds gains by it.
+
+    Args:
+        estimator: makes an unfitted scikit-learn classifier for a value of C.
+        grid: values of C to try.
+        truth: class numbers ``[n]`` below ``classes``.
+        folds: fold numbers ``[n]``, at least three different ones.
+    """
+    problem = _Problem(vectors, truth, folds, classes)
+    pairs = list(combinations(problem.fold_numbers, 2))
+    by_C = _fit_upwards(problem, estimator, sorted(grid), pairs)
+    chosen = {fold: _best(problem, by_C, fold) for fold in problem.fold_numbers}
+
+    single = _fit_all(problem, [(estimator(C), (fold,)) for fold, (C, _) in chosen.items()])
+    scores = np.empty((len(truth), classes))
+    probabilities = np.empty((len(truth), classes))
+    for (fold, (_, temperature)), fitted in zip(chosen.items(), single, strict=True):
+        held_out = folds == fold
+        scores[held_out] = fitted.head.scores(vectors[held_out])
+        probabilities[held_out] = softmax(scores[held_out], temperature)
+
+    C = float(np.exp(np.median([np.log(C) for C, _ in chosen.values()])))
+    C = min(grid, key=lambda value: (abs(np.log(value / C)), value))
+    final = _fit(problem, estimator(C), ())
+    everything = [*single, final, *(fitted for models in by_C.values() for fitted in models.values())]
+    return LinearFit(
+        head=final.head,
+        temperature=fit_temperature(scores, truth),
+        C=C,
+        C_by_fold={fold: C for fold, (C, _) in chosen.items()},
+        out_of_fold=probabilities,
+        unconverged=sum(not fitted.converged for fitted in everything),
+    )
+
+
+def _fit_upwards(
+    problem: _Problem, estimator: Estimator, grid: Sequence[float], pairs: Sequence[Left]
+) -> dict[float, dict[Left, _Fitted]]:
+    """Models for each value of C (ascending) and each pair of folds left out, up to the first C that helps no fold."""
+    by_C: dict[float, dict[Left, _Fitted]] = {}
+    least: dict[int, float] = {}
+    for C in track(grid, "choosing C", len(grid), "values"):
+        models = _fit_all(problem, [(estimator(C), pair) for pair in pairs])
+        by_C[C] = dict(zip(pairs, models, strict=True))
+        loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.fold_numbers}
+        if least and all(loss[fold] >= least[fold] for fold in loss):
+            break
+        least = {fold: min(loss[fold], least.get(fold, np.inf)) for fold in loss}
+    return by_C
+
+
+def _best(problem: _Problem, by_C: Mapping[float, Mapping[Left, _Fitted]], fold: int) -> tuple[float, float]:
+    """C and temperature with the least loss on the folds other than ``fold``, which is looked at by neither."""
+    tried = ((*_inner_loss(problem, models, fold), C) for C, models in by_C.items())
+    _, temperature, C = min(tried, key=lambda entry: (entry[0], entry[2]))
+    return C, temperature
+
+
+def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) -> tuple[float, float]:
+    """Log-loss at the best temperature, and that temperature, over the folds other than ``fold``."""
+    scores, truth = [], []
+    for left, fitted in models.items():
+        if fold in left:
+            scored = problem.folds == (left[0] if left[1] == fold else left[1])
+            scores.append(fitted.head.scores(problem.vectors[scored]))
+            truth.append(problem.truth[scored])
+    joined, of = np.concatenate(scores), np.concatenate(truth)
+    temperature = fit_temperature(joined, of)
+    return float(losses(softmax(joined, temperature), of).mean()), temperature
+
+
+def _fit_all(problem: _Problem, tasks: Iterable[tuple[Any, Left]]) -> list[_Fitted]:
+    # liblinear and NumPy release the interpreter, so threads share the vectors without copies;
+    # one BLAS thread each, or they would fight over the cores.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # counted in `unconverged` instead
+        fits = (delayed(_fit)(problem, model, left) for model, left in tasks)
+        return list(Parallel(n_jobs=cpu_count(), backend="threading")(fits))
+
+
+def _fit(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
+    used = ~np.isin(problem.folds, left_out)
+    vectors, truth = problem.vectors[used], problem.truth[used]
+    scaler = StandardScaler().fit(vectors)
+    model.fit(scaler.transform(vectors), truth)
+    return _Fitted(_folded(model, scaler, problem.classes), bool(np.max(model.n_iter_) < model.max_iter))
+
+
+def _folded(model: Any, scaler: StandardScaler, classes: int) -> Head:
+    """The model and its scaler as one matrix over all classes."""
+    coefficients, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
+    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+        half = 0.5 * np.concatenate([-coefficients, coefficients]), 0.5 * np.concatenate([-intercepts, intercepts])
+        coefficients, intercepts = half
+    weight = np.zeros((classes, coefficients.shape[1]))
+    bias = np.full(classes, _ABSENT_CLASS)
+    weight[model.classes_] = coefficients / scaler.scale_
+    bias[model.classes_] = intercepts - weight[model.classes_] @ scaler.mean_
+    return Head(weight.astype(np.float32), bias.astype(np.float32))
