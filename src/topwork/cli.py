@@ -6,7 +6,9 @@ Everything that can be refused is refused here, before MLflow, torch or a pipeli
 from __future__ import annotations
 
 import copy
+import difflib
 import logging
+import pkgutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from kedro.framework.startup import ProjectMetadata
 from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 
+import topwork.pipelines
 from topwork.configuration import load_configuration
 from topwork.parameters import STRATEGIES
 from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters
@@ -58,7 +61,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check, plan, and run part by part under one MLflow run."""
     if "Parallel" in (options["runner"] or ""):
         raise InputError(
-            "ParallelRunner is not for this project: the network and the MLflow runs cannot be sent to other processes. "
+            "ParallelRunner is not for this project: networks and MLflow runs cannot be sent to other processes. "
             "The default runner uses all cores already."
         )
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
@@ -74,6 +77,12 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
 
 def _pipeline_names(options: dict[str, Any], knobs: dict[str, Any]) -> list[str]:
     names = [options["pipeline"]] if options["pipeline"] else list(dict.fromkeys(options["pipelines"]))
+    known = [*(module.name for module in pkgutil.iter_modules(topwork.pipelines.__path__)), "__default__"]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {near[0]}? " if near else ""
+            raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
     if names:
         return names
     makes_images = knobs.get("example") and not options["params"].get("images")
@@ -114,7 +123,7 @@ def _run_parts(options: dict[str, Any], names: list[str], plan: Callable[[Pipeli
 
     pipelines.set_requested(names)
     filters = {("node_namespaces" if name == "namespaces" else name): options[name] for name in _FILTERS}
-    selected = sum((_pipeline(pipelines, name) for name in names), Pipeline([])).filter(
+    selected = sum((pipelines[name] for name in names), Pipeline([])).filter(
         **{name: value or None for name, value in filters.items()}
     )
     failed: dict[str, Exception] = {}
@@ -138,9 +147,10 @@ def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:
     from kedro.framework.session import KedroSession
 
     runner = load_obj(options["runner"] or "SequentialRunner", "kedro.runner")
-    with KedroSession.create(
+    session = KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
-    ) as session:
+    )
+    with session:
         session.run(
             pipeline_names=names,
             runner=runner(is_async=options["is_async"], **options["runner_params"]),
@@ -148,14 +158,6 @@ def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:
             load_versions=options["load_versions"],
             only_missing_outputs=options["only_missing_outputs"],
         )
-
-
-def _pipeline(pipelines: Any, name: str) -> Pipeline:
-    try:
-        return pipelines[name]
-    except KeyError:
-        pipelines.set_requested(None)
-        raise InputError(f"No pipeline {name!r}: known are {', '.join(sorted(pipelines))}.") from None
 
 
 @contextmanager
@@ -206,9 +208,9 @@ def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
 def _run_command() -> click.Command:
     """Kedro's own `run` with all its options, and this project's way of running."""
     options = []
-    for option in kedro_run.params:
+    for original in kedro_run.params:
+        option = copy.copy(original)
         if option.name == "params":
-            option = copy.copy(option)
             option.callback = _plain(option.callback)
         options.append(option)
     return click.Command("run", params=options, callback=_run, help=kedro_run.help)

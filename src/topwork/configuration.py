@@ -18,6 +18,4 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 
 def load_configuration(conf_source: Path, env: str | None, runtime_params: dict[str, Any]) -> OmegaConfigLoader:
     """A loader that sees what the run will see."""
-    return OmegaConfigLoader(
-        conf_source=str(conf_source), env=env, runtime_params=runtime_params, **CONFIG_LOADER_ARGS
-    )
+    return OmegaConfigLoader(conf_source=str(conf_source), env=env, runtime_params=runtime_params, **CONFIG_LOADER_ARGS)

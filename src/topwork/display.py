@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
 from rich import get_console
 from rich.progress import (
     BarColumn,
@@ -105,6 +106,11 @@ class Display:
             logger.addHandler(self._handler)
 
     @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Announce the node."""
+        _log.info("[bold]%s[/bold]", node.name, extra={"markup": True})
+
+    @hook_impl
     def after_pipeline_run(self) -> None:
         """Stop listening."""
         self.close()
@@ -134,10 +140,10 @@ class Display:
 
 def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
     """The leaderboard for the terminal."""
-    table = Table(title="Leaderboard (best out of fold first; intervals 95 %)", title_justify="left")
+    table = Table(title="Leaderboard, best out of fold first", title_justify="left")
     for column in ("strategy", "backbone"):
-        table.add_column(column)
-    for column in ("out of fold", "test accuracy", "interval", "macro F1", "seconds"):
+        table.add_column(column, overflow="fold")
+    for column in ("out of fold", "test accuracy, 95 %", "macro F1", "train s"):
         table.add_column(column, justify="right")
     for row in rows:
         if row["accuracy"] is None:
@@ -147,8 +153,7 @@ def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
             row["strategy"],
             row["backbone"],
             f"{row['oof_accuracy']:.3f}",
-            f"{row['accuracy']:.3f}",
-            f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}",
+            f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
             f"{row['macro_f1']:.3f}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         )

@@ -32,6 +32,7 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
 
     Raises:
         InputError: fewer than two classes, or a class with too few files.
+
     """
     _check_classes(listing, source, "files")
 
@@ -67,6 +68,7 @@ def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, max_pixels: i
 
     Raises:
         InputError: fewer than two classes, or a class with too few usable images.
+
     """
     stamped = _stamped(listing, max_pixels)
     manifest = stamped.merge(inspected, how="left", on=list(STAMP_COLUMNS), validate="one_to_one")
@@ -101,7 +103,8 @@ def _unknown(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     if known.empty:
         return listing
     seen = listing[stamps].merge(known[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy() == "both"
-    return listing[~seen | (listing["error"] != "").to_numpy()]
+    new: pd.DataFrame = listing.loc[~seen | (listing["error"] != "").to_numpy()]
+    return new
 
 
 def _unread(reason: str) -> Inspection:

@@ -20,7 +20,7 @@ _CHUNK_CELLS = 4_000_000  # weights held at a time while resampling, 32 MB
 
 
 def softmax(scores: Floats, temperature: float) -> Floats:
-    """Probabilities ``[n, c]`` of scores ``[n, c]``: softmax(scores / temperature)."""
+    """Class probabilities ``[n, c]``: the softmax of ``scores / temperature``."""
     scaled = scores / temperature
     return np.asarray(np.exp(scaled - logsumexp(scaled, axis=1, keepdims=True)))
 
@@ -54,9 +54,10 @@ def score(
         bins: equal-width confidence bins of the expected calibration error (Guo et al. 2017 use 15).
         seed: of the draws.
 
-    With five classes or fewer top-5 says nothing and is None. Classes without a true image are left out of the averages.
+    With five classes or fewer top-5 says nothing and is None. Classes without a true image are left out of averages.
+
     """
-    n, classes = probabilities.shape
+    n = len(truth)
     correct = probabilities.argmax(axis=1) == truth
     result = _with_interval("accuracy", float(correct.mean()), wilson_interval(correct.sum(), n))
     result |= _top5(probabilities, truth)
@@ -92,7 +93,7 @@ def per_class_scores(predicted: Integers, truth: Integers, class_names: tuple[st
 
 def confusion(predicted: Integers, truth: Integers, classes: int) -> Integers:
     """Counts ``[c, c]``: row the true class, column the predicted one."""
-    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return np.asarray(np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes))
 
 
 def _with_interval(name: str, value: float, interval: tuple[float, float]) -> dict[str, float | None]:
@@ -110,7 +111,7 @@ def _top5(probabilities: Floats, truth: Integers) -> dict[str, float | None]:
 
 def _weighted_statistics(probabilities: Floats, truth: Integers, bins: int) -> Callable[[Floats], dict[str, Floats]]:
     """A function from image weights ``[b, n]`` to each statistic ``[b]``, everything that does not vary done before."""
-    n, classes = probabilities.shape
+    classes = probabilities.shape[1]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     cell = truth * classes + predicted
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -133,7 +134,8 @@ def _weighted_statistics(probabilities: Floats, truth: Integers, bins: int) -> C
 def _sums(values: Floats, cell: Integers, cells: int) -> Floats:
     """Row-wise sums ``[b, cells]`` of ``values`` ``[b, n]`` by cell."""
     rows = np.arange(len(values))[:, None] * cells
-    return np.bincount((rows + cell).ravel(), values.ravel(), minlength=len(values) * cells).reshape(len(values), cells)
+    sums = np.bincount((rows + cell).ravel(), values.ravel(), minlength=len(values) * cells)
+    return np.asarray(sums.reshape(len(values), cells), np.float64)
 
 
 def _mean_where(values: Floats, mask: NDArray[np.bool_]) -> Floats:
@@ -141,7 +143,7 @@ def _mean_where(values: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 def _resampled_weights(truth: Integers, groups: NDArray[np.str_], resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each image is drawn, ``[b, n]`` a chunk: whole groups with replacement, within the class of their first image."""
+    """How often each image is drawn, ``[b, n]`` a chunk: whole groups, within the class of their first image."""
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     stratum = truth[first]
     generator = np.random.default_rng(seed)

@@ -9,11 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
-STRATEGIES = ("svm", "logistic")  # cheapest first
+STRATEGIES = ("logistic", "svm")  # cheapest first
 """Ways to train a classifier; each is a namespace of the pipelines."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Name = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)]
+Name = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
+]
 
 
 class Block(BaseModel):

@@ -59,7 +59,9 @@ def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(7, 1.6 + 0.5 * max(1, len(scored))), layout="constrained")
     axes = figure.subplots()
     for height, row in enumerate(scored):
-        axes.plot([row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt")
+        axes.plot(
+            [row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt"
+        )
         axes.plot(row["accuracy"], height, "o", color=_ACCENT, label="test, 95 % interval" if height == 0 else None)
         axes.plot(row["oof_accuracy"], height, "|", color=_INK, ms=16, label="out of fold" if height == 0 else None)
     axes.set_yticks(range(len(scored)), [row["strategy"] for row in scored])

@@ -43,6 +43,7 @@ def class_numbers(labels: pd.Series[str], class_names: Sequence[str]) -> Integer
 
     Raises:
         ValueError: a label is no class.
+
     """
     position = {name: number for number, name in enumerate(class_names)}
     strangers = sorted(set(labels) - set(position))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], wo
         raw: the text behind `--params`, or the mapping of a `--config` file.
         parsed: the same as Kedro parsed it.
         working_folder: where relative folders start.
+
     """
     texts = dict(raw) if isinstance(raw, Mapping) else _texts(raw)
     result = dict(parsed)
@@ -50,6 +52,7 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
 
     Raises:
         InputError: the message names the parameter, and the nearest or the allowed ones.
+
     """
     known = {*knobs, *BLOCKS}
     for name in {**given, **parameters}:
@@ -71,6 +74,7 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
 
     Raises:
         InputError: no such strategy.
+
     """
     names = STRATEGIES if wanted == "all" else tuple(wanted.split("+"))
     for name in names:
@@ -92,7 +96,7 @@ def _texts(raw: str) -> dict[str, str]:
 
 
 def _absolute(path: str, working_folder: Path) -> str:
-    return str(working_folder / Path(path).expanduser())
+    return os.path.normpath(working_folder / Path(path).expanduser())
 
 
 def _explain(block: str, fields: set[str], error: ValidationError) -> str:

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
-LISTING_COLUMNS = ("image_id", "path", "label", "group", "given_split", "size", "mtime_ns", "ctime_ns", "inode", "error")
+LISTING_COLUMNS = (
+    "image_id",
+    "path",
+    "label",
+    "group",
+    "given_split",
+    "size",
+    "mtime_ns",
+    "ctime_ns",
+    "inode",
+    "error",
+)
 STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # equal: not looked at again
 INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason")
 MANIFEST_COLUMNS = (
@@ -112,6 +123,7 @@ class Features:
 
         Raises:
             InputError: an image has no features.
+
         """
         position = {image_id: row for row, image_id in enumerate(self.image_id)}
         absent = [image_id for image_id in image_ids if image_id not in position]

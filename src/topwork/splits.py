@@ -30,22 +30,21 @@ def content_digest(manifest: pd.DataFrame) -> str:
     return table_digest(manifest, ["image_id", "sha256"])
 
 
-def assign_splits(
-    images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+def assign_splits(images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Splits and folds of usable images, and a report of what was kept, excluded and moved.
 
     Args:
         images: columns ``image_id``, ``sha256``, ``label``, ``group``, ``given_split``.
-        previous: the splits of an earlier run, or an empty table. Its assignments are kept if it was made by the same plan.
+        previous: the splits of an earlier run, or an empty table; kept where the plan is the same.
         plan: fractions, folds and seed.
 
     A split that the user brings is honoured: ``test`` is the test split, ``val`` is fold 0. Where there is no ``test``,
-    ``val`` takes its place: it is the one held-out set, and choices are made on folds of ``train``. Copies of an image (or
-    members of its group) that lie in a lower split are excluded and counted.
+    ``val`` takes its place: it is the one held-out set, and choices are made on folds of ``train``. Copies of an image
+    (or members of its group) that lie in a lower split are excluded and counted.
 
     Raises:
         InputError: a class cannot be split; the message names it.
+
     """
     given = _given(images)
     kept_rows, excluded = _without_lower_copies(images.assign(given_split=given))
@@ -114,7 +113,7 @@ def _group_table(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _previous_folds(images: pd.DataFrame, previous: pd.DataFrame) -> dict[str, int]:
-    """Fold of each group that was placed before, by its name or else by its images; of several, the one of most images."""
+    """Fold of each group placed before, by its images or else by its name; of several, the one of most images."""
     by_name = previous.drop_duplicates("group").set_index("group")["fold"]
     by_image = previous.set_index("image_id")["fold"]
     fold = images["image_id"].map(by_image).fillna(images["group"].map(by_name))
@@ -179,6 +178,6 @@ def _check_every_class(splits: pd.DataFrame, *, brought: bool) -> None:
     for label in sorted(splits["label"].unique()):
         if folds.get(label, 0) < 2 or (not brought and label not in held_out):
             raise InputError(
-                f"Class {label!r} cannot be split: it needs at least three different images (or groups), one to test on "
-                "and two for the folds" + (" of train and val." if brought else ".")
+                f"Class {label!r} cannot be split: it needs at least three different images (or groups), one to test "
+                "on and two for the folds" + (" of train and val." if brought else ".")
             )

@@ -1,7 +1,7 @@
 """Every run in MLflow: a parent for the command, a child and a logged model for each strategy.
 
-Nodes know nothing of it: the hooks record what the catalog loads and saves. Runs are opened and closed by id, so that several
-runs in one process do not meet on MLflow's stack of active runs.
+Nodes know nothing of it: the hooks record what the catalog loads and saves. Runs are opened and closed by id, so that
+several runs in one process do not meet on MLflow's stack of active runs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import socket
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import pandas as pd
@@ -27,10 +28,9 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
@@ -38,6 +38,11 @@ from topwork.digests import table_digest
 from topwork.parameters import BLOCKS, STRATEGIES
 from topwork.preflight import check_parameters, knob_names
 from topwork.schemas import Classifier, InputError
+
+with warnings.catch_warnings():
+    # kedro-mlflow defines a model class, and MLflow wishes for type hints in it
+    warnings.filterwarnings("ignore", message=r"(?s).*Add type hints to the `predict` method")
+    from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
@@ -47,13 +52,14 @@ _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inp
 
 
 class RunTracking(MlflowHook):
-    """Stands in for kedro-mlflow's hook, whose configuration it keeps: one parent run, however many sessions it takes."""
+    """Stands in for kedro-mlflow's hook, whose configuration it keeps: one parent run, however many sessions."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.RLock()
         self._client: MlflowClient | None = None
         self._context: KedroContext | None = None
+        self._parameters: dict[str, Any] = {}
         self._catalog: Any = None
         self._held = False
         self._command: dict[str, Any] = {}
@@ -71,6 +77,7 @@ class RunTracking(MlflowHook):
 
         Args:
             command: the options of the `run` command, for `run.yml`.
+
         """
         self._held, self._command, self._failed = True, dict(command), []
         try:
@@ -98,7 +105,8 @@ class RunTracking(MlflowHook):
     def after_context_created(self, context: KedroContext) -> None:
         """Settle where the store is; refuse parameters that nothing reads."""
         loader = context.config_loader
-        check_parameters(context.runtime_params or {}, context.params, knob_names(Path(loader.conf_source)))
+        self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
+        check_parameters(loader.runtime_params or {}, self._parameters, knob_names(Path(loader.conf_source)))
         loader["mlflow"] = _settled(dict(loader["mlflow"]), context.project_path)
         super().after_context_created(context)
         self._context = context
@@ -148,7 +156,7 @@ class RunTracking(MlflowHook):
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record what was made: datasets by digest, metrics, figures, tables, the model."""
-        run, name = self._run_of(node), dataset_name.split(".")[-1]
+        run, name = self._run_of(node), dataset_name.rsplit(".", maxsplit=1)[-1]
         if dataset_name in _DATASETS:
             self._log_input(run, dataset_name, data)
         elif isinstance(data, Classifier):
@@ -160,7 +168,7 @@ class RunTracking(MlflowHook):
         elif name == "class_scores":
             self._store.log_table(run, data, f"{name}.json")
         elif isinstance(data, dict | list):
-            self._store.log_dict(run, data, f"{name}.json")
+            self._store.log_dict(run, cast("dict[str, Any]", data), f"{name}.json")
             if name == "leaderboard":
                 self._log_metrics(run, {f"{row['strategy']}.accuracy": row["accuracy"] for row in data})
 
@@ -196,7 +204,6 @@ class RunTracking(MlflowHook):
         if self._parent or self._context is None:
             return
         self._end_orphans()
-        parameters = self._context.params
         outer = mlflow.active_run()
         tags = {
             **_process_tags(),
@@ -204,9 +211,11 @@ class RunTracking(MlflowHook):
             **{f"version.{package}": version(package) for package in _PACKAGES},
             **({MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}),
         }
-        self._parent = self._create(f"{_images_name(self._context)} · {parameters['features']['backbone']}", tags)
-        self._log_params(self._parent, parameters)
-        self._store.log_text(self._parent, _run_file(self._command, self._context), "run.yml")
+        self._parent = self._create(
+            f"{_images_source(self._context).name} · {self._parameters['features']['backbone']}", tags
+        )
+        self._log_params(self._parent, self._parameters)
+        self._store.log_text(self._parent, _run_file(self._command, self._parameters, self._context), "run.yml")
 
     def _open_child(self, strategy: str) -> None:
         if strategy in self._children or self._context is None:
@@ -214,9 +223,8 @@ class RunTracking(MlflowHook):
         tags = {**_process_tags(), MLFLOW_PARENT_RUN_ID: str(self._parent), "topwork.strategy": strategy}
         self._children[strategy] = self._create(strategy, tags)
         others = set(STRATEGIES) - {strategy}
-        self._log_params(
-            self._children[strategy], {name: value for name, value in self._context.params.items() if name not in others}
-        )
+        own = {name: value for name, value in self._parameters.items() if name not in others}
+        self._log_params(self._children[strategy], own)
 
     def _create(self, name: str, tags: dict[str, str]) -> str:
         experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
@@ -347,17 +355,13 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 def _images_source(context: KedroContext | None) -> Path:
     assert context is not None
     knobs = context.config_loader["globals"]
-    return Path((context.runtime_params or {}).get("images") or knobs.get("images") or "images")
+    return Path((context.config_loader.runtime_params or {}).get("images") or knobs.get("images") or "images")
 
 
-def _images_name(context: KedroContext) -> str:
-    return _images_source(context).name
-
-
-def _run_file(command: Mapping[str, Any], context: KedroContext) -> str:
+def _run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], context: KedroContext) -> str:
     """A file for `kedro run --config` that repeats this run: the options given, and every parameter as it was."""
-    knobs = {**context.config_loader["globals"], **(context.runtime_params or {})}
-    blocks = {name: value for name, value in context.params.items() if name in BLOCKS}
+    knobs = {**context.config_loader["globals"], **(context.config_loader.runtime_params or {})}
+    blocks = {name: value for name, value in parameters.items() if name in BLOCKS}
     options: dict[str, Any] = {
         name: ",".join(value) if isinstance(value, list | tuple) else value
         for name in _RUN_OPTIONS

@@ -27,6 +27,7 @@ def read_classifier(folder: Path) -> Classifier:
 
     Raises:
         InputError: a file is missing, foreign, or the two do not belong together.
+
     """
     try:
         spec = json.loads((folder / SPEC).read_text())

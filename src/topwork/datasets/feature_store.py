@@ -26,8 +26,9 @@ _DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping o
 
 
 class FolderFeatureStore:
-    """A folder for each feature key, in it `key.json` and shards: a safetensors file with `sha256` ``[n, 32]`` and
-    `vectors` ``[n, d]``.
+    """A folder for each feature key, in it `key.json` and shards.
+
+    A shard is a safetensors file with `sha256` ``[n, 32]`` (uint8) and `vectors` ``[n, d]`` (float32).
 
     Shards have names of their own and appear whole, so any number of runs may add at once, and a kill costs at most the
     shard in hand. A shard that cannot be read is left aside with a warning, and its images count as missing.
@@ -47,6 +48,7 @@ class FolderFeatureStore:
 
         Raises:
             KeyError: an image has no vector under ``key``.
+
         """
         return _Index(self._folder / key.digest).vectors(sha256)
 
@@ -56,7 +58,7 @@ class FolderFeatureStore:
         if not (folder / "key.json").exists():
             with appearing_whole(folder / "key.json") as partial:
                 partial.write_text(json.dumps(asdict(shard.key), indent=2))
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
             "vectors": np.ascontiguousarray(shard.vectors, np.float32),
         }

@@ -58,13 +58,11 @@ class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
     """Loads as the listing of a folder, without opening a file; saves a mapping from relative name to bytes.
 
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
-    folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths relative to
-    the table), or `auto`, which recognises them.
+    folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
+    relative to the table), or `auto`, which recognises them.
     """
 
-    def __init__(
-        self, *, path: str | None, layout: str = "auto", metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *, path: str | None, layout: str = "auto", metadata: dict[str, Any] | None = None) -> None:
         if layout not in LAYOUTS:
             raise InputError(f"layout={layout}: known layouts are {', '.join(LAYOUTS)}.")
         self._given = path
@@ -76,6 +74,7 @@ class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
 
         Raises:
             InputError: nothing was given, it does not exist, or it has no files where images should be.
+
         """
         path = self._path()
         if not path.exists():
@@ -95,6 +94,7 @@ class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
 
         Raises:
             InputError: the folder holds files that Topwork did not write.
+
         """
         path = self._path()
         mark = path / _MARK
@@ -146,6 +146,7 @@ def _is_split(path: Path) -> bool:
 
     Raises:
         InputError: some are and some are not, so that either reading would be wrong.
+
     """
     folders = _subfolders(path)
     named = [folder for folder in folders if folder.name.lower() in _SPLIT_NAMES and _subfolders(folder)]
@@ -260,7 +261,7 @@ def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
     root = path.parent
     for record in table.to_dict(orient="records"):
         relative = record["path"]
-        file = _stat(relative, os.path.abspath(root / relative))
+        file = _stat(relative, os.path.normpath(root / relative))
         group = record.get("group") or None
         yield _row(file, record["label"], group, _given_split(path, record))
 

@@ -12,6 +12,7 @@ def valid_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ValueError: columns are missing, ids repeat, or a row is neither usable nor rejected for a reason.
+
     """
     _has_columns(manifest, MANIFEST_COLUMNS)
     _unique_ids(manifest)
@@ -30,6 +31,7 @@ def valid_splits(splits: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ValueError: columns are missing, ids repeat, a group crosses splits or folds, or folds and splits disagree.
+
     """
     _has_columns(splits, SPLIT_COLUMNS)
     _unique_ids(splits)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from topwork.images.decode import Rejected, decode_rgb
+from topwork.images.decode import RejectedError, decode_rgb
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.schemas import InputError
 
@@ -33,6 +33,7 @@ def decoded_batches(
 
     Raises:
         InputError: a file is gone, changed since it was inspected, or no longer decodes.
+
     """
 
     def pixels(image_id: str, sha256: str) -> NDArray[np.uint8]:
@@ -56,9 +57,9 @@ def _decode_unchanged(images: Mapping[str, bytes], image_id: str, sha256: str, m
     try:
         data = images[image_id]
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise Rejected("its content is no longer what it was")
+            raise RejectedError("its content is no longer what it was")
         return decode_rgb(data, max_pixels)
-    except (OSError, Rejected) as error:
+    except (OSError, RejectedError) as error:
         raise InputError(
             f"{image_id} changed after it was inspected ({error}): run again from `--pipelines ingestion` on."
         ) from error

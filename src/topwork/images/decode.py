@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,7 +15,7 @@ from topwork.schemas import OK, REJECTED
 DECODER = "pillow-rgb-1"
 """Names what `decode_rgb` does to the pixels; part of the feature key, so raise it when they would change."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
 _SIXTEEN_BIT = 65535
 
@@ -22,7 +23,7 @@ _SIXTEEN_BIT = 65535
 Image.MAX_IMAGE_PIXELS = None
 
 
-class Rejected(ValueError):
+class RejectedError(ValueError):
     """The bytes are no usable image; the message is the reason in a few words."""
 
 
@@ -49,7 +50,7 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
         image.draft(None, (_INSPECTION_SIDE, _INSPECTION_SIDE))
         _load(image)
         return Inspection(sha256, width, height, image.format or "", mode, OK, "")
-    except Rejected as reason:
+    except RejectedError as reason:
         known = (*image.size, image.format or "", image.mode) if image else (0, 0, "", "")
         return Inspection(sha256, *known, REJECTED, str(reason))
 
@@ -58,25 +59,33 @@ def decode_rgb(data: bytes, max_pixels: int) -> Image.Image:
     """The first frame upright, in 8-bit RGB, with transparency laid over white.
 
     Raises:
-        Rejected: the bytes are no usable image.
+        RejectedError: the bytes are no usable image.
+
     """
     image = _open(data, max_pixels)
     _load(image)
     return _to_rgb(_upright(image))
 
 
+@cache
+def _formats() -> list[str]:
+    """The formats that this build of Pillow reads, of those that hold photographs and drawings."""
+    Image.init()  # Pillow registers the rarer ones only when asked
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
-        raise Rejected("empty file")
+        raise RejectedError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
-        raise Rejected("not an image in a known format") from None
+        raise RejectedError("not an image in a known format") from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
-        raise Rejected(f"damaged header ({type(error).__name__})") from error
+        raise RejectedError(f"damaged header ({type(error).__name__})") from error
     width, height = image.size
     if width * height > max_pixels:
-        raise Rejected(f"too many pixels ({width} x {height}, limit {max_pixels:,})")
+        raise RejectedError(f"too many pixels ({width} x {height}, limit {max_pixels:,})")
     return image
 
 
@@ -85,7 +94,7 @@ def _load(image: Image.Image) -> None:
         image.load()
     except Exception as error:  # decoders raise nearly anything on damaged data
         truncated = isinstance(error, (EOFError, OSError)) and "truncated" in str(error)
-        raise Rejected("truncated" if truncated else f"damaged ({error or type(error).__name__})") from error
+        raise RejectedError("truncated" if truncated else f"damaged ({error or type(error).__name__})") from error
 
 
 def _orientation(image: Image.Image) -> int:

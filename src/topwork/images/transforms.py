@@ -18,7 +18,7 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What travels with pretrained weights: short side to ``resize`` pixels, centre ``crop``, then ``(x - mean) / std``.
+    """What travels with weights: short side to ``resize`` pixels, centre ``crop``, then ``(x - mean) / std``.
 
     ``mean`` and ``std`` are of RGB values between 0 and 1. With ``keep_aspect`` off the whole image is squeezed into
     the square.

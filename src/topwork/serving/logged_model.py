@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from topwork.datasets.classifier_file import SPEC, WEIGHTS
 
 _CODE = Path(__file__).with_name("model_from_code.py")
-_PINNED = ("torch", "torchvision", "timm", "pillow", "numpy", "pandas", "safetensors", "mlflow")
+_PINNED = ("topwork", "torch", "torchvision", "timm", "pillow", "numpy", "pandas", "safetensors", "mlflow")
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
     outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence")]),
@@ -24,11 +26,15 @@ def log_classifier(name: str, folder: Path) -> str:
 
     The requirements are given, since letting MLflow infer them takes longer than training.
     """
-    info = mlflow.pyfunc.log_model(
-        name=name,
-        python_model=str(_CODE),
-        artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
-        pip_requirements=[f"topwork=={version('topwork')}", *(f"{package}=={version(package)}" for package in _PINNED)],
-        signature=_SIGNATURE,
-    )
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    with warnings.catch_warnings():
+        # MLflow wishes for type hints and an input example, to infer the signature that is given here
+        warnings.simplefilter("ignore", UserWarning)
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(_CODE),
+            artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
+            pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
+            signature=_SIGNATURE,
+        )
     return str(info.model_id)

@@ -33,6 +33,7 @@ class Predictor:
 
         Raises:
             InputError: the weights found here are not those of training.
+
         """
         classifier = read_classifier(folder)
         key = classifier.key
@@ -49,7 +50,10 @@ class Predictor:
         """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
         names = list(self._classifier.class_names)
         probabilities = np.concatenate(
-            [np.empty((0, len(names))), *(self._probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH))]
+            [
+                np.empty((0, len(names))),
+                *(self._probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)),
+            ]
         )
         best = probabilities.argmax(axis=1)
         answers = pd.DataFrame({"label": np.asarray(names)[best], "confidence": probabilities.max(axis=1)})

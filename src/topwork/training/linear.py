@@ -86,15 +86,16 @@ def fit_linear(
 ) -> LinearFit:
     """Choose C, fit on all of ``vectors`` ``[n, d]``, and predict every fold by a model that never saw it.
 
-    For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without f
-    and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards
-    until none of the folds gains by it.
+    For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without
+    f and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards until none
+    of the folds gains.
 
     Args:
         estimator: makes an unfitted scikit-learn classifier for a value of C.
         grid: values of C to try.
         truth: class numbers ``[n]`` below ``classes``.
         folds: fold numbers ``[n]``, at least three different ones.
+
     """
     problem = _Problem(vectors, truth, folds, classes)
     pairs = list(combinations(problem.fold_numbers, 2))

@@ -50,6 +50,7 @@ def check_current(features: Features, splits: pd.DataFrame, parameters: FeatureP
 
     Raises:
         InputError: they differ; the message names the first parameter that does.
+
     """
     for name, value in features.requested.items():
         asked = getattr(parameters, name)

@@ -25,11 +25,12 @@ _SCORES = (
 
 
 def build_leaderboard(splits: pd.DataFrame, *reports: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a strategy, best out of fold first; what failed, has not run or used another split comes last, and says so.
+    """One row a strategy, best out of fold first; what failed, did not run or used another split is last and says so.
 
     Args:
         splits: those that the scores must be of.
         reports: metrics and timings of each strategy in turn.
+
     """
     digest = split_digest(splits)
     rows = [_row(metrics, timings, digest) for metrics, timings in zip(reports[::2], reports[1::2], strict=True)]

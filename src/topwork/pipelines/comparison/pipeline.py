@@ -1,5 +1,7 @@
 """`{strategy}.metrics` to `leaderboard`."""
 
+import warnings
+
 from kedro.pipeline import Node, Pipeline
 
 from topwork.parameters import STRATEGIES
@@ -9,9 +11,9 @@ from topwork.pipelines.comparison.nodes import build_leaderboard, draw_leaderboa
 def create_pipeline() -> Pipeline:
     """Every strategy in one table, whether it ran or not."""
     reports = [f"{strategy}.{report}" for strategy in STRATEGIES for report in ("metrics", "timings")]
-    return Pipeline(
-        [
-            Node(build_leaderboard, ["splits", *reports], "leaderboard", name="build_leaderboard"),
-            Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard"),
-        ]
-    )
+    with warnings.catch_warnings():
+        # Kedro warns of dots in names lest they be mistaken for namespaces; here they are the strategies' namespaces.
+        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+        compare = Node(build_leaderboard, ["splits", *reports], "leaderboard", name="build_leaderboard")
+    draw = Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard")
+    return Pipeline([compare, draw])

@@ -71,7 +71,9 @@ def score_classes(predictions: pd.DataFrame, classifier: Classifier) -> pd.DataF
     """Images, precision, recall with interval, and F1 of each class on the test split."""
     names = classifier.class_names
     return pd.DataFrame(
-        per_class_scores(class_numbers(predictions["predicted"], names), class_numbers(predictions["label"], names), names)
+        per_class_scores(
+            class_numbers(predictions["predicted"], names), class_numbers(predictions["label"], names), names
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""`{strategy}.classifier` to `{strategy}.predictions` and `{strategy}.metrics`: one template, stamped for each strategy."""
+"""`{strategy}.classifier` to `{strategy}.predictions` and `{strategy}.metrics`: one template for every strategy."""
 
 from kedro.pipeline import Node, Pipeline
 

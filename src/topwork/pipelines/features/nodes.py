@@ -46,9 +46,7 @@ def extract_features(
     )
 
 
-def gather_features(
-    feature_shards: FeatureStore, manifest: pd.DataFrame, parameters: FeatureParameters
-) -> Features:
+def gather_features(feature_shards: FeatureStore, manifest: pd.DataFrame, parameters: FeatureParameters) -> Features:
     """The features of this run's usable images, in the order of the manifest."""
     from topwork.models.extraction import feature_key
 
