@@ -45,7 +45,8 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
     sha256 = hashlib.sha256(data).hexdigest()
     image = None
     try:
-        image = _open(data, max_pixels)
+        image = _open(data)
+        _check_size(image, max_pixels)
         width, height, mode = *_upright_size(image), image.mode
         image.draft(None, (_INSPECTION_SIDE, _INSPECTION_SIDE))
         _load(image)
@@ -62,7 +63,8 @@ def decode_rgb(data: bytes, max_pixels: int) -> Image.Image:
         RejectedError: the bytes are no usable image.
 
     """
-    image = _open(data, max_pixels)
+    image = _open(data)
+    _check_size(image, max_pixels)
     _load(image)
     return _to_rgb(_upright(image))
 
@@ -74,19 +76,21 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     if not data:
         raise RejectedError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        return Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
         raise RejectedError("not an image in a known format") from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
         raise RejectedError(f"damaged header ({type(error).__name__})") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise RejectedError(f"too many pixels ({width} x {height}, limit {max_pixels:,})")
-    return image
 
 
 def _load(image: Image.Image) -> None:

@@ -39,9 +39,10 @@ class Preprocessing:
 
 
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Pixels ``[crop, crop, 3]`` (uint8), equal to torchvision's `Resize` and `CenterCrop` one after the other.
+    """Pixels ``[crop, crop, 3]`` (uint8), those of torchvision's `Resize` and `CenterCrop` one after the other.
 
-    Only the rows and columns that the crop keeps are resampled.
+    Only the rows and columns that the crop keeps are resampled, which takes little more than half the time; on
+    photographs all but one in a thousand values then agree to one grey level.
     """
     filter_ = _FILTERS[preprocessing.interpolation]
     width, height = image.size

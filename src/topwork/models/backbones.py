@@ -26,6 +26,7 @@ LAST = "last"
 ALL = "all"
 """Stands for every stage of a backbone and its bottleneck."""
 
+_BULK = 0.8  # share of a network's weights above which a module is a container of stages, not a stage
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -388,14 +389,21 @@ def _truncate_torchvision(network: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def _stages(trunk: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that the trunk is made of: its children, the one that holds most of it opened up.
+    """Names of the modules that the trunk is made of, those opened up that hold nearly all of it.
 
-    Only those with weights of more than one dimension count: norms, activations and pooling make no stage.
+    Only modules with weights of more than one dimension count: norms, activations and pooling make no stage.
     """
-    total = sum(parameter.numel() for parameter in trunk.parameters())
-    names: list[str] = []
-    for name, child in trunk.named_children():
-        size = sum(parameter.numel() for parameter in child.parameters())
-        parts = [f"{name}.{part}" for part, _ in child.named_children()]
-        names += parts if size > total / 2 and parts else [name]
-    return tuple(name for name in names if any(weight.ndim > 1 for weight in trunk.get_submodule(name).parameters()))
+    total = _weights_of(trunk)
+
+    def parts(module: nn.Module, prefix: str) -> list[str]:
+        names: list[str] = []
+        for name, child in module.named_children():
+            bulk = _weights_of(child) > _BULK * total and any(_weights_of(part) for part in child.children())
+            names += parts(child, f"{prefix}{name}.") if bulk else [f"{prefix}{name}"] if _weights_of(child) else []
+        return names
+
+    return tuple(parts(trunk, ""))
+
+
+def _weights_of(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)

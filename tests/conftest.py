@@ -1,0 +1,100 @@
+"""Images made on the spot, and a way to run the project on them in this process."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK"] = "true"
+PROJECT = Path(__file__).resolve().parents[1]
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 70), "red": (200, 50, 40)}
+
+
+def image_bytes(seed: int, colour: tuple[int, int, int] = (128, 128, 128), size: tuple[int, int] = (40, 30)) -> bytes:
+    """A noisy PNG of one colour, another one for each seed."""
+    noise = np.random.default_rng(seed).normal(0, 25, (size[1], size[0], 3))
+    return encode(Image.fromarray(np.clip(noise + colour, 0, 255).astype(np.uint8)))
+
+
+def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def fill(folder: Path, per_class: int, first_seed: int = 0) -> Path:
+    """Class folders of distinct images."""
+    for number, (label, colour) in enumerate(COLOURS.items()):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for index in range(per_class):
+            seed = first_seed + 1000 * number + index
+            (folder / label / f"{seed:05d}.png").write_bytes(image_bytes(seed, colour))
+    return folder
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Three classes of ten images."""
+    return fill(tmp_path / "images", 10)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project, ready for sessions."""
+    from kedro.framework.startup import bootstrap_project
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries' own imports
+        bootstrap_project(PROJECT)
+        import topwork.hooks  # noqa: F401
+        import topwork.pipeline_registry  # noqa: F401
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables: making them takes seconds, copying them none."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracking_uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of the test's own, which every run in it uses."""
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(empty_store.read_bytes())
+    uri = f"sqlite:///{path}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    return uri
+
+
+@pytest.fixture
+def kedro(project: Path, tracking_uri: str, tmp_path: Path) -> Callable[..., Any]:
+    """`kedro(*arguments)` is what `kedro` does with them, on a data folder and a store of the test's own."""
+    from click.testing import CliRunner
+    from kedro.framework.startup import bootstrap_project
+
+    from topwork.cli import cli
+
+    def run(*arguments: str, params: str = "") -> Any:
+        own = f"data={tmp_path / 'data'},store={tmp_path / 'features'},image_size=32,ingestion.threads=2"
+        command = [*arguments, "--params", f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}"]
+        os.chdir(PROJECT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries: kedro-mlflow, MLflow, alembic
+            return CliRunner().invoke(cli, command, obj=bootstrap_project(PROJECT))
+
+    return run

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.datasets.test_feature_store import KEY
+
+from topwork.datasets.classifier_file import SPEC, WEIGHTS, read_classifier, write_classifier
+from topwork.schemas import Classifier, Head, InputError
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    head = Head(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, -1], np.float32))
+    return Classifier("svm", KEY, head, ("cat", "Hündin"), 0.7, "digest", {"C": 0.1})
+
+
+def test_a_classifier_comes_back_as_it_was(tmp_path: Path, classifier: Classifier) -> None:
+    write_classifier(classifier, tmp_path)
+    loaded = read_classifier(tmp_path)
+    assert (loaded.key, loaded.class_names, loaded.temperature) == (KEY, ("cat", "Hündin"), 0.7)
+    np.testing.assert_array_equal(loaded.head.weight, classifier.head.weight)
+    assert {path.name for path in tmp_path.iterdir()} == {SPEC, WEIGHTS}
+
+
+def test_weights_that_were_tampered_with_are_refused(tmp_path: Path, classifier: Classifier) -> None:
+    write_classifier(classifier, tmp_path)
+    content = bytearray((tmp_path / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / WEIGHTS).write_bytes(content)
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        read_classifier(tmp_path)
+
+
+def test_foreign_and_missing_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no classifier lies here"):
+        read_classifier(tmp_path)
+    (tmp_path / SPEC).write_text(json.dumps({"model": "other"}))
+    (tmp_path / WEIGHTS).write_bytes(b"")
+    with pytest.raises(InputError, match="not a Topwork classifier"):
+        read_classifier(tmp_path)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topwork.datasets.feature_store import FeatureStoreDataset, FolderFeatureStore
+from topwork.datasets.features import FeaturesDataset
+from topwork.schemas import FeatureKey, Features, FeatureShard
+
+KEY = FeatureKey(
+    backbone="net",
+    weights="abc",
+    preprocessing={"resize": 256, "crop": 224, "mean": (0.5, 0.5, 0.5)},
+    layers=("last",),
+    pool="own",
+    view="original",
+    engine="eager",
+    number_format="float32",
+    decoder="one",
+)
+OTHER = {"preprocessing": {"resize": 257}, "layers": ("blocks.1",)}
+
+
+def sha(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def shard(numbers: range, key: FeatureKey = KEY) -> FeatureShard:
+    vectors = np.stack([np.full(4, number, np.float32) for number in numbers])
+    return FeatureShard(key, tuple(map(sha, numbers)), vectors)
+
+
+def test_vectors_come_back_in_the_order_asked_for_over_several_shards(tmp_path: Path) -> None:
+    store = FolderFeatureStore(tmp_path)
+    store.put(shard(range(5)))
+    store.put(shard(range(5, 12)))
+    asked = [11, 0, 6, 6, 4]
+    assert store.get(KEY, [sha(number) for number in asked])[:, 0].tolist() == asked
+    assert store.missing(KEY, [sha(3), sha(40), sha(11), sha(41), sha(40)]) == [sha(40), sha(41)]
+
+
+def test_what_is_not_there_is_an_error_not_another_row(tmp_path: Path) -> None:
+    store = FolderFeatureStore(tmp_path)
+    store.put(shard(range(5)))
+    with pytest.raises(KeyError, match=sha(9)):
+        store.get(KEY, [sha(1), sha(9)])
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(FeatureKey)])
+def test_a_change_in_any_part_of_the_key_makes_everything_missing(tmp_path: Path, field: str) -> None:
+    store = FolderFeatureStore(tmp_path)
+    store.put(shard(range(3)))
+    changed = dataclasses.replace(KEY, **{field: OTHER.get(field, "another")})
+    assert store.missing(changed, [sha(1)]) == [sha(1)]
+
+
+def test_half_a_shard_is_left_aside_with_a_warning_and_counts_as_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FolderFeatureStore(tmp_path)
+    store.put(shard(range(3)))
+    (path,) = (tmp_path / KEY.digest).glob("*.safetensors")
+    store.put(shard(range(3, 6)))
+    path.write_bytes(path.read_bytes()[:-5])
+    assert store.missing(KEY, [sha(1), sha(4)]) == [sha(1)]
+    assert "computed again" in caplog.text
+
+
+def test_the_store_tells_what_it_holds(tmp_path: Path) -> None:
+    dataset = FeatureStoreDataset(path=str(tmp_path))
+    dataset.save(shard(range(3)))
+    dataset.save(shard(range(2, 6)))
+    (content,) = dataset.load().contents()  # type: ignore[attr-defined]
+    assert (content["backbone"], content["images"], content["bytes"]) == ("net", 6, 7 * 16)
+    assert dataset.load().bytes_held(KEY) == 7 * 16
+    assert '"net"' in dataset.preview()
+
+
+def test_features_come_back_with_their_key(tmp_path: Path) -> None:
+    features = Features(KEY, {"backbone": "net"}, "digest", ("a/ü.png", "b"), np.eye(2, 3, dtype=np.float32))
+    dataset = FeaturesDataset(filepath=str(tmp_path / "features.safetensors"))
+    dataset.save(features)
+    loaded = dataset.load()
+    assert loaded.key == KEY
+    assert (loaded.requested, loaded.content, loaded.image_id) == ({"backbone": "net"}, "digest", ("a/ü.png", "b"))
+    np.testing.assert_array_equal(loaded.rows(["b", "a/ü.png"]), features.vectors[[1, 0]])

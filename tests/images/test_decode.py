@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.conftest import encode, image_bytes
+
+from topwork.images.decode import RejectedError, decode_rgb, inspect
+from topwork.schemas import OK, REJECTED
+
+LIMIT = 1_000_000
+
+
+def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    return tuple(np.asarray(decode_rgb(data, LIMIT), int)[y, x])
+
+
+def test_transparency_shows_white_not_the_colour_under_it() -> None:
+    hidden_red = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert pixel(encode(hidden_red)) == (255, 255, 255)
+
+
+def test_half_transparent_black_over_white_is_grey() -> None:
+    assert pixel(encode(Image.new("RGBA", (4, 4), (0, 0, 0, 128)))) == pytest.approx((127, 127, 127), abs=1)
+
+
+def test_a_transparent_palette_entry_shows_white() -> None:
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    assert pixel(encode(image, transparency=0)) == (255, 255, 255)
+    assert pixel(encode(image)) == (255, 0, 0)
+
+
+def test_grey_with_alpha_is_laid_over_white() -> None:
+    assert pixel(encode(Image.new("LA", (4, 4), (0, 0)))) == (255, 255, 255)
+
+
+def test_sixteen_bits_keep_their_range() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    decoded = np.asarray(decode_rgb(encode(Image.fromarray(ramp)), LIMIT))
+    assert decoded[0, 0, 0] == 0
+    assert decoded[-1, -1, 0] == 255
+    assert decoded[8, 0, 0] == pytest.approx(128, abs=1)
+
+
+@pytest.mark.parametrize(("top", "expected"), [(1.0, 255), (255.0, 255)])
+def test_floating_point_images_are_scaled_by_their_range(top: float, expected: int) -> None:
+    image = Image.fromarray(np.full((4, 4), top, np.float32))
+    assert pixel(encode(image, "TIFF")) == (expected,) * 3
+
+
+def test_cmyk_becomes_rgb() -> None:
+    assert pixel(encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))[0] > 200
+
+
+def test_exif_orientation_is_applied_and_the_size_is_as_seen() -> None:
+    image = Image.new("RGB", (20, 10), "black")
+    image.paste((255, 255, 255), (0, 0, 10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    data = encode(image, "PNG", exif=exif)
+    assert decode_rgb(data, LIMIT).size == (10, 20)
+    assert pixel(data, 5, 0) == (255, 255, 255)
+    assert (inspect(data, LIMIT).width, inspect(data, LIMIT).height) == (10, 20)
+
+
+def test_an_animation_is_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert pixel(data) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000"])
+def test_every_common_format_is_read(form: str) -> None:
+    data = encode(Image.new("RGB", (32, 24), (200, 30, 30)), form)
+    found = inspect(data, LIMIT)
+    assert (found.status, found.width, found.height, found.format) == (OK, 32, 24, form)
+    assert pixel(data, 16, 12) == pytest.approx((200, 30, 30), abs=12)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"hello, I am a text file", "not an image in a known format"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "not an image in a known format"),
+        (image_bytes(1)[:-900], "truncated"),
+        (encode(Image.effect_noise((200, 200), 60), "JPEG")[:-3000], "truncated"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "not an image in a known format"),
+    ],
+)
+def test_what_cannot_be_read_is_rejected_for_a_reason(data: bytes, reason: str) -> None:
+    found = inspect(data, LIMIT)
+    assert (found.status, found.reason) == (REJECTED, reason)
+    with pytest.raises(RejectedError, match=reason):
+        decode_rgb(data, LIMIT)
+
+
+def test_a_decompression_bomb_is_rejected_before_it_is_decoded() -> None:
+    found = inspect(encode(Image.new("1", (3000, 2000))), LIMIT)
+    assert found.status == REJECTED
+    assert found.reason == "too many pixels (3000 x 2000, limit 1,000,000)"
+    assert (found.width, found.height) == (3000, 2000)

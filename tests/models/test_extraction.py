@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.conftest import image_bytes
+
+from topwork.models.backbones import BackboneSpec, describe_backbone
+from topwork.models.extraction import Extraction, extract_shards, feature_key
+from topwork.schemas import FeatureShard
+
+HOW = Extraction("last", "average", "float32", 4, 8, 2, 1_000_000)
+
+
+@pytest.fixture(scope="module")
+def spec() -> BackboneSpec:
+    return describe_backbone("efficientnet_lite0", image_size=64)
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, bytes]:
+    return {f"{number}.png": image_bytes(number) for number in range(11)}
+
+
+def shards(images: dict[str, bytes], spec: BackboneSpec, how: Extraction = HOW) -> list[FeatureShard]:
+    wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
+    return list(extract_shards(images, wanted, spec, feature_key(spec, how), how))
+
+
+@pytest.mark.parametrize("number_format", ["float32", "bfloat16"])
+def test_the_same_image_has_the_same_features_in_any_batch(
+    images: dict[str, bytes], spec: BackboneSpec, number_format: str
+) -> None:
+    how = replace(HOW, number_format=number_format)
+    together = {
+        sha256: vector
+        for shard in shards(images, spec, how)
+        for sha256, vector in zip(shard.sha256, shard.vectors, strict=True)
+    }
+    backwards = dict(reversed(images.items()))
+    for some in (backwards, {"alone": images["10.png"]}):
+        for shard in shards(some, spec, how):
+            for sha256, vector in zip(shard.sha256, shard.vectors, strict=True):
+                np.testing.assert_array_equal(vector, together[sha256])
+
+
+def test_shards_are_whole_batches_but_for_the_last(images: dict[str, bytes], spec: BackboneSpec) -> None:
+    assert [len(shard.sha256) for shard in shards(images, spec)] == [8, 3]
+    assert all(shard.vectors.dtype == np.float32 for shard in shards(images, spec))
+
+
+def test_several_layers_are_concatenated(images: dict[str, bytes], spec: BackboneSpec) -> None:
+    several = shards(images, spec, replace(HOW, layers="blocks.2+last"))[0].vectors
+    np.testing.assert_allclose(several[:, -1280:], shards(images, spec)[0].vectors, atol=1e-5)
+    assert several.shape[1] == 1280 + 40
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": "blocks.2"},
+        {"number_format": "bfloat16"},
+        {"layers": "blocks.2", "pool": "max"},
+    ],
+)
+def test_the_key_changes_with_what_is_taken(spec: BackboneSpec, change: dict[str, str]) -> None:
+    reference = replace(HOW, layers="blocks.2") if "pool" in change else HOW
+    assert feature_key(spec, replace(HOW, **change)) != feature_key(spec, reference)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 16}, {"shard_size": 64}, {"decode_threads": 1}])
+def test_the_key_does_not_change_with_how_it_is_computed(spec: BackboneSpec, change: dict[str, int]) -> None:
+    assert feature_key(spec, replace(HOW, **change)) == feature_key(spec, HOW)  # type: ignore[arg-type]
+
+
+def test_the_key_changes_with_weights_and_size(spec: BackboneSpec) -> None:
+    keys = {
+        feature_key(describe_backbone("efficientnet_lite0", weights, size), HOW).digest
+        for weights, size in (("default", 64), ("none", 64), ("default", 96))
+    }
+    assert len(keys) == 3
+
+
+def test_bfloat16_features_point_the_same_way(images: dict[str, bytes], spec: BackboneSpec) -> None:
+    exact = shards(images, spec)[0].vectors
+    quick = shards(images, spec, replace(HOW, number_format="bfloat16"))[0].vectors
+    cosine = (exact * quick).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(quick, axis=1)
+    assert cosine.min() > 0.995
