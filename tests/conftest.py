@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,7 @@ def project() -> Path:
     """The project, ready for sessions."""
     from kedro.framework.startup import bootstrap_project
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries' own imports
-        bootstrap_project(PROJECT)
-        import topwork.hooks  # noqa: F401
-        import topwork.pipeline_registry  # noqa: F401
+    bootstrap_project(PROJECT)
     return PROJECT
 
 
@@ -91,10 +86,13 @@ def kedro(project: Path, tracking_uri: str, tmp_path: Path) -> Callable[..., Any
 
     def run(*arguments: str, params: str = "") -> Any:
         own = f"data={tmp_path / 'data'},store={tmp_path / 'features'},image_size=32,ingestion.threads=2"
-        command = [*arguments, "--params", f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}"]
+        command = [
+            "run",
+            *arguments,
+            "--params",
+            f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}",
+        ]
         os.chdir(PROJECT)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries: kedro-mlflow, MLflow, alembic
-            return CliRunner().invoke(cli, command, obj=bootstrap_project(PROJECT))
+        return CliRunner().invoke(cli, command, obj=bootstrap_project(PROJECT))
 
     return run

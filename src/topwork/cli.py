@@ -135,12 +135,14 @@ def _run_parts(options: dict[str, Any], names: list[str], plan: Callable[[Pipeli
                 if part.strategy is None:
                     raise
                 failed[part.strategy] = error
-                _log.error("%s failed: %s", part.strategy, error, exc_info=input_error(error) is None)
+                if input_error(error) is None:
+                    _log.exception("%s failed", part.strategy)
         if failed:
             tracking.note_failed(list(failed))
     display.show_leaderboard()
     if failed:
-        raise InputError(f"{', '.join(failed)} failed (see above); what else was asked for is finished.")
+        reasons = ". ".join(f"{name} failed: {input_error(error) or error}" for name, error in failed.items())
+        raise InputError(f"{reasons} What else was asked for is finished.")
 
 
 def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:

@@ -49,7 +49,7 @@ def assign_splits(images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan)
     given = _given(images)
     kept_rows, excluded = _without_lower_copies(images.assign(given_split=given))
     groups = _group_table(kept_rows)
-    rules = {"plan": vars(plan), "given": sorted(set(given) - {""})}
+    rules = {"plan": vars(plan), "given": sorted(set(images["given_split"].fillna("")) - {""})}
     old = _previous_folds(kept_rows, previous) if previous.attrs.get("rules") == rules else {}
     fold_of = _place(groups, old, plan)
     fold = kept_rows["group"].map(fold_of)

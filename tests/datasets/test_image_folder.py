@@ -99,7 +99,9 @@ def test_classes_called_train_and_bus_are_classes(tmp_path: Path) -> None:
 
 def test_a_table_names_paths_labels_groups_and_splits(image_folder: Path) -> None:
     table = image_folder / "labels.csv"
-    table.write_text("Path,label,group,split\nred/02000.png,007,dog1,train\nblue/00000.png,NA,dog2,test\ngone.png,NA,,val\n")
+    table.write_text(
+        "Path,label,group,split\nred/02000.png,007,dog1,train\nblue/00000.png,NA,dog2,test\ngone.png,NA,,val\n"
+    )
     listing = load(table).listing
     assert listing["label"].tolist() == ["007", "NA", "NA"]
     assert listing["group"].tolist()[:2] == ["dog1", "dog2"]

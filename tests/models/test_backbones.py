@@ -90,7 +90,10 @@ def logits(backbone: Backbone, photo: str, preprocessing: Preprocessing) -> np.n
 
 
 def deviation(backbone: Backbone, preprocessing: Preprocessing) -> float:
-    return max(float(np.abs(logits(backbone, photo, preprocessing) - REFERENCE[backbone.spec.name][photo]).max()) for photo in PHOTOS)
+    return max(
+        float(np.abs(logits(backbone, photo, preprocessing) - REFERENCE[backbone.spec.name][photo]).max())
+        for photo in PHOTOS
+    )
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def fit_linear(
 
     C = float(np.exp(np.median([np.log(C) for C, _ in chosen.values()])))
     C = min(grid, key=lambda value: (abs(np.log(value / C)), value))
-    final = _fit(problem, estimator(C), ())
+    (final,) = _fit_all(problem, [(estimator(C), ())])
     everything = [*single, final, *(fitted for models in by_C.values() for fitted in models.values())]
     return LinearFit(
         head=final.head,

@@ -1,0 +1,67 @@
+"""What the catalog, the parameters and the pipelines say of one another agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from topwork.configuration import load_configuration
+from topwork.parameters import BLOCKS
+
+
+@pytest.fixture(scope="module")
+def everything(project: Path) -> Pipeline:
+    pipelines.set_requested(None)
+    return sum(dict(pipelines).values(), Pipeline([]))
+
+
+@pytest.fixture(scope="module")
+def catalog_entries(project: Path) -> dict[str, Any]:
+    entries = load_configuration(project / "conf", None, {})["catalog"]
+    return {name: entry for name, entry in entries.items() if not name.startswith("_")}
+
+
+def test_every_dataset_between_nodes_is_in_the_catalog(everything: Pipeline, catalog_entries: dict[str, Any]) -> None:
+    catalog = DataCatalog.from_config(catalog_entries)
+    names = {name for name in everything.datasets() if not name.startswith("params:")}
+    assert {name for name in names if name not in catalog} == set()
+
+
+def test_every_catalog_entry_is_used(everything: Pipeline, catalog_entries: dict[str, Any]) -> None:
+    catalog = DataCatalog.from_config(catalog_entries)
+    used = {catalog.config_resolver.match_dataset_pattern(name) or name for name in everything.datasets()}
+    by_the_run_itself = {"{strategy}.logged_model"}
+    assert set(catalog_entries) - used - by_the_run_itself == set()
+
+
+def test_every_entry_that_is_seen_has_a_layer(catalog_entries: dict[str, Any]) -> None:
+    hidden = {"{strategy}.logged_model"}
+    without = {name for name, entry in catalog_entries.items() if "kedro-viz" not in entry.get("metadata", {})}
+    assert without == hidden
+
+
+def test_every_parameter_block_is_typed_declared_and_used(everything: Pipeline, project: Path) -> None:
+    declared = load_configuration(project / "conf", None, {})["parameters"]
+    used: dict[str, set[type]] = {}
+    for node in everything.nodes:
+        hints = [hint for name, hint in get_type_hints(node.func).items() if name != "return"]
+        for name, hint in zip(node.inputs, hints, strict=False):
+            if name.startswith("params:"):
+                used.setdefault(name.removeprefix("params:"), set()).add(hint)
+    assert used == {name: {type_} for name, type_ in BLOCKS.items()}
+    assert set(BLOCKS) == set(declared) - {"strategies"}
+
+
+def test_the_default_run_makes_no_example(project: Path) -> None:
+    names = {node.name for node in pipelines["__default__"].nodes}
+    assert "render_digits" not in names
+    assert {"inspect_images", "extract_features", "svm.train", "logistic.score", "build_leaderboard"} <= names
+
+
+def test_features_never_know_the_split(project: Path) -> None:
+    assert not {"splits", "previous_splits"} & pipelines["features"].datasets()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+
+from topwork.cli import Part, input_error, plan_parts
+from topwork.schemas import InputError
+
+
+def identity(value: object) -> object:
+    return value
+
+
+def strategy(name: str) -> Pipeline:
+    return Pipeline([Node(identity, "features", "classifier", name="train")], namespace=name, inputs="features")
+
+
+@pytest.mark.filterwarnings("ignore:One or more dataset names contain")
+def test_each_strategy_is_a_part_between_what_comes_before_and_after() -> None:
+    pipeline = (
+        Pipeline([Node(identity, "images", "features", name="extract")])
+        + strategy("svm")
+        + strategy("logistic")
+        + Pipeline([Node(identity, "svm.classifier", "leaderboard", name="compare")])
+    )
+    assert plan_parts(pipeline, ["logistic", "svm"]) == [
+        Part(None, ("extract",)),
+        Part("logistic", ("logistic.train",)),
+        Part("svm", ("svm.train",)),
+        Part(None, ("compare",)),
+    ]
+    assert [part.strategy for part in plan_parts(pipeline, ["svm"])] == [None, "svm", None]
+
+
+def test_a_pipeline_without_strategies_is_one_part() -> None:
+    pipeline = Pipeline([Node(identity, "images", "features", name="extract")])
+    assert plan_parts(pipeline, ["svm"]) == [Part(None, ("extract",))]
+
+
+def test_the_users_mistake_is_found_behind_kedros_own_errors() -> None:
+    mistake = InputError("no such folder")
+    wrapped = RuntimeError("failed while loading")
+    wrapped.__cause__ = mistake
+    assert input_error(wrapped) is mistake
+    assert input_error(RuntimeError("a bug")) is None

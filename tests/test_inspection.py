@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.conftest import image_bytes
+
+from topwork.datasets.image_folder import ImageFolderDataset
+from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.schemas import INSPECTION_COLUMNS, MANIFEST_COLUMNS, ImageStore, InputError
+
+NOTHING = pd.DataFrame(columns=pd.Index(INSPECTION_COLUMNS))
+LIMIT = 1_000_000
+
+
+def load(folder: Path) -> ImageStore:
+    return ImageFolderDataset(path=str(folder)).load()
+
+
+def inspected(images: ImageStore, known: pd.DataFrame = NOTHING, limit: int = LIMIT) -> pd.DataFrame:
+    chunks = list(inspect_new(images.listing, images, known, limit, threads=2))
+    return pd.concat(chunks, ignore_index=True) if chunks else NOTHING
+
+
+def manifest_of(folder: Path) -> pd.DataFrame:
+    images = load(folder)
+    return build_manifest(images.listing, inspected(images), LIMIT, str(folder)).set_index("image_id")
+
+
+def test_the_manifest_has_a_row_for_every_file_and_each_row_is_its_own(image_folder: Path) -> None:
+    (image_folder / "red" / "notes.txt").write_text("not an image")
+    (image_folder / "red" / "00a.png").write_bytes(b"")
+    manifest = manifest_of(image_folder)
+    assert tuple(manifest.reset_index().columns) == MANIFEST_COLUMNS
+    assert manifest.loc["red/notes.txt", ["status", "reason"]].tolist() == [
+        "rejected",
+        "not an image in a known format",
+    ]
+    assert manifest.loc["red/00a.png", "reason"] == "empty file"
+    for image_id, row in manifest[manifest["status"] == "ok"].iterrows():
+        assert row["path"] == str(image_folder / str(image_id))
+        assert row["label"] == str(image_id).split("/")[0]
+        assert (row["width"], row["height"], row["format"]) == (40, 30, "PNG")
+    assert describe_manifest(manifest) == (
+        "30 images of 3 classes; 2 files rejected: 1 empty file, 1 not an image in a known format"
+    )
+
+
+def test_unchanged_files_are_not_looked_at_again(image_folder: Path) -> None:
+    first = inspected(load(image_folder))
+    (image_folder / "red" / "new.png").write_bytes(image_bytes(77))
+    (image_folder / "blue" / "00003.png").write_bytes(image_bytes(78))
+    again = inspected(load(image_folder), first)
+    assert sorted(Path(path).name for path in again["path"]) == ["00003.png", "new.png"]
+
+
+def test_another_limit_looks_at_everything_again(image_folder: Path) -> None:
+    images = load(image_folder)
+    again = inspected(images, inspected(images), limit=100)
+    assert len(again) == 30
+    assert set(again["reason"]) == {"too many pixels (40 x 30, limit 100)"}
+
+
+def test_equal_bytes_share_a_group(image_folder: Path) -> None:
+    (image_folder / "red" / "copy.png").write_bytes((image_folder / "red" / "02004.png").read_bytes())
+    group = manifest_of(image_folder)["group"]
+    assert group["red/copy.png"] == group["red/02004.png"]
+    assert group.nunique() == 30
+
+
+def test_equal_bytes_under_two_labels_are_rejected_on_both_sides(image_folder: Path) -> None:
+    (image_folder / "blue" / "copy.png").write_bytes((image_folder / "red" / "02004.png").read_bytes())
+    manifest = manifest_of(image_folder)
+    torn = manifest[manifest["status"] == "rejected"]
+    assert torn.index.tolist() == ["blue/copy.png", "red/02004.png"]
+    assert set(torn["reason"]) == {"same bytes under another label"}
+
+
+def test_the_users_groups_are_joined_where_they_share_bytes(image_folder: Path) -> None:
+    (image_folder / "red" / "copy.png").write_bytes((image_folder / "red" / "02001.png").read_bytes())
+    names = {"02000.png": "anna", "02001.png": "anna", "copy.png": "bert", "02002.png": "bert", "02003.png": "cleo"}
+    rows = [f"red/{name},red,{group}" for name, group in names.items()]
+    rows += [f"blue/0000{number}.png,blue," for number in range(3)]
+    (image_folder / "table.csv").write_text("path,label,group\n" + "\n".join(rows))
+    group = manifest_of(image_folder / "table.csv")["group"]
+    assert {group[f"red/{name}"] for name in ("02000.png", "02001.png", "copy.png", "02002.png")} == {"anna"}
+    assert group["red/02003.png"] == "cleo"
+    assert group.filter(like="blue").nunique() == 3
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"a": 5}, "only one class .*'a'.* at least two"),
+        ({"a": 5, "b": 2, "c": 1}, "'b' has 2, 'c' has 1.*at least 3"),
+    ],
+)
+def test_a_folder_that_cannot_be_learnt_from_is_refused_before_a_file_is_opened(
+    counts: dict[str, int], message: str
+) -> None:
+    listing = pd.DataFrame({"label": [label for label, count in counts.items() for _ in range(count)]})
+    with pytest.raises(InputError, match=message) as caught:
+        check_listing(listing, "/some/folder")
+    assert "/some/folder" in str(caught.value)
+
+
+def test_a_class_whose_files_are_mostly_broken_is_refused(image_folder: Path) -> None:
+    for path in sorted((image_folder / "red").iterdir())[:8]:
+        path.write_bytes(b"broken")
+    with pytest.raises(InputError, match="too few usable images to split: 'red' has 2"):
+        manifest_of(image_folder)

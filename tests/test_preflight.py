@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import PROJECT
+
+from topwork.configuration import load_configuration
+from topwork.parameters import BLOCKS, STRATEGIES
+from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters
+from topwork.schemas import InputError
+
+KNOBS = knob_names(PROJECT / "conf")
+
+
+@pytest.fixture
+def parameters() -> dict[str, Any]:
+    return dict(load_configuration(PROJECT / "conf", None, {})["parameters"])
+
+
+def test_the_projects_own_parameters_pass(parameters: dict[str, Any]) -> None:
+    check_parameters({}, parameters, KNOBS)
+    assert set(parameters) == {*BLOCKS, "strategies"}
+
+
+@pytest.mark.parametrize("env", ["digits", "smoke"])
+def test_so_do_those_of_every_environment(env: str) -> None:
+    parameters = load_configuration(PROJECT / "conf", env, {})["parameters"]
+    check_parameters({}, parameters, KNOBS)
+    assert parameters["split"]["test_fraction"] == 0.2  # an override keeps its siblings
+
+
+def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Unknown parameter 'imagse': perhaps images"):
+        check_parameters({"imagse": "x"}, parameters, KNOBS)
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "message"),
+    [
+        ("features", {"batchsize": 8}, r"'features\.batchsize': perhaps features\.batch_size"),
+        ("features", {"batch_size": 0}, r"features\.batch_size=0: input should be greater than 0"),
+        ("features", {"pool": "mean"}, r"features\.pool='mean': input should be 'average' or 'max'"),
+        ("split", {"test_fraction": 1.5}, r"split\.test_fraction=1\.5: input should be less than 1"),
+        ("split", {"folds": "many"}, r"split\.folds='many': input should be a valid integer"),
+        ("svm", {"C": []}, r"svm\.C=\[\]: list should have at least 1 item"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_allowed(
+    parameters: dict[str, Any], block: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_parameters({}, {**parameters, block: {**parameters[block], **change}}, KNOBS)
+
+
+def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
+    assert chosen_strategies("all") == STRATEGIES
+    assert chosen_strategies("svm+logistic") == ("logistic", "svm")
+    assert chosen_strategies("svm") == ("svm",)
+    with pytest.raises(InputError, match=r"no strategy 'swm'; perhaps svm\? known are logistic\+svm, all"):
+        chosen_strategies("logistic+swm")
+
+
+def test_names_made_of_digits_stay_text_and_folders_are_the_callers(tmp_path: Path) -> None:
+    raw = "images=007,data=~/out,weights=net.pth,backbone=2020,seed=7,features.batch_size=8"
+    parsed = {"images": 7, "data": "~/out", "weights": "net.pth", "backbone": 2020, "seed": 7, "features": {}}
+    plain = plain_parameters(raw, parsed, tmp_path)
+    assert plain["images"] == str(tmp_path / "007")
+    assert plain["data"] == str(Path.home() / "out")
+    assert plain["weights"] == str(tmp_path / "net.pth")
+    assert (plain["backbone"], plain["seed"]) == ("2020", 7)
+
+
+def test_words_for_weights_are_no_files(tmp_path: Path) -> None:
+    assert plain_parameters("weights=none", {"weights": "none"}, tmp_path) == {"weights": "none"}

@@ -1,0 +1,286 @@
+"""Whole runs on small data, in a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tests.conftest import PROJECT, fill, image_bytes
+
+from topwork.datasets.classifier_file import read_classifier
+from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
+
+pytestmark = pytest.mark.slow
+
+
+def runs_of(uri: str) -> tuple[list[Run], list[Run]]:
+    """Parents and children, oldest first."""
+    client = MlflowClient(uri)
+    every = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    children = [run for run in every if "mlflow.parentRunId" in run.data.tags]
+    parents = [run for run in every if run not in children]
+    return [sorted(runs, key=lambda run: run.info.start_time) for runs in (parents, children)]  # type: ignore[return-value]
+
+
+def leaderboard(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    rows = json.loads((tmp_path / "data/08_reporting/leaderboard.json").read_text())
+    return {row["strategy"]: row for row in rows}
+
+
+def vectors(tmp_path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    found = {}
+    for path in (tmp_path / "features").rglob("*.safetensors"):
+        content = load_file(path)
+        for name, vector in zip(content["sha256"], content["vectors"], strict=True):
+            found[name.tobytes().hex()] = vector
+    return found
+
+
+def test_a_folder_becomes_a_logged_evaluated_classifier(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    (image_folder / "red" / "broken.png").write_bytes(b"broken")
+    result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 0, result.output
+    data = tmp_path / "data"
+
+    manifest = pd.read_parquet(data / "02_intermediate/manifest.parquet")
+    assert tuple(manifest.columns) == MANIFEST_COLUMNS
+    assert (manifest["status"] == "ok").sum() == 30
+    splits = pd.read_parquet(data / "03_primary/splits.parquet")
+    assert tuple(splits.columns) == SPLIT_COLUMNS
+    for strategy in ("svm", "logistic"):
+        predictions = pd.read_parquet(data / f"07_model_output/{strategy}/predictions.parquet")
+        assert tuple(predictions.columns) == PREDICTION_COLUMNS
+        assert set(predictions["image_id"]) == set(splits.loc[splits["split"] == "test", "image_id"])
+        assert (predictions["label"] == predictions["image_id"].str.split("/").str[0]).all()
+        metrics = json.loads((data / f"08_reporting/{strategy}/metrics.json").read_text())
+        right = (predictions["label"] == predictions["predicted"]).mean()
+        assert metrics["accuracy"] == right == leaderboard(tmp_path)[strategy]["accuracy"]
+        assert metrics["accuracy"] > 0.8  # plain colours are easy
+        assert read_classifier(data / f"06_models/{strategy}").class_names == ("blue", "green", "red")
+        assert (data / f"08_reporting/{strategy}/mistakes.png").stat().st_size > 5000
+
+    (parent,), children = runs_of(tracking_uri)
+    assert {run.info.run_name for run in children} == {"svm", "logistic"}
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert parent.data.params["features.backbone"] == "efficientnet_lite0"
+    assert parent.data.params["svm.class_weight"] == "none"
+    assert children[0].data.metrics.keys() == children[1].data.metrics.keys()
+    assert {"accuracy", "oof_accuracy_low", "log_loss", "train_seconds"} <= children[0].data.metrics.keys()
+    assert {each.dataset.name for each in parent.inputs.dataset_inputs} == {"manifest", "splits"}
+    assert parent.data.tags["topwork.git_dirty"] in {"true", "false"}
+    assert parent.data.tags["version.torch"]
+
+    client = MlflowClient(tracking_uri)
+    models = client.search_logged_models([parent.info.experiment_id])
+    assert {model.name for model in models} == {"svm", "logistic"}
+    for model in models:
+        run = next(run for run in children if run.info.run_id == model.source_run_id)
+        carried = {metric.key: metric.value for metric in model.metrics}
+        assert carried["accuracy"] == run.data.metrics["accuracy"]
+    assert mlflow.active_run() is None
+
+    predictions = pd.read_parquet(data / "07_model_output/svm/predictions.parquet")
+    served = mlflow.pyfunc.load_model(f"models:/{next(m for m in models if m.name == 'svm').model_id}")
+    answer = served.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in predictions["path"]]}))
+    assert answer["label"].tolist() == predictions["predicted"].tolist()
+    np.testing.assert_allclose(answer["confidence"], predictions["confidence"], atol=1e-5)
+
+
+def test_a_second_run_computes_only_what_is_new(kedro: Callable[..., Any], image_folder: Path, tmp_path: Path) -> None:
+    assert kedro(params=f"images={image_folder}").exit_code == 0
+    before = set((tmp_path / "features").rglob("*.safetensors"))
+    splits = pd.read_parquet(tmp_path / "data/03_primary/splits.parquet").set_index("image_id")
+    kept = vectors(tmp_path)
+
+    (image_folder / "red" / "one_more.png").write_bytes(image_bytes(99))
+    assert kedro(params=f"images={image_folder}").exit_code == 0
+    (new,) = set((tmp_path / "features").rglob("*.safetensors")) - before
+    assert len(vectors(tmp_path)) == 31
+    for name, vector in kept.items():
+        np.testing.assert_array_equal(vectors(tmp_path)[name], vector)
+    after = pd.read_parquet(tmp_path / "data/03_primary/splits.parquet").set_index("image_id")
+    pd.testing.assert_series_equal(after.loc[splits.index, "fold"], splits["fold"])
+    assert new.stat().st_size < 20_000
+
+
+def test_a_strategy_that_fails_leaves_the_other_standing(
+    kedro: Callable[..., Any],
+    image_folder: Path,
+    tmp_path: Path,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("no convergence today")
+
+    monkeypatch.setattr("topwork.pipelines.classifier.nodes.multinomial_logistic", broken)
+    result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 1
+    assert "logistic failed" in result.output
+    board = leaderboard(tmp_path)
+    assert (board["logistic"]["status"], board["logistic"]["reason"]) == ("failed", "no convergence today")
+    assert board["logistic"]["accuracy"] is None
+    assert board["svm"]["status"] == "ok"
+    (parent,), children = runs_of(tracking_uri)
+    assert {run.info.run_name: run.info.status for run in children} == {"logistic": "FAILED", "svm": "FINISHED"}
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["topwork.failed_strategies"] == "logistic"
+
+
+def test_ctrl_c_closes_every_run_as_killed(
+    kedro: Callable[..., Any],
+    image_folder: Path,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("topwork.pipelines.classifier.nodes.linear_svm", interrupted)
+    result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 1
+    assert "Stopped" in result.output
+    (parent,), children = runs_of(tracking_uri)
+    assert parent.info.status == "KILLED"
+    assert {run.info.run_name: run.info.status for run in children} == {"logistic": "FINISHED", "svm": "KILLED"}
+
+
+def test_a_later_evaluation_adds_to_the_same_model(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    assert kedro(params=f"images={image_folder},strategies=svm").exit_code == 0
+    result = kedro(
+        "--pipelines", "evaluation", "--namespaces", "svm", params=f"images={image_folder},evaluation.seed=1"
+    )
+    assert result.exit_code == 0, result.output
+    client = MlflowClient(tracking_uri)
+    parents, children = runs_of(tracking_uri)
+    (model,) = client.search_logged_models([parents[0].info.experiment_id])
+    assert model.source_run_id == children[0].info.run_id
+    assert {metric.run_id for metric in model.metrics} == {run.info.run_id for run in children}
+    assert parents[1].data.params["split.folds"] == "3"  # all parameters, whatever part ran
+    assert leaderboard(tmp_path)["logistic"]["status"] == "not run"
+
+
+def test_scores_of_another_split_are_not_compared(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    assert kedro(params=f"images={image_folder}").exit_code == 0
+    assert kedro(params=f"images={image_folder},split_seed=1,strategies=svm").exit_code == 0
+    assert leaderboard(tmp_path)["logistic"]["status"] == "not comparable"
+    assert leaderboard(tmp_path)["svm"]["status"] == "ok"
+
+
+def test_the_run_file_repeats_the_run(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    assert kedro(params=f"images={image_folder},strategies=svm,svm.C=[0.001]").exit_code == 0
+    (parent,), _ = runs_of(tracking_uri)
+    text = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/run.yml")
+    assert yaml.safe_load(text)["run"]["params"]["svm"]["C"] == [0.001]
+    (tmp_path / "run.yml").write_text(text)
+    (tmp_path / "data/08_reporting/svm/metrics.json").rename(tmp_path / "before.json")
+
+    from click.testing import CliRunner
+    from kedro.framework.startup import bootstrap_project
+
+    from topwork.cli import cli
+
+    again = CliRunner().invoke(cli, ["run", "--config", str(tmp_path / "run.yml")], obj=bootstrap_project(PROJECT))
+    assert again.exit_code == 0, again.output
+    metrics = json.loads((tmp_path / "data/08_reporting/svm/metrics.json").read_text())
+    assert metrics == json.loads((tmp_path / "before.json").read_text())
+
+
+def test_features_of_other_parameters_are_refused(kedro: Callable[..., Any], image_folder: Path) -> None:
+    assert kedro("--pipelines", "ingestion,features", params=f"images={image_folder}").exit_code == 0
+    result = kedro("--pipelines", "classifier", params=f"images={image_folder},features.number_format=float32")
+    assert result.exit_code == 1
+    assert "made with number_format=auto, but number_format=float32" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params", "message"),
+    [
+        ([], "", "images=DIR"),
+        ([], "imagse=x", "perhaps images?"),
+        ([], "images=/no/such/place", "/no/such/place"),
+        ([], "strategies=swm", "perhaps svm?"),
+        ([], "features.batch_size=0", "greater than 0"),
+        (["--pipelines", "ingest"], "", "perhaps ingestion?"),
+        (["--runner", "ParallelRunner"], "", "ParallelRunner is not for this project"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_no_trace(
+    kedro: Callable[..., Any], tmp_path: Path, tracking_uri: str, arguments: list[str], params: str, message: str
+) -> None:
+    result = kedro(*arguments, params=params)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert result.output.strip().count("\n") == 0
+    assert not (tmp_path / "data").exists()
+    assert runs_of(tracking_uri) == [[], []]
+
+
+def test_a_class_too_small_stops_the_run_before_features(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    for path in sorted((image_folder / "red").iterdir())[2:]:
+        path.unlink()
+    result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 1
+    assert f"images={image_folder}" in result.output
+    assert "'red' has 2" in result.output
+    assert not (tmp_path / "features").exists()
+
+
+def test_kill_9_in_extraction_loses_at_most_a_shard_and_leaves_the_store_telling_the_truth(
+    kedro: Callable[..., Any], tmp_path: Path, tracking_uri: str
+) -> None:
+    images = fill(tmp_path / "many", 60)
+    params = f"images={images},features.shard_size=8,features.batch_size=8"
+    command = (
+        f"{sys.executable} -m kedro run --params data={tmp_path}/data,store={tmp_path}/features,image_size=32,"
+        f"split.folds=3,evaluation.resamples=100,{params} --pipelines ingestion,features"
+    )
+    victim = subprocess.Popen(command.split(), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "features").rglob("[!.]*.safetensors"))) < 3 and victim.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    kept = vectors(tmp_path)
+    assert 24 <= len(kept) <= 180
+
+    assert kedro(params=params).exit_code == 0
+    parents, _ = runs_of(tracking_uri)
+    assert [run.info.status for run in parents] == ["KILLED", "FINISHED"]
+    resumed = vectors(tmp_path)
+    assert len(resumed) == 180
+    assert kedro(params=f"{params},store={tmp_path}/uninterrupted").exit_code == 0
+    from topwork.datasets.feature_store import FolderFeatureStore
+    from topwork.datasets.features import FeaturesDataset
+
+    features = FeaturesDataset(filepath=str(tmp_path / "data/04_feature/features.safetensors")).load()
+    whole = FolderFeatureStore(tmp_path / "uninterrupted").get(features.key, list(resumed))
+    np.testing.assert_array_equal(np.stack(list(resumed.values())), whole)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from topwork.metrics import losses, softmax
+from topwork.training.calibration import fit_temperature
+from topwork.training.linear import Estimator, LinearFit, fit_linear, linear_svm, multinomial_logistic
+
+KINDS = {"svm": linear_svm("none", 1000, 0), "logistic": multinomial_logistic("none", 300, 0)}
+GRID = [1e-3, 1e-2, 1e-1]
+
+
+def blobs(n: int, classes: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    truth = np.arange(n) % classes
+    centres = generator.normal(0, 1, (classes, 12)) * 3
+    vectors = centres[truth] + generator.normal(0, spread, (n, 12))
+    scales = 10.0 ** generator.integers(-3, 3, 12)  # features of very different size
+    return (vectors * scales).astype(np.float32), truth, generator.integers(0, 5, n)
+
+
+@pytest.fixture(params=KINDS)
+def estimator(request: pytest.FixtureRequest) -> Estimator:
+    return KINDS[request.param]
+
+
+def fit(estimator: Estimator, vectors: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> LinearFit:
+    return fit_linear(estimator, GRID, vectors, truth, folds, int(truth.max()) + 1)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_head_is_the_scaler_and_the_classifier_in_one_matrix(estimator: Estimator, classes: int) -> None:
+    vectors, truth, folds = blobs(300, classes, 2.0)
+    ours = fit(estimator, vectors, truth, folds)
+    theirs = make_pipeline(StandardScaler(), estimator(ours.C)).fit(vectors, truth)
+    expected = theirs.decision_function(vectors)
+    scores = ours.head.scores(vectors)
+    got = scores[:, 1] - scores[:, 0] if classes == 2 else scores
+    np.testing.assert_allclose(got, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_well_separated_classes_are_told_apart_out_of_fold(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(400, 4, 0.5)
+    ours = fit(estimator, vectors, truth, folds)
+    assert (ours.out_of_fold.argmax(1) == truth).mean() > 0.99
+    np.testing.assert_allclose(ours.out_of_fold.sum(1), 1)
+
+
+def test_labels_that_mean_nothing_score_no_better_than_chance_out_of_fold(estimator: Estimator) -> None:
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(0, 1, (300, 200)).astype(np.float32)
+    truth = generator.integers(0, 3, 300)
+    ours = fit(estimator, vectors, truth, generator.integers(0, 5, 300))
+    assert (ours.head.scores(vectors).argmax(1) == truth).mean() > 0.6  # it did learn them by heart
+    assert (ours.out_of_fold.argmax(1) == truth).mean() < 0.45
+    assert losses(ours.out_of_fold, truth).mean() > 0.95 * np.log(3)
+
+
+def test_the_scored_fold_has_no_say_in_its_own_predictions(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(200, 3, 3.0)
+    before = fit(estimator, vectors, truth, folds)
+    scrambled = truth.copy()
+    scrambled[folds == 2] = (truth[folds == 2] + 1) % 3
+    after = fit(estimator, vectors, scrambled, folds)
+    np.testing.assert_allclose(after.out_of_fold[folds == 2], before.out_of_fold[folds == 2], atol=1e-6)
+    assert after.C_by_fold[2] == before.C_by_fold[2]
+    assert not np.allclose(after.out_of_fold[folds != 2], before.out_of_fold[folds != 2])
+
+
+def test_a_class_that_some_training_folds_lack_does_not_stop_the_others(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(150, 3, 0.5)
+    rare = np.flatnonzero(truth == 2)
+    kept = np.setdiff1d(np.arange(150), rare[2:])
+    folds[rare[:2]] = [0, 1]
+    ours = fit(estimator, vectors[kept], truth[kept], folds[kept])
+    assert (ours.out_of_fold.argmax(1) == truth[kept])[truth[kept] < 2].mean() > 0.98
+    assert ours.head.weight.shape == (3, 12)
+
+
+def test_the_same_seed_gives_the_same_head(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(150, 3, 2.0)
+    first, again = (fit(estimator, vectors, truth, folds) for _ in range(2))
+    np.testing.assert_array_equal(first.head.weight, again.head.weight)
+    assert first.temperature == again.temperature
+
+
+def test_class_weights_raise_the_recall_of_a_rare_class() -> None:
+    vectors, truth, folds = blobs(600, 2, 6.0)
+    rare = np.flatnonzero(truth == 1)
+    kept = np.setdiff1d(np.arange(600), rare[40:])
+    recall = {}
+    for weight in ("none", "balanced"):
+        ours = fit(multinomial_logistic(weight, 300, 0), vectors[kept], truth[kept], folds[kept])
+        recall[weight] = (ours.out_of_fold.argmax(1) == 1)[truth[kept] == 1].mean()
+    assert recall["balanced"] > recall["none"]
+
+
+def test_fits_that_stop_early_are_counted() -> None:
+    vectors, truth, folds = blobs(200, 3, 3.0)
+    assert fit(multinomial_logistic("none", 1, 0), vectors, truth, folds).unconverged > 0
+
+
+def test_the_temperature_undoes_a_stretch() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.normal(0, 2, (20_000, 4))
+    truth = np.array([generator.choice(4, p=row) for row in softmax(scores, 1.0)])
+    assert fit_temperature(scores * 5, truth) == pytest.approx(5, rel=0.05)
