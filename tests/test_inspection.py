@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.conftest import image_bytes
 
+from tests.conftest import image_bytes
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
 from topwork.schemas import INSPECTION_COLUMNS, MANIFEST_COLUMNS, ImageStore, InputError

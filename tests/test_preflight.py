@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import PROJECT
 
+from tests.conftest import PROJECT
 from topwork.configuration import load_configuration
 from topwork.parameters import BLOCKS, STRATEGIES
 from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters

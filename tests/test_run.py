@@ -19,8 +19,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from tests.conftest import PROJECT, fill, image_bytes
 
+from tests.conftest import PROJECT, fill, image_bytes
 from topwork.datasets.classifier_file import read_classifier
 from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
 

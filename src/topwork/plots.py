@@ -40,14 +40,15 @@ def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> 
 def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: str) -> Figure:
     """A sheet of pictures with a caption under each; an empty one says so."""
     rows = max(1, -(-len(pictures) // _COLUMNS))
-    figure = Figure(figsize=(2 * _COLUMNS, 2.4 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(2 * _COLUMNS, 2.3 * rows + 0.6), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axes in grid:
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     for axes, picture, caption in zip(grid, pictures, captions, strict=False):
         axes.imshow(picture)
-        axes.set_title(caption, fontsize=8, y=-0.02, va="top")
+        axes.set_xlabel(caption, fontsize=8)
     if not pictures:
         grid[0].text(0, 0.5, "none", fontsize=12)
     return figure
@@ -68,5 +69,5 @@ def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
     axes.grid(axis="x", color=_SOFT, alpha=0.5)
     if scored:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.35), ncols=2, frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure

@@ -6,6 +6,7 @@ several runs in one process do not meet on MLflow's stack of active runs.
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -31,12 +32,18 @@ from kedro.pipeline.node import Node
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
 from topwork.digests import table_digest
-from topwork.parameters import BLOCKS, STRATEGIES
-from topwork.preflight import check_parameters, knob_names
+from topwork.parameters import STRATEGIES
+from topwork.preflight import FOLDERS, check_parameters, knob_names
 from topwork.schemas import Classifier, InputError
 
 with warnings.catch_warnings():
@@ -214,8 +221,8 @@ class RunTracking(MlflowHook):
         self._parent = self._create(
             f"{_images_source(self._context).name} · {self._parameters['features']['backbone']}", tags
         )
-        self._log_params(self._parent, self._parameters)
-        self._store.log_text(self._parent, _run_file(self._command, self._parameters, self._context), "run.yml")
+        self._log_params(self._parent, self._resolved())
+        self._store.log_text(self._parent, _run_file(self._command, self._resolved(), self._context.project_path), "run.yml")
 
     def _open_child(self, strategy: str) -> None:
         if strategy in self._children or self._context is None:
@@ -223,8 +230,15 @@ class RunTracking(MlflowHook):
         tags = {**_process_tags(), MLFLOW_PARENT_RUN_ID: str(self._parent), "topwork.strategy": strategy}
         self._children[strategy] = self._create(strategy, tags)
         others = set(STRATEGIES) - {strategy}
-        own = {name: value for name, value in self._parameters.items() if name not in others}
+        own = {name: value for name, value in self._resolved().items() if name not in others}
         self._log_params(self._children[strategy], own)
+
+    def _resolved(self) -> dict[str, Any]:
+        """The headline knobs as they were, then the blocks: the same names for every run."""
+        assert self._context is not None
+        loader = self._context.config_loader
+        knobs = {**loader["globals"], **(loader.runtime_params or {})}
+        return {**{name: knobs[name] for name in loader["globals"]}, **self._parameters}
 
     def _create(self, name: str, tags: dict[str, str]) -> str:
         experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
@@ -322,7 +336,14 @@ def _settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
 
 def _process_tags() -> dict[str, str]:
     started = psutil.Process().create_time()
-    return {_HOST: socket.gethostname(), _PID: str(os.getpid()), _STARTED: f"{started:.3f}"}
+    return {
+        MLFLOW_SOURCE_NAME: "kedro run",
+        MLFLOW_SOURCE_TYPE: "PROJECT",
+        MLFLOW_USER: getpass.getuser(),
+        _HOST: socket.gethostname(),
+        _PID: str(os.getpid()),
+        _STARTED: f"{started:.3f}",
+    }
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
@@ -358,10 +379,8 @@ def _images_source(context: KedroContext | None) -> Path:
     return Path((context.config_loader.runtime_params or {}).get("images") or knobs.get("images") or "images")
 
 
-def _run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], context: KedroContext) -> str:
+def _run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], project: Path) -> str:
     """A file for `kedro run --config` that repeats this run: the options given, and every parameter as it was."""
-    knobs = {**context.config_loader["globals"], **(context.config_loader.runtime_params or {})}
-    blocks = {name: value for name, value in parameters.items() if name in BLOCKS}
     options: dict[str, Any] = {
         name: ",".join(value) if isinstance(value, list | tuple) else value
         for name in _RUN_OPTIONS
@@ -370,5 +389,9 @@ def _run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], context
     pipelines = command.get("pipelines") or command.get("pipeline_names")
     if pipelines:
         options["pipelines"] = ",".join(pipelines)
-    options["params"] = {**{name: value for name, value in knobs.items() if value is not None}, **blocks}
+    options["params"] = {
+        name: str(project / value) if name in FOLDERS else value
+        for name, value in parameters.items()
+        if value is not None
+    }
     return yaml.safe_dump({"run": options}, sort_keys=False, allow_unicode=True)

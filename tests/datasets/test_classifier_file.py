@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.datasets.test_feature_store import KEY
 
+from tests.datasets.test_feature_store import KEY
 from topwork.datasets.classifier_file import SPEC, WEIGHTS, read_classifier, write_classifier
 from topwork.schemas import Classifier, Head, InputError
 

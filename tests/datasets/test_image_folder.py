@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
-from tests.conftest import fill, image_bytes
 
+from tests.conftest import fill, image_bytes
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.schemas import TEST, TRAIN, VAL, ImageStore
 
@@ -54,8 +54,7 @@ def load_ids(folder: Path, suffix: str) -> list[str]:
 
 def test_names_that_are_not_utf8_are_read_right(image_folder: Path) -> None:
     raw = os.fsencode(image_folder / "red") + b"/caf\xe9.png"
-    with open(raw, "wb") as file:
-        file.write(b"latin")
+    Path(os.fsdecode(raw)).write_bytes(b"latin")
     assert load(image_folder)["red/caf\\xe9.png"] == b"latin"
 
 

@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 import pytest
-from tests.conftest import image_bytes
 
+from tests.conftest import image_bytes
 from topwork.images.batches import decoded_batches
 from topwork.images.transforms import Preprocessing
 from topwork.schemas import InputError

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import encode, image_bytes
 
+from tests.conftest import encode, image_bytes
 from topwork.images.decode import RejectedError, decode_rgb, inspect
 from topwork.schemas import OK, REJECTED
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.conftest import image_bytes
 
+from tests.conftest import image_bytes
 from topwork.models.backbones import BackboneSpec, describe_backbone
 from topwork.models.extraction import Extraction, extract_shards, feature_key
 from topwork.schemas import FeatureShard

@@ -95,5 +95,5 @@ def draw_mistakes(
     pictures = [decode_rgb(images[image_id], parameters.max_pixels) for image_id in worst["image_id"]]
     for picture in pictures:
         picture.thumbnail(_THUMBNAIL)
-    captions = [f"{row.label}\ncalled {row.predicted}, {row.confidence:.0%}" for row in worst.itertuples()]
+    captions = [f"{row.label}, called\n{row.predicted} at {row.confidence:.0%}" for row in worst.itertuples()]
     return plot_sheet(pictures, captions, f"{classifier.strategy}: most confident mistakes on the test split")
