@@ -211,6 +211,23 @@ def test_the_run_file_repeats_the_run(
     assert metrics == json.loads((tmp_path / "before.json").read_text())
 
 
+def test_only_missing_outputs_is_refused_where_parameters_or_files_have_changed(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    params = f"images={image_folder}"
+    assert "No complete run" in kedro("--only-missing-outputs", params=params).output
+    assert kedro(params=params).exit_code == 0
+    (tmp_path / "data/08_reporting/svm/mistakes.png").unlink()
+    assert kedro("--only-missing-outputs", params=params).exit_code == 0
+    assert (tmp_path / "data/08_reporting/svm/mistakes.png").exists()
+    other = kedro("--only-missing-outputs", params=f"{params},evaluation.seed=3")
+    assert "made with evaluation.seed=0, not 3" in other.output
+    (image_folder / "red" / "new.png").write_bytes(image_bytes(5))
+    assert "image files have changed" in kedro("--only-missing-outputs", params=params).output
+    assert kedro("--pipelines", "ingestion", params=f"{params},split_seed=1").exit_code == 0
+    assert "No complete run" in kedro("--only-missing-outputs", params=params).output
+
+
 def test_features_of_other_parameters_are_refused(kedro: Callable[..., Any], image_folder: Path) -> None:
     assert kedro("--pipelines", "ingestion,features", params=f"images={image_folder}").exit_code == 0
     result = kedro("--pipelines", "classifier", params=f"images={image_folder},features.number_format=float32")

@@ -6,7 +6,6 @@ Everything that can be refused is refused here, before MLflow, torch or a pipeli
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 import pkgutil
 import signal
@@ -25,12 +24,21 @@ from kedro.utils import load_obj
 import topwork.pipelines
 from topwork.configuration import load_configuration
 from topwork.parameters import STRATEGIES
-from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters
+from topwork.preflight import (
+    check_images,
+    check_parameters,
+    check_runner,
+    chosen_strategies,
+    knob_names,
+    pipelines_to_run,
+    plain_parameters,
+)
+from topwork.run_record import check_unchanged, describe_run, keep_record, void_record
 from topwork.schemas import InputError
 
 _log = logging.getLogger(__name__)
 _FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
-_EMBEDDED_BACKBONES = "efficientnet_lite"
+_INSTALLED_BACKBONE = "efficientnet_lite0"
 
 
 @dataclass(frozen=True)
@@ -59,58 +67,43 @@ def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:
 
 def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check, plan, and run part by part under one MLflow run."""
-    if "Parallel" in (options["runner"] or ""):
-        raise InputError(
-            "ParallelRunner is not for this project: networks and MLflow runs cannot be sent to other processes. "
-            "The default runner uses all cores already."
-        )
+    check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
     configuration = load_configuration(conf_source, options["env"], options["params"])
-    parameters = configuration["parameters"]
+    parameters, knobs = configuration["parameters"], {**configuration["globals"], **options["params"]}
     check_parameters(options["params"], parameters, knob_names(conf_source))
-    names = _pipeline_names(options, configuration["globals"])
-    _check_images(names, options["params"], configuration["globals"])
-    _check_backbone(names, parameters["features"])
     strategies = chosen_strategies(parameters["strategies"])
+    asked = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
+    example = knobs["example"] if not options["params"].get("images") else None
+    names = pipelines_to_run(asked, _known_pipelines(), example)
+    check_images(names, knobs["images"], example, metadata.project_path)
+    _check_backbone(names, parameters["features"])
+
+    data = metadata.project_path / knobs["data"]
+    if options["only_missing_outputs"]:
+        check_unchanged(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
+    void_record(data, parameters)
     _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies))
+    if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in _FILTERS):
+        keep_record(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
 
 
-def _pipeline_names(options: dict[str, Any], knobs: dict[str, Any]) -> list[str]:
-    names = [options["pipeline"]] if options["pipeline"] else list(dict.fromkeys(options["pipelines"]))
-    known = [*(module.name for module in pkgutil.iter_modules(topwork.pipelines.__path__)), "__default__"]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"perhaps {near[0]}? " if near else ""
-            raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
-    if names:
-        return names
-    makes_images = knobs.get("example") and not options["params"].get("images")
-    return [knobs["example"], "__default__"] if makes_images else ["__default__"]
+def _known_pipelines() -> list[str]:
+    return [*(module.name for module in pkgutil.iter_modules(topwork.pipelines.__path__)), "__default__"]
 
 
-def _check_images(names: Sequence[str], given: dict[str, Any], knobs: dict[str, Any]) -> None:
-    """Refuse a run over images that are not there, unless an example makes them."""
-    images = given.get("images") or knobs.get("images")
-    if not {"__default__", "ingestion"} & set(names) or knobs.get("example") in names:
-        return
-    if not images:
-        raise InputError(
-            "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
-            "or `make run` for the worked example."
-        )
-    if not Path(images).exists():
-        raise InputError(f"images={images}: there is no such folder or table.")
+def _absolute(metadata: ProjectMetadata, path: str | None) -> str:
+    return str(metadata.project_path / path) if path else ""
 
 
 def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
-    """Have the weights at hand before anything long; the embedded ones always are, and torch need not be imported."""
+    """Have the weights at hand before anything long; those of the default always are, without importing torch."""
     if not {"__default__", "features"} & set(names):
         return
     backbone, weights = str(parameters["backbone"]), str(parameters["weights"])
     if weights not in {"default", "none"} and not Path(weights).is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
-    if not backbone.startswith(_EMBEDDED_BACKBONES):
+    if backbone != _INSTALLED_BACKBONE:
         from topwork.models.backbones import describe_backbone
 
         describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])

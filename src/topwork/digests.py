@@ -17,8 +17,9 @@ def file_digest(path: Path) -> str:
 
 def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
     """Hexadecimal digest (16 digits) of the named columns, independent of the order of the rows."""
-    rows = table[list(columns)].astype(str).sort_values(list(columns))
-    lines = rows.agg("\t".join, axis=1) if len(columns) > 1 else rows[columns[0]]
+    texts = table[list(columns)].astype(str).reset_index(drop=True)
+    first, others = texts.iloc[:, 0], texts.iloc[:, 1:]
+    lines = (first.str.cat(others, sep="\t") if len(columns) > 1 else first).sort_values()
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 

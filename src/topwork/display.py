@@ -140,14 +140,14 @@ class Display:
 
 def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
     """The leaderboard for the terminal."""
-    table = Table(title="Leaderboard, best out of fold first", title_justify="left")
+    table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("strategy", "backbone"):
         table.add_column(column, overflow="fold")
-    for column in ("out of fold", "test accuracy, 95 %", "macro F1", "train s"):
-        table.add_column(column, justify="right")
+    for column in ("out of fold", "test accuracy, 95 %", "F1", "fit s"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row["accuracy"] is None:
-            table.add_row(row["strategy"], row["backbone"] or "", row["status"], row["reason"], style="dim")
+            table.add_row(row["strategy"], row["backbone"] or "", row["status"], style="dim")
             continue
         table.add_row(
             row["strategy"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,52 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
             hint = f"perhaps {near[0]}? " if near else ""
             raise InputError(f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all.")
     return tuple(name for name in STRATEGIES if name in names)
+
+
+def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
+    """The pipelines asked for, each once; if none, the default, after the example that makes its images.
+
+    Raises:
+        InputError: no such pipeline.
+    """
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {near[0]}? " if near else ""
+            raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
+    if asked:
+        return list(dict.fromkeys(asked))
+    return [example, "__default__"] if example else ["__default__"]
+
+
+def check_images(names: Sequence[str], images: str | None, example: str | None, project: Path) -> None:
+    """Refuse a run over images that are not there, unless an example makes them.
+
+    Raises:
+        InputError: nothing was given, or it does not exist.
+    """
+    if not {"__default__", "ingestion"} & set(names) or example in names:
+        return
+    if not images:
+        raise InputError(
+            "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
+            "or `make run` for the worked example."
+        )
+    if not (project / images).exists():
+        raise InputError(f"images={images}: there is no such folder or table.")
+
+
+def check_runner(runner: str) -> None:
+    """Refuse ParallelRunner.
+
+    Raises:
+        InputError: with the reason.
+    """
+    if "Parallel" in runner:
+        raise InputError(
+            "ParallelRunner is not for this project: networks and MLflow runs cannot be sent to other processes. "
+            "The default runner uses all cores already."
+        )
 
 
 def knob_names(conf_source: Path) -> list[str]:

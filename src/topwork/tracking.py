@@ -14,7 +14,6 @@ import socket
 import subprocess
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -29,6 +28,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
@@ -43,13 +43,8 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BA
 
 from topwork.digests import table_digest
 from topwork.parameters import STRATEGIES
-from topwork.preflight import FOLDERS, check_parameters, knob_names
-from topwork.schemas import Classifier, InputError
-
-with warnings.catch_warnings():
-    # kedro-mlflow defines a model class, and MLflow wishes for type hints in it
-    warnings.filterwarnings("ignore", message=r"(?s).*Add type hints to the `predict` method")
-    from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
+from topwork.schemas import Classifier
 
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
@@ -126,8 +121,7 @@ class RunTracking(MlflowHook):
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
         """Refuse runners that cannot be tracked. The MLflow run is opened by the first node: no node, no run."""
-        if "ParallelRunner" in str(run_params["runner"]):
-            raise InputError("ParallelRunner is not for this project: MLflow runs cannot be sent to other processes.")
+        check_runner(str(run_params["runner"]))
         self._catalog = catalog
         if not self._command:
             self._command = dict(run_params)
@@ -222,7 +216,9 @@ class RunTracking(MlflowHook):
             f"{_images_source(self._context).name} · {self._parameters['features']['backbone']}", tags
         )
         self._log_params(self._parent, self._resolved())
-        self._store.log_text(self._parent, _run_file(self._command, self._resolved(), self._context.project_path), "run.yml")
+        self._store.log_text(
+            self._parent, _run_file(self._command, self._resolved(), self._context.project_path), "run.yml"
+        )
 
     def _open_child(self, strategy: str) -> None:
         if strategy in self._children or self._context is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,14 +26,11 @@ def log_classifier(name: str, folder: Path) -> str:
     The requirements are given, since letting MLflow infer them takes longer than training.
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    with warnings.catch_warnings():
-        # MLflow wishes for type hints and an input example, to infer the signature that is given here
-        warnings.simplefilter("ignore", UserWarning)
-        info = mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(_CODE),
-            artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
-            pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
-            signature=_SIGNATURE,
-        )
+    info = mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(_CODE),
+        artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
+        pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
+        signature=_SIGNATURE,
+    )
     return str(info.model_id)
