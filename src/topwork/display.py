@@ -24,6 +24,7 @@ from rich.text import Text
 from topwork import progress
 
 _QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
+_WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
 _log = logging.getLogger(__name__)
 
 
@@ -96,6 +97,7 @@ class Display:
     def __init__(self) -> None:
         self._handler = ProgressHandler()
         self._leaderboard: list[dict[str, Any]] | None = None
+        self._node_started: float | None = None
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -107,12 +109,15 @@ class Display:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Announce the node."""
+        """Announce the node, after what the one before it took."""
+        self._finish_node()
+        self._node_started = time.monotonic()
         _log.info("[bold]%s[/bold]", node.name, extra={"markup": True})
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Stop listening."""
+        self._finish_node()
         self.close()
 
     @hook_impl
@@ -128,8 +133,15 @@ class Display:
 
     def close(self) -> None:
         """Stop listening and leave the terminal whole."""
+        self._node_started = None
         self._handler.stop()
         logging.getLogger("topwork.progress").removeHandler(self._handler)
+
+    def _finish_node(self) -> None:
+        # A node that yields goes on after Kedro calls it finished: it is over when the next one starts.
+        if self._node_started is not None and (seconds := time.monotonic() - self._node_started) >= _WORTH_SAYING:
+            _log.info("  %.1f s", seconds)
+        self._node_started = None
 
     def show_leaderboard(self) -> None:
         """Print the leaderboard of the last run, if it made one."""

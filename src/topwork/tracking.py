@@ -46,6 +46,7 @@ from topwork.parameters import STRATEGIES
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
 from topwork.schemas import Classifier
 
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
 _PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")

@@ -17,10 +17,11 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from topwork.metrics import losses, softmax
-from topwork.progress import track
+from topwork.progress import report
 from topwork.schemas import Floats, Head, Integers
 from topwork.training.calibration import fit_temperature
 
+_TASK = "choosing C"
 _ABSENT_CLASS = -1e3  # score of a class that a tiny fold's training images lack
 
 Left = tuple[int, ...]  # the folds left out of a fit
@@ -130,13 +131,15 @@ def _fit_upwards(
     """Models for each value of C (ascending) and each pair of folds left out, up to the first C that helps no fold."""
     by_C: dict[float, dict[Left, _Fitted]] = {}
     least: dict[int, float] = {}
-    for C in track(grid, "choosing C", len(grid), "values"):
+    for tried, C in enumerate(grid):
+        report(_TASK, tried, len(grid), "values")
         models = _fit_all(problem, [(estimator(C), pair) for pair in pairs])
         by_C[C] = dict(zip(pairs, models, strict=True))
         loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.fold_numbers}
         if least and all(loss[fold] >= least[fold] for fold in loss):
             break
         least = {fold: min(loss[fold], least.get(fold, np.inf)) for fold in loss}
+    report(_TASK, len(grid), len(grid), "values")
     return by_C
 
 
