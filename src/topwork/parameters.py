@@ -5,7 +5,8 @@ Kedro builds these models from the annotations of the nodes; the `run` command c
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
@@ -91,3 +92,12 @@ BLOCKS: dict[str, type[Block]] = {
     "evaluation": EvaluationParameters,
 }
 """Name of each parameter block and its type."""
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested parameters as pairs of dotted name and value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -5,14 +5,14 @@ Kedro's option looks at whether a file exists, not at what it was made from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.datasets.report import ReportDataset
 from topwork.digests import table_digest
-from topwork.parameters import BLOCKS
+from topwork.parameters import BLOCKS, flattened
 from topwork.schemas import InputError
 
 _NAME = "last_complete_run.json"
@@ -37,7 +37,7 @@ def check_unchanged(data: Path, now: Mapping[str, Any]) -> None:
     way_out = "Run without --only-missing-outputs: what is unchanged is not computed again anyway."
     if not before:
         raise InputError(f"No complete run has left its results in {data}. {way_out}")
-    then, today = (dict(_flat(run["parameters"])) for run in (before, now))
+    then, today = (dict(flattened(run["parameters"])) for run in (before, now))
     for name in sorted(then.keys() | today.keys()):
         if then.get(name) != today.get(name):
             raise InputError(f"The results were made with {name}={then.get(name)}, not {today.get(name)}. {way_out}")
@@ -62,11 +62,3 @@ def _blocks(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _record(data: Path) -> ReportDataset:
     return ReportDataset(filepath=str(data / _NAME), missing={})
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -6,23 +6,18 @@ several runs in one process do not meet on MLflow's stack of active runs.
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import mlflow
 import pandas as pd
-import psutil
 import yaml
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -32,25 +27,18 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.utils.mlflow_tags import (
-    MLFLOW_GIT_COMMIT,
-    MLFLOW_PARENT_RUN_ID,
-    MLFLOW_SOURCE_NAME,
-    MLFLOW_SOURCE_TYPE,
-    MLFLOW_USER,
-)
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
 from topwork.digests import table_digest
-from topwork.parameters import STRATEGIES
+from topwork.parameters import STRATEGIES, flattened
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
+from topwork.provenance import HOST, HOST_TAG, code_tags, is_alive, process_tags
 from topwork.schemas import Classifier
 
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
-_PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")
-_HOST, _PID, _STARTED = "topwork.host", "topwork.pid", "topwork.process_started"
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
 
@@ -208,9 +196,8 @@ class RunTracking(MlflowHook):
         self._end_orphans()
         outer = mlflow.active_run()
         tags = {
-            **_process_tags(),
-            **_git_tags(self._context.project_path),
-            **{f"version.{package}": version(package) for package in _PACKAGES},
+            **process_tags(),
+            **code_tags(self._context.project_path),
             **({MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}),
         }
         self._parent = self._create(
@@ -224,7 +211,7 @@ class RunTracking(MlflowHook):
     def _open_child(self, strategy: str) -> None:
         if strategy in self._children or self._context is None:
             return
-        tags = {**_process_tags(), MLFLOW_PARENT_RUN_ID: str(self._parent), "topwork.strategy": strategy}
+        tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self._parent), "topwork.strategy": strategy}
         self._children[strategy] = self._create(strategy, tags)
         others = set(STRATEGIES) - {strategy}
         own = {name: value for name, value in self._resolved().items() if name not in others}
@@ -259,16 +246,16 @@ class RunTracking(MlflowHook):
     def _end_orphans(self) -> None:
         """Close the runs of processes on this host that are no more: after kill -9 nobody else would."""
         experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
-        running = f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{socket.gethostname()}'"
+        running = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{HOST}'"
         for run in self._store.search_runs([experiment], running):
-            if not _is_alive(run.data.tags):
+            if not is_alive(run.data.tags):
                 self._store.set_terminated(run.info.run_id, "KILLED")
                 _log.warning("MLflow run %s was left open by a killed process: closed as KILLED.", run.info.run_name)
 
     # ---- what is recorded --------------------------------------------------------------------------------------
 
     def _log_params(self, run: str, parameters: Mapping[str, Any]) -> None:
-        flat = {name: str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in _flattened(parameters)}
+        flat = {name: str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in flattened(parameters)}
         entries = [Param(name, value) for name, value in flat.items()]
         for start in range(0, len(entries), MAX_PARAMS_TAGS_PER_BATCH):
             self._store.log_batch(run, params=entries[start : start + MAX_PARAMS_TAGS_PER_BATCH])
@@ -329,45 +316,6 @@ def _settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
         creation["artifact_location"] = (project / creation["artifact_location"]).as_uri()
     experiment["create_experiment_kwargs"] = creation
     return {**configuration, "server": server, "tracking": {**configuration["tracking"], "experiment": experiment}}
-
-
-def _process_tags() -> dict[str, str]:
-    started = psutil.Process().create_time()
-    return {
-        MLFLOW_SOURCE_NAME: "kedro run",
-        MLFLOW_SOURCE_TYPE: "PROJECT",
-        MLFLOW_USER: getpass.getuser(),
-        _HOST: socket.gethostname(),
-        _PID: str(os.getpid()),
-        _STARTED: f"{started:.3f}",
-    }
-
-
-def _is_alive(tags: Mapping[str, str]) -> bool:
-    try:
-        process = psutil.Process(int(tags[_PID]))
-        return abs(process.create_time() - float(tags[_STARTED])) < 1
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _git_tags(project: Path) -> dict[str, str]:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=True).stdout
-
-    try:
-        dirty = bool(git("status", "--porcelain").strip())
-        return {MLFLOW_GIT_COMMIT: git("rev-parse", "HEAD").strip(), "topwork.git_dirty": str(dirty).lower()}
-    except (OSError, subprocess.CalledProcessError):
-        return {}  # no repository, or no git
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _images_source(context: KedroContext | None) -> Path:

@@ -16,13 +16,13 @@ from sklearn.datasets import load_sample_image
 
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.models.backbones import (
-    EMBEDDED,
     Backbone,
     describe_backbone,
     feature_function,
     load_backbone,
     resolve_layers,
 )
+from topwork.models.sources import EMBEDDED
 from topwork.models.weights import packaged_file, read_state
 from topwork.schemas import InputError
 
@@ -135,7 +135,7 @@ def test_those_logits_tell_when_padding_or_the_order_of_the_keys_is_wrong(
         weight, bias = "_blocks.3._bn1.weight", "_blocks.3._bn1.bias"
         return {name: state[{weight: bias, bias: weight}.get(name, name)] for name in state}
 
-    monkeypatch.setattr("topwork.models.backbones.read_state", swapped)
+    monkeypatch.setattr("topwork.models.sources.read_state", swapped)
     assert deviation(load_backbone(spec), spec.preprocessing) > 5 * TOLERANCE
 
 
