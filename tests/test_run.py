@@ -41,6 +41,11 @@ def leaderboard(tmp_path: Path) -> dict[str, dict[str, Any]]:
     return {row["strategy"]: row for row in rows}
 
 
+def metrics_of(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    files = (tmp_path / "data/08_reporting").glob("*/metrics.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in files}
+
+
 def vectors(tmp_path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
@@ -162,6 +167,58 @@ def test_ctrl_c_closes_every_run_as_killed(
     (parent,), children = runs_of(tracking_uri)
     assert parent.info.status == "KILLED"
     assert {run.info.run_name: run.info.status for run in children} == {"logistic": "FINISHED", "svm": "KILLED"}
+
+
+def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_by_the_next(
+    kedro: Callable[..., Any],
+    image_folder: Path,
+    tmp_path: Path,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from kedro.framework.session import KedroSession
+
+    def session(**options: Any) -> None:
+        params = {
+            "images": str(image_folder),
+            "data": str(tmp_path / "data"),
+            "store": str(tmp_path / "features"),
+            "image_size": 32,
+        }
+        with KedroSession.create(PROJECT, runtime_params=params) as opened:
+            opened.run(**options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("topwork.pipelines.features.nodes.requested", lambda parameters: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session(pipeline_names=["ingestion", "features"])
+        patch.setattr("topwork.pipelines.features.nodes.requested", lambda _: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            session(pipeline_names=["ingestion", "features"])
+    session()
+    parents, children = runs_of(tracking_uri)
+    assert [run.info.status for run in parents] == ["FAILED", "KILLED", "FINISHED"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[2].info.run_id}
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("no convergence today")
+
+    monkeypatch.setattr("topwork.pipelines.classifier.nodes.multinomial_logistic", broken)
+    with pytest.raises(RuntimeError):
+        session(pipeline_names=["classifier", "evaluation"])
+    status = {strategy: row["status"] for strategy, row in metrics_of(tmp_path).items()}
+    assert status == {"logistic": "failed", "svm": "ok"}
+
+
+def test_a_strategy_that_cannot_even_load_its_inputs_is_a_failed_one(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    assert kedro(params=f"images={image_folder},strategies=svm").exit_code == 0
+    (tmp_path / "data/04_feature/features.safetensors").write_bytes(b"damaged")
+    result = kedro("--pipelines", "classifier", params=f"images={image_folder},strategies=svm")
+    assert result.exit_code == 1
+    assert metrics_of(tmp_path)["svm"]["status"] == "failed"
+    assert runs_of(tracking_uri)[1][-1].info.status == "FAILED"
 
 
 def test_a_later_evaluation_adds_to_the_same_model(

@@ -21,7 +21,6 @@ import pandas as pd
 import yaml
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from matplotlib.figure import Figure
@@ -58,6 +57,7 @@ class RunTracking(MlflowHook):
         self._children: dict[str, str] = {}
         self._inputs_logged: set[tuple[str, str]] = set()
         self._node_started: dict[str, float] = {}
+        self._namespace: str | None = None
         self._failed: list[str] = []
 
     # ---- the command -------------------------------------------------------------------------------------------
@@ -111,9 +111,16 @@ class RunTracking(MlflowHook):
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
         """Refuse runners that cannot be tracked. The MLflow run is opened by the first node: no node, no run."""
         check_runner(str(run_params["runner"]))
+        if not self._held:
+            self._close("KILLED")  # what an interrupted session of this process left: Kedro fires no hook on Ctrl-C
         self._catalog = catalog
         if not self._command:
             self._command = dict(run_params)
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Remember at what the run is, in case it fails there."""
+        self._namespace = node.namespace
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -170,12 +177,16 @@ class RunTracking(MlflowHook):
             self._close("FINISHED")
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception, pipeline: Pipeline, catalog: Any) -> None:
+    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Close what failed as FAILED; a strategy that failed says so in its metrics."""
-        for strategy in {node.namespace for node in pipeline.nodes} & set(self._children):
+        strategy = self._namespace
+        if strategy in STRATEGIES:
+            self._open_parent()
+            self._open_child(strategy)
+            self._store.set_terminated(self._children.pop(strategy), "FAILED")
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
-        self._close_children("FAILED")
+        self._close_children("FINISHED")
         if not self._held:
             self._close("FAILED")
 
