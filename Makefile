@@ -17,7 +17,7 @@ setup: .venv/.complete
 	touch $@
 
 run: setup
-	$(BIN)/kedro run --env digits
+	$(BIN)/kedro run --env wallpaper
 
 test: setup
 	$(BIN)/python -m pytest

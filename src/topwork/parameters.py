@@ -8,15 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 STRATEGIES = ("logistic", "svm")  # cheapest first
 """Ways to train a classifier; each is a namespace of the pipelines."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
 ]
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the smaller value comes first")
+    return pair
 
 
 class Block(BaseModel):
@@ -29,6 +36,25 @@ class DigitsParameters(Block):
     """Block `digits`: the worked example on scikit-learn's handwritten digits."""
 
     images_per_class: PositiveInt | None
+    seed: int
+
+
+class DifficultyParameters(Block):
+    """Block `wallpaper.difficulty`: what a camera does to a pattern."""
+
+    noise: Share
+    blur: Annotated[float, Field(ge=0)]
+    perspective: Annotated[float, Field(ge=0, lt=0.25)]
+    contrast: Share
+
+
+class WallpaperParameters(Block):
+    """Block `wallpaper`: the worked example on the 17 wallpaper groups."""
+
+    images_per_group: PositiveInt
+    size: Annotated[int, Field(ge=16, le=2048)]
+    cell: Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
+    difficulty: DifficultyParameters
     seed: int
 
 
@@ -84,6 +110,7 @@ class EvaluationParameters(Block):
 
 BLOCKS: dict[str, type[Block]] = {
     "digits": DigitsParameters,
+    "wallpaper": WallpaperParameters,
     "ingestion": IngestionParameters,
     "split": SplitParameters,
     "features": FeatureParameters,

@@ -138,12 +138,12 @@ def test_a_folder_without_class_folders_says_what_is_expected(tmp_path: Path) ->
 
 def test_saved_images_load_again_and_what_is_no_longer_there_goes(tmp_path: Path) -> None:
     dataset = ImageFolderDataset(path=str(tmp_path / "made"))
-    dataset.save({"a/1.png": b"one", "a/2.png": b"two"})
-    dataset.save({"a/1.png": b"one", "b/3.png": b"three"})
+    dataset.save({"a/1.png": b"one", "a/2.png": b"two"}.items())
+    dataset.save({"a/1.png": b"one", "b/3.png": b"three"}.items())
     assert dict(dataset.load().items()) == {"a/1.png": b"one", "b/3.png": b"three"}
 
 
 def test_a_folder_of_the_users_is_never_written_to(image_folder: Path) -> None:
     with pytest.raises(DatasetError, match="did not write"):
-        ImageFolderDataset(path=str(image_folder)).save({"a/1.png": b"one"})
+        ImageFolderDataset(path=str(image_folder)).save({"a/1.png": b"one"}.items())
     assert len(load(image_folder)) == 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ class FolderImages(ImageStore):
         return Path(_from_text(self._path_of[image_id])).read_bytes()
 
 
-class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
-    """Loads as the listing of a folder, without opening a file; saves a mapping from relative name to bytes.
+class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore]):
+    """Loads as the listing of a folder, without opening a file; saves pairs of relative name and bytes.
 
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
@@ -89,8 +89,8 @@ class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
             )
         return FolderImages(listing, layout, str(path))
 
-    def save(self, data: Mapping[str, bytes]) -> None:
-        """Write rendered images; files that hold the same bytes already stay as they are.
+    def save(self, data: Iterable[tuple[str, bytes]]) -> None:
+        """Write rendered images, pairs of relative name and bytes; files that hold them already stay as they are.
 
         Raises:
             InputError: the folder holds files that Topwork did not write.
@@ -102,12 +102,13 @@ class ImageFolderDataset(AbstractDataset[Mapping[str, bytes], ImageStore]):
             raise InputError(f"{path} holds files that Topwork did not write: give another `images=DIR`.")
         path.mkdir(parents=True, exist_ok=True)
         mark.touch()
-        for name, content in data.items():
+        expected = set()
+        for name, content in data:
             file = path / name
+            expected.add(file)
             if not (file.exists() and file.read_bytes() == content):
-                with appearing_whole(file) as partial:
+                with appearing_whole(file, durable=False) as partial:  # rendered again if a crash should lose it
                     partial.write_bytes(content)
-        expected = {path / name for name in data}
         for file in path.rglob("*"):
             if file.is_file() and file not in expected and file != mark:
                 file.unlink()

@@ -13,14 +13,14 @@ from topwork.parameters import DigitsParameters
 _BRIGHTEST = 16  # of scikit-learn's grey levels
 
 
-def render_digits(parameters: DigitsParameters) -> dict[str, bytes]:
+def render_digits(parameters: DigitsParameters) -> list[tuple[str, bytes]]:
     """PNG files of 8 x 8 pixels by relative name (`digit_class/number.png`), all or some a class drawn by the seed."""
     digits = load_digits()
     order = np.random.default_rng(parameters.seed).permutation(len(digits.target))
-    files: dict[str, bytes] = {}
+    files: list[tuple[str, bytes]] = []
     for digit in range(10):
         rows = order[digits.target[order] == digit][: parameters.images_per_class]
-        files |= {f"{digit}/{row:04d}.png": _png(digits.images[row]) for row in sorted(rows)}
+        files += [(f"{digit}/{row:04d}.png", _png(digits.images[row])) for row in sorted(rows)]
     return files
 
 

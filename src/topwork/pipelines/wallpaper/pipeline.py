@@ -1,0 +1,15 @@
+"""`params:wallpaper` to `images`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.wallpaper.nodes import draw_plate, render_wallpapers
+
+
+def create_pipeline() -> Pipeline:
+    """Write the images where ingestion reads, and a plate that shows one of each group."""
+    return Pipeline(
+        [
+            Node(render_wallpapers, "params:wallpaper", "images", name="render_wallpapers"),
+            Node(draw_plate, "params:wallpaper", "wallpaper_plate", name="draw_plate"),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""The 17 wallpaper groups as data, and images of them."""
