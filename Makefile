@@ -32,7 +32,7 @@ viz: setup
 	$(BIN)/kedro viz run
 
 mlflow: setup
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+	$(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite \

@@ -217,8 +217,20 @@ def test_a_strategy_that_cannot_even_load_its_inputs_is_a_failed_one(
     (tmp_path / "data/04_feature/features.safetensors").write_bytes(b"damaged")
     result = kedro("--pipelines", "classifier", params=f"images={image_folder},strategies=svm")
     assert result.exit_code == 1
-    assert metrics_of(tmp_path)["svm"]["status"] == "failed"
     assert runs_of(tracking_uri)[1][-1].info.status == "FAILED"
+    assert metrics_of(tmp_path)["svm"]["status"] == "ok"  # as the leaderboard says that still lies there
+    kedro("--pipelines", "classifier,evaluation,comparison", params=f"images={image_folder},strategies=svm")
+    assert leaderboard(tmp_path)["svm"]["status"] == metrics_of(tmp_path)["svm"]["status"] == "failed"
+
+
+def test_training_without_features_says_what_to_run_first(kedro: Callable[..., Any], image_folder: Path) -> None:
+    assert kedro("--pipelines", "ingestion", params=f"images={image_folder}").exit_code == 0
+    result = kedro("--namespaces", "svm", params=f"images={image_folder}")
+    assert "no features yet; run `--pipelines ingestion,features` first." in result.output
+    assert "Traceback" not in result.output
+    assert "What else" not in result.output
+    result = kedro("--namespaces", "svm", "--pipelines", "features", params=f"images={image_folder}")
+    assert result.output.endswith("namespaces: ['svm']: pipelines features have none.\n")
 
 
 def test_a_later_evaluation_adds_to_the_same_model(

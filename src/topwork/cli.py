@@ -83,7 +83,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     if options["only_missing_outputs"]:
         check_unchanged(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
     void_record(data, parameters)
-    _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies))
+    _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies), data / "08_reporting")
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in _FILTERS):
         keep_record(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
 
@@ -109,19 +109,25 @@ def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
         describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
 
 
-def _run_parts(options: dict[str, Any], names: list[str], plan: Callable[[Pipeline], list[Part]]) -> None:
+def _run_parts(
+    options: dict[str, Any], names: list[str], plan: Callable[[Pipeline], list[Part]], reporting: Path
+) -> None:
     from kedro.framework.project import pipelines
 
     from topwork.hooks import display, tracking
 
     pipelines.set_requested(names)
     filters = {("node_namespaces" if name == "namespaces" else name): options[name] for name in _FILTERS}
-    selected = sum((pipelines[name] for name in names), Pipeline([])).filter(
-        **{name: value or None for name, value in filters.items()}
-    )
-    failed: dict[str, Exception] = {}
-    with _terminable(), tracking.one_run(options), _closing(display.close):
-        for part in plan(selected):
+    try:
+        selected = sum((pipelines[name] for name in names), Pipeline([])).filter(
+            **{name: value or None for name, value in filters.items()}
+        )
+    except ValueError as error:
+        raise InputError(f"{str(error).rstrip('.')}: pipelines {', '.join(names)} have none.") from error
+    parts, failed = plan(selected), dict[str, Exception]()
+    compared = any(part.strategy is None for part in parts[1:])
+    with _terminable(), tracking.one_run(options, keeps_failures=compared), _closing(display.close):
+        for part in parts:
             try:
                 _run_part(options, names, part)
             except Exception as error:
@@ -132,10 +138,11 @@ def _run_parts(options: dict[str, Any], names: list[str], plan: Callable[[Pipeli
                     _log.exception("%s failed", part.strategy)
         if failed:
             tracking.note_failed(list(failed))
-    display.show_leaderboard()
+    display.show_results({part.strategy for part in parts if part.strategy}, reporting)
     if failed:
-        reasons = ". ".join(f"{name} failed: {input_error(error) or error}" for name, error in failed.items())
-        raise InputError(f"{reasons} What else was asked for is finished.")
+        reasons = [f"{name} failed: {str(input_error(error) or error).rstrip('.')}." for name, error in failed.items()]
+        rest = ["What else was asked for is finished."] if len(parts) > len(failed) else []
+        raise InputError(" ".join([*reasons, *rest]))
 
 
 def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:

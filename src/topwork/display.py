@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -143,15 +145,16 @@ class Display:
             _log.info("  %.1f s", seconds)
         self._node_started = None
 
-    def show_leaderboard(self) -> None:
-        """Print the leaderboard of the last run, if it made one."""
+    def show_results(self, strategies: Set[str], folder: Path) -> None:
+        """Print the leaderboard, if one was made, with the strategies of this run told from earlier ones."""
         if self._leaderboard:
-            get_console().print(leaderboard_table(self._leaderboard))
+            get_console().print(leaderboard_table(self._leaderboard, strategies))
+            get_console().print(f"Scores and pictures: {folder}; compare runs with `make mlflow`.", soft_wrap=True)
         self._leaderboard = None
 
 
-def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
-    """The leaderboard for the terminal."""
+def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
+    """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
     table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("strategy", "backbone"):
         table.add_column(column, overflow="fold")
@@ -162,7 +165,7 @@ def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
             table.add_row(row["strategy"], row["backbone"] or "", row["status"], style="dim")
             continue
         table.add_row(
-            row["strategy"],
+            row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)",
             row["backbone"],
             f"{row['oof_accuracy']:.3f}",
             f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",

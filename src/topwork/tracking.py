@@ -59,18 +59,22 @@ class RunTracking(MlflowHook):
         self._node_started: dict[str, float] = {}
         self._namespace: str | None = None
         self._failed: list[str] = []
+        self._keeps_failures = True
 
     # ---- the command -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def one_run(self, command: Mapping[str, Any]) -> Iterator[None]:
+    def one_run(self, command: Mapping[str, Any], *, keeps_failures: bool) -> Iterator[None]:
         """Record all sessions inside as one MLflow run: FINISHED, FAILED, or KILLED if it is interrupted.
 
         Args:
             command: the options of the `run` command, for `run.yml`.
+            keeps_failures: whether a strategy that fails says so in its metrics, for the leaderboard to come; else
+                those of its last run stay.
 
         """
         self._held, self._command, self._failed = True, dict(command), []
+        self._keeps_failures = keeps_failures
         try:
             yield
         except KeyboardInterrupt:
@@ -82,7 +86,7 @@ class RunTracking(MlflowHook):
         else:
             self._close("FAILED" if self._failed else "FINISHED")
         finally:
-            self._held, self._command = False, {}
+            self._held, self._command, self._keeps_failures = False, {}, True
 
     def note_failed(self, strategies: list[str]) -> None:
         """Say on the run which strategies failed; it ends as FAILED."""
@@ -184,8 +188,9 @@ class RunTracking(MlflowHook):
             self._open_parent()
             self._open_child(strategy)
             self._store.set_terminated(self._children.pop(strategy), "FAILED")
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
+            if self._keeps_failures:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
         self._close_children("FINISHED")
         if not self._held:
             self._close("FAILED")

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.feature_key import key_from_fields
-from topwork.schemas import Features
+from topwork.schemas import Features, InputError
 
 
 class FeaturesDataset(AbstractDataset[Features, Features]):
@@ -26,7 +26,14 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
         self.metadata = metadata
 
     def load(self) -> Features:
-        """The features, with the key that they were made under."""
+        """The features, with the key that they were made under.
+
+        Raises:
+            InputError: there are none yet.
+
+        """
+        if not self._path.exists():
+            raise InputError(f"{self._path}: no features yet; run `--pipelines ingestion,features` first.")
         with safe_open(self._path, framework="numpy") as file:
             header = json.loads(file.metadata()["features"])
             ids = json.loads(file.get_tensor("image_ids").tobytes())

@@ -1,4 +1,4 @@
-"""A Parquet table that is written whole or not at all."""
+"""A table that is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topwork.datasets.atomic import appearing_whole
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """A Parquet file as a DataFrame, with its ``attrs``.
+    """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
     read. kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
@@ -30,16 +30,23 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """The table."""
         if self._columns is not None and not self._path.exists():
             return pd.DataFrame(columns=pd.Index(self._columns))
-        return pd.read_parquet(self._path)
+        return pd.read_csv(self._path, keep_default_na=False) if self._is_csv else pd.read_parquet(self._path)
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the table."""
         with appearing_whole(self._path) as partial:
-            data.to_parquet(partial, index=False)
+            if self._is_csv:
+                data.to_csv(partial, index=False)
+            else:
+                data.to_parquet(partial, index=False)
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""
         return TablePreview(self.load().head(nrows).astype(str).to_dict(orient="split"))
+
+    @property
+    def _is_csv(self) -> bool:
+        return self._path.suffix == ".csv"
 
     def _exists(self) -> bool:
         return self._path.exists()

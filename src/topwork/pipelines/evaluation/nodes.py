@@ -18,6 +18,7 @@ from topwork.predictions import class_numbers, most_confident_mistakes, predicti
 from topwork.schemas import TEST, Classifier, Features, ImageStore, InputError
 
 _THUMBNAIL = (160, 160)
+_CAPTION = 28  # characters
 
 
 def predict_test_split(
@@ -95,5 +96,13 @@ def draw_mistakes(
     pictures = [decode_rgb(images[image_id], parameters.max_pixels) for image_id in worst["image_id"]]
     for picture in pictures:
         picture.thumbnail(_THUMBNAIL)
-    captions = [f"{row.label}, called\n{row.predicted} at {row.confidence:.0%}" for row in worst.itertuples()]
+    captions = [
+        f"{row.label}, called\n{row.predicted} at {row.confidence:.0%}\n{_ending(str(row.path))}"
+        for row in worst.itertuples()
+    ]
     return plot_sheet(pictures, captions, f"{classifier.strategy}: most confident mistakes on the test split")
+
+
+def _ending(path: str) -> str:
+    """As much of the end of a path as fits under a thumbnail."""
+    return path if len(path) <= _CAPTION else f"…{path[1 - _CAPTION :]}"

@@ -10,10 +10,11 @@ import pandas as pd
 
 from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
 from topwork.parameters import IngestionParameters, SplitParameters
-from topwork.schemas import OK, ImageStore
+from topwork.schemas import OK, REJECTED, ImageStore
 from topwork.splits import SplitPlan, assign_splits, describe_splits
 
 _log = logging.getLogger(__name__)
+_NAMED = 5  # rejected files that are named in the terminal
 _LAYOUTS = {"folders": "a folder a class", "split": "pre-split folders", "table": "a table of paths"}
 
 
@@ -26,11 +27,16 @@ def inspect_images(
     yield from inspect_new(images.listing, images, known_files, parameters.max_pixels, parameters.threads)
 
 
-def make_manifest(images: ImageStore, inspected_files: pd.DataFrame, parameters: IngestionParameters) -> pd.DataFrame:
-    """One row a file, usable or rejected for a named reason."""
+def make_manifest(
+    images: ImageStore, inspected_files: pd.DataFrame, parameters: IngestionParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a file, usable or rejected for a named reason; and the rejected ones alone."""
     manifest = build_manifest(images.listing, inspected_files, parameters.max_pixels, images.source)
     _log.info(describe_manifest(manifest))
-    return manifest
+    rejected = manifest.loc[manifest["status"] == REJECTED, ["path", "label", "reason"]]
+    for row in rejected.head(_NAMED).itertuples():
+        _log.info("  rejected: %s (%s)", row.path, row.reason)
+    return manifest, rejected
 
 
 def split_images(

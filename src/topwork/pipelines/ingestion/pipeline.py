@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 make_manifest,
                 ["images", "inspected_files", "params:ingestion"],
-                "manifest",
+                ["manifest", "rejected_files"],
                 name="make_manifest",
             ),
             Node(
