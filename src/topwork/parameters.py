@@ -89,6 +89,29 @@ class FeatureParameters(Block):
     max_pixels: PositiveInt
 
 
+class AugmentationParameters(Block):
+    """Block `augmentation`: which views of each image there are, beside the original; null: as the preset says."""
+
+    preset: Literal["photo", "digits", "pattern", "none"]
+    views: Annotated[int, Field(ge=0, le=64)]
+    average: bool
+    translation: Annotated[float, Field(ge=0, le=0.5)] | None
+    rotation: Annotated[float, Field(ge=0, le=180)] | None
+    flip: Literal["none", "horizontal", "vertical", "both"] | None
+    scale: Annotated[float, Field(ge=1, le=4)] | None
+    aspect: Annotated[float, Field(ge=1, le=4)] | None
+    shear: Annotated[float, Field(ge=0, le=60)] | None
+    crop: Annotated[float, Field(gt=0, le=1)] | None
+    colour: Share | None
+    blur: Annotated[float, Field(ge=0, le=0.1)] | None
+    erasing: Annotated[float, Field(ge=0, le=0.5)] | None
+    fill: Literal["mirror", "edge", "grey"] | None
+    sheet_images: Annotated[int, Field(ge=1, le=50)]
+    sheet_views: Annotated[int, Field(ge=1, le=16)]
+    max_pixels: PositiveInt
+    seed: int
+
+
 class LinearParameters(Block):
     """Blocks `svm` and `logistic`: how a linear classifier is fitted."""
 
@@ -113,6 +136,7 @@ BLOCKS: dict[str, type[Block]] = {
     "wallpaper": WallpaperParameters,
     "ingestion": IngestionParameters,
     "split": SplitParameters,
+    "augmentation": AugmentationParameters,
     "features": FeatureParameters,
     "svm": LinearParameters,
     "logistic": LinearParameters,

@@ -37,12 +37,12 @@ def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> 
     return figure
 
 
-def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: str) -> Figure:
+def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: str, columns: int = _COLUMNS) -> Figure:
     """A sheet of pictures with a caption under each; an empty one says so."""
-    rows = max(1, -(-len(pictures) // _COLUMNS))
-    figure = Figure(figsize=(2 * _COLUMNS, 2.3 * rows + 0.6), layout="constrained")
+    rows = max(1, -(-len(pictures) // columns))
+    figure = Figure(figsize=(2 * columns, 2.3 * rows + 0.6), layout="constrained")
     figure.suptitle(title)
-    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

@@ -108,8 +108,9 @@ class FeatureShard:
 class Features:
     """Bottleneck features ``vectors`` ``[n, d]`` (float32), row ``i`` of image ``image_id[i]``.
 
-    They carry the ``key`` they were made under, what was ``requested`` by the parameters, and the digest of the images'
-    ids and ``content``, so that who uses them can tell whether they are still the right ones.
+    ``views`` ``[k, n, d]`` are those of the augmented views number 1 to k of the same images. They carry the ``key``
+    they were made under, what was ``requested`` by the parameters, and the digest of the images' ids and ``content``,
+    so that who uses them can tell whether they are still the right ones.
     """
 
     key: FeatureKey
@@ -117,9 +118,10 @@ class Features:
     content: str
     image_id: tuple[str, ...]
     vectors: Floats
+    views: Floats
 
-    def rows(self, image_ids: Sequence[str]) -> Floats:
-        """Vectors ``[len(image_ids), d]`` in the order asked for.
+    def positions(self, image_ids: Sequence[str]) -> Integers:
+        """Row numbers of the images asked for, ``[len(image_ids)]``.
 
         Raises:
             InputError: an image has no features.
@@ -131,7 +133,11 @@ class Features:
             raise InputError(
                 f"{len(absent)} images have no features, for instance {absent[0]!r}: run `--pipelines features` again."
             )
-        return self.vectors[[position[image_id] for image_id in image_ids]]
+        return np.array([position[image_id] for image_id in image_ids], int)
+
+    def averaged(self) -> Floats:
+        """The mean ``[n, d]`` over originals and views: a linear head's score of it is the mean of its scores."""
+        return np.asarray((self.vectors + self.views.sum(axis=0)) / np.float32(1 + len(self.views)))
 
 
 class FeatureStore(Protocol):
@@ -171,7 +177,8 @@ class Classifier:
     """A backbone (named by ``key``) with a head grafted on: what every strategy ends in.
 
     ``probabilities = softmax(scores / temperature)``, columns in the order of ``class_names``; ``training`` is what the
-    training reports, numbers and words.
+    training reports, numbers and words. With ``test_views`` (``count`` and ``plan``) an image's scores are the mean
+    over the original and so many of its augmented views.
     """
 
     strategy: str
@@ -181,3 +188,4 @@ class Classifier:
     temperature: float
     split_digest: str
     training: Mapping[str, Any] = field(default_factory=dict)
+    test_views: Mapping[str, Any] = field(default_factory=dict)

@@ -81,10 +81,13 @@ def test_the_store_tells_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_features_come_back_with_their_key(tmp_path: Path) -> None:
-    features = Features(KEY, {"backbone": "net"}, "digest", ("a/ü.png", "b"), np.eye(2, 3, dtype=np.float32))
+    vectors = np.random.default_rng(0).random((3, 2, 3), np.float32)
+    features = Features(KEY, {"backbone": "net"}, "digest", ("a/ü.png", "b"), vectors[0], vectors[1:])
     dataset = FeaturesDataset(filepath=str(tmp_path / "features.safetensors"))
     dataset.save(features)
     loaded = dataset.load()
     assert loaded.key == KEY
     assert (loaded.requested, loaded.content, loaded.image_id) == ({"backbone": "net"}, "digest", ("a/ü.png", "b"))
-    np.testing.assert_array_equal(loaded.rows(["b", "a/ü.png"]), features.vectors[[1, 0]])
+    np.testing.assert_array_equal(loaded.vectors[loaded.positions(["b", "a/ü.png"])], features.vectors[[1, 0]])
+    np.testing.assert_array_equal(loaded.views, features.views)
+    np.testing.assert_allclose(loaded.averaged(), vectors.mean(axis=0), rtol=1e-6)

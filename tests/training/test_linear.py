@@ -28,7 +28,7 @@ def estimator(request: pytest.FixtureRequest) -> Estimator:
 
 
 def fit(estimator: Estimator, vectors: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> LinearFit:
-    return fit_linear(estimator, GRID, vectors, truth, folds, int(truth.max()) + 1)
+    return fit_linear(estimator, GRID, vectors[None], truth, folds, int(truth.max()) + 1)
 
 
 @pytest.mark.parametrize("classes", [2, 4])

@@ -50,6 +50,7 @@ def read_classifier(folder: Path) -> Classifier:
         temperature=spec["temperature"],
         split_digest=spec["split_digest"],
         training=spec["training"],
+        test_views=spec["test_views"],
     )
 
 
@@ -67,6 +68,7 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "features": asdict(classifier.key),
         "split_digest": classifier.split_digest,
         "training": classifier.training,
+        "test_views": classifier.test_views,
         "weights_sha256": digest,
     }
     with appearing_whole(folder / SPEC) as partial:

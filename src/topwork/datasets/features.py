@@ -19,7 +19,10 @@ from topwork.schemas import Features, InputError
 
 
 class FeaturesDataset(AbstractDataset[Features, Features]):
-    """`vectors` ``[n, d]``; the key is in the file's header, the image ids are a tensor of UTF-8 bytes (JSON)."""
+    """`vectors` ``[n, d]`` and `views` ``[k, n, d]``.
+
+    The key is in the file's header, the image ids are a tensor of UTF-8 bytes (JSON).
+    """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(filepath)
@@ -43,13 +46,15 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
                 content=header["content"],
                 image_id=tuple(ids),
                 vectors=file.get_tensor("vectors"),
+                views=file.get_tensor("views"),
             )
 
     def save(self, data: Features) -> None:
         """Replace the features."""
         ids = np.frombuffer(json.dumps(data.image_id).encode(), np.uint8)
         header = {"key": asdict(data.key), "requested": dict(data.requested), "content": data.content}
-        tensors = {"vectors": np.ascontiguousarray(data.vectors), "image_ids": ids}
+        vectors, views = np.ascontiguousarray(data.vectors), np.ascontiguousarray(data.views)
+        tensors = {"vectors": vectors, "views": views, "image_ids": ids}
         with appearing_whole(self._path) as partial:
             save_file(tensors, partial, metadata={"features": json.dumps(header)})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,11 @@ class Preprocessing:
             raise ValueError(f"interpolation {self.interpolation!r}: known are {', '.join(_FILTERS)}")
         if self.crop > self.resize:
             raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
+
+    @property
+    def canvas(self) -> Preprocessing:
+        """The same without cropping to ``crop``: the whole short side, from which views are taken."""
+        return replace(self, crop=self.resize)
 
 
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topwork.images.batches import decoded_batches
 from topwork.images.decode import DECODER
+from topwork.images.transforms import Preprocessing
+from topwork.images.views import ViewPlan, draw_views
 from topwork.models.backbones import BackboneSpec, load_backbone, resolve_layers
-from topwork.models.engines import EAGER, eager_engine, pick_number_format
+from topwork.models.engines import EAGER, Engine, eager_engine, pick_number_format
 from topwork.progress import report
 from topwork.schemas import FeatureKey, FeatureShard, Floats
 
 ORIGINAL_VIEW = "original"
+
+_Batch = tuple[tuple[str, ...], list[Floats]]  # SHA-256 of some images, and their vectors `[b, d]` view by view
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,10 @@ class Extraction:
 
 
 def feature_key(spec: BackboneSpec, extraction: Extraction) -> FeatureKey:
-    """What the vectors depend on besides the image; builds the network only to look up other layers than the last."""
+    """What the vectors of the originals depend on besides the image.
+
+    The network is built only to look up other layers than the last.
+    """
     layers: tuple[str, ...] = (extraction.layers,)
     if extraction.layers != "last":
         layers = resolve_layers(load_backbone(spec), extraction.layers)
@@ -49,6 +57,11 @@ def feature_key(spec: BackboneSpec, extraction: Extraction) -> FeatureKey:
     )
 
 
+def view_keys(key: FeatureKey, plan: ViewPlan, count: int) -> dict[int, FeatureKey]:
+    """The keys of the vectors of views number 1 to ``count``, beside that of the originals."""
+    return {view: replace(key, view=plan.name(view)) for view in range(1, count + 1)}
+
+
 def extract_shards(
     images: Mapping[str, bytes],
     wanted: Sequence[tuple[str, str]],
@@ -57,35 +70,69 @@ def extract_shards(
     extraction: Extraction,
 ) -> Iterator[FeatureShard]:
     """Shards of at most ``shard_size`` vectors for ``wanted``, pairs of image id and SHA-256, in their order."""
-    backbone = load_backbone(spec)
-    engine = eager_engine(backbone, key.layers, extraction.pool, key.number_format, extraction.batch_size)
-    batches = decoded_batches(
-        images,
-        wanted,
-        spec.preprocessing,
-        extraction.batch_size,
-        extraction.decode_threads,
-        extraction.max_pixels,
-    )
-    digests = [sha256 for _, sha256 in wanted]
+    engine = _engine(spec, key, extraction)
+    batches = _batches(images, wanted, spec.preprocessing, extraction)
+    for sha256, vectors in _joined(((names, [engine(pixels)]) for names, pixels in batches), extraction, len(wanted)):
+        yield FeatureShard(key, sha256, vectors[0])
+
+
+def extract_view_shards(
+    images: Mapping[str, bytes],
+    wanted: Sequence[tuple[str, str]],
+    spec: BackboneSpec,
+    keys: Mapping[int, FeatureKey],
+    plan: ViewPlan,
+    extraction: Extraction,
+) -> Iterator[FeatureShard]:
+    """Shards with the vectors of the views numbered in ``keys``; an image is decoded once for all of its views."""
+    from topwork.images.augmentation import apply_views
+
+    views = list(keys)
+    engine = _engine(spec, keys[views[0]], extraction)
+
+    def seen(sha256: Sequence[str], canvases: NDArray[np.uint8]) -> list[Floats]:
+        drawn = draw_views(plan, sha256, views)
+        by_view = (drawn[drawn["view"] == view] for view in views)
+        return [engine(apply_views(canvases, rows, plan.fill, spec.preprocessing.crop)) for rows in by_view]
+
+    batches = _batches(images, wanted, spec.preprocessing.canvas, extraction)
+    computed = ((names, seen(names, canvases)) for names, canvases in batches)
+    for sha256, vectors in _joined(computed, extraction, len(wanted) * len(views)):
+        yield from (FeatureShard(key, sha256, each) for key, each in zip(keys.values(), vectors, strict=True))
+
+
+def _engine(spec: BackboneSpec, key: FeatureKey, extraction: Extraction) -> Engine:
+    return eager_engine(load_backbone(spec), key.layers, extraction.pool, key.number_format, extraction.batch_size)
+
+
+def _batches(
+    images: Mapping[str, bytes],
+    wanted: Sequence[tuple[str, str]],
+    preprocessing: Preprocessing,
+    extraction: Extraction,
+) -> Iterator[tuple[tuple[str, ...], NDArray[np.uint8]]]:
+    """Batches of pixels, each with the SHA-256 of its images."""
+    threads, max_pixels = extraction.decode_threads, extraction.max_pixels
     done = 0
-    report("features", 0, len(wanted), "images")
-    for vectors in _rebatched((engine(pixels) for pixels in batches), extraction, len(wanted)):
-        yield FeatureShard(key, tuple(digests[done : done + len(vectors)]), vectors)
-        done += len(vectors)
+    for pixels in decoded_batches(images, wanted, preprocessing, extraction.batch_size, threads, max_pixels):
+        yield tuple(sha256 for _, sha256 in wanted[done : done + len(pixels)]), pixels
+        done += len(pixels)
 
 
-def _rebatched(batches: Iterator[Floats], extraction: Extraction, total: int) -> Iterator[Floats]:
+def _joined(batches: Iterator[_Batch], extraction: Extraction, total: int) -> Iterator[_Batch]:
     """Whole batches joined into shards, so that a resumed run cuts the same batches as an uninterrupted one."""
+    counted = _counted(batches, total)
+    while first := next(counted, None):
+        room = extraction.shard_size // (extraction.batch_size * len(first[1])) - 1
+        shard = [first, *islice(counted, max(0, room))]
+        by_view = zip(*(vectors for _, vectors in shard), strict=True)
+        yield tuple(name for names, _ in shard for name in names), [np.concatenate(parts) for parts in by_view]
+
+
+def _counted(batches: Iterator[_Batch], total: int) -> Iterator[_Batch]:
     done = 0
-
-    def counted() -> Iterator[Floats]:
-        nonlocal done
-        for batch in batches:
-            done += len(batch)
-            report("features", done, total, "images")
-            yield batch
-
-    stream = counted()
-    while shard := list(islice(stream, max(1, extraction.shard_size // extraction.batch_size))):
-        yield np.concatenate(shard)
+    report("features", 0, total, "images")
+    for names, vectors in batches:
+        done += len(names) * len(vectors)
+        report("features", done, total, "images")
+        yield names, vectors

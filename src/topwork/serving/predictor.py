@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from topwork.datasets.classifier_file import read_classifier
+from topwork.images.augmentation import apply_views
 from topwork.images.decode import decode_rgb
-from topwork.images.transforms import resize_and_crop
+from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.engines import Engine, eager_engine
-from topwork.schemas import Classifier, InputError
+from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
 _MAX_PIXELS = 89_478_485
@@ -60,8 +64,16 @@ class Predictor:
         return pd.concat([answers, pd.DataFrame(probabilities, columns=pd.Index(names))], axis=1)
 
     def _probabilities(self, images: Sequence[bytes]) -> np.ndarray:
-        from topwork.images.transforms import Preprocessing
-
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
-        pixels = np.stack([resize_and_crop(decode_rgb(image, _MAX_PIXELS), preprocessing) for image in images])
-        return softmax(self._classifier.head.scores(self._engine(pixels)), self._classifier.temperature)
+        decoded = [decode_rgb(image, _MAX_PIXELS) for image in images]
+        vectors = self._engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
+        if self._classifier.test_views:
+            canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])
+            vectors = np.mean([vectors, *self._views(images, canvases, preprocessing.crop)], axis=0)
+        return softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
+
+    def _views(self, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int) -> Iterator[Floats]:
+        plan = ViewPlan(**self._classifier.test_views["plan"])
+        sha256 = [hashlib.sha256(image).hexdigest() for image in images]
+        for view in range(1, self._classifier.test_views["count"] + 1):
+            yield self._engine(apply_views(canvases, draw_views(plan, sha256, [view]), plan.fill, size))

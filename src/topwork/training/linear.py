@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -46,7 +47,8 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class _Problem:
-    vectors: Floats
+    samples: Floats  # [1 + k, n, d]: what is fitted on
+    vectors: Floats  # [n, d]: what is scored
     truth: Integers
     folds: Integers
     classes: int
@@ -83,9 +85,15 @@ def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> E
 
 
 def fit_linear(
-    estimator: Estimator, grid: Sequence[float], vectors: Floats, truth: Integers, folds: Integers, classes: int
+    estimator: Estimator,
+    grid: Sequence[float],
+    samples: Floats,
+    truth: Integers,
+    folds: Integers,
+    classes: int,
+    average: bool = False,
 ) -> LinearFit:
-    """Choose C, fit on all of ``vectors`` ``[n, d]``, and predict every fold by a model that never saw it.
+    """Choose C, fit on all of ``samples``, and predict every fold by a model that never saw it.
 
     For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without
     f and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards until none
@@ -94,11 +102,15 @@ def fit_linear(
     Args:
         estimator: makes an unfitted scikit-learn classifier for a value of C.
         grid: values of C to try.
+        samples: vectors ``[1 + k, n, d]`` of the originals and of k augmented views of each. An image counts once in
+            the fit, however many views it has.
         truth: class numbers ``[n]`` below ``classes``.
         folds: fold numbers ``[n]``, at least three different ones.
+        average: whether an image is scored by the mean over all its samples, or else by the original alone.
 
     """
-    problem = _Problem(vectors, truth, folds, classes)
+    vectors = samples.mean(axis=0) if average else samples[0]
+    problem = _Problem(samples, vectors, truth, folds, classes)
     pairs = list(combinations(problem.fold_numbers, 2))
     by_C = _fit_upwards(problem, estimator, sorted(grid), pairs)
     chosen = {fold: _best(problem, by_C, fold) for fold in problem.fold_numbers}
@@ -164,19 +176,35 @@ def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) ->
 
 
 def _fit_all(problem: _Problem, tasks: Iterable[tuple[Any, Left]]) -> list[_Fitted]:
-    # liblinear and NumPy release the interpreter, so threads share the vectors without copies;
-    # one BLAS thread each, or they would fight over the cores.
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # counted in `unconverged` instead
-        fits = (delayed(_fit)(problem, model, left) for model, left in tasks)
-        return list(Parallel(n_jobs=cpu_count(), backend="threading")(fits))
+    # One BLAS thread each, or they would fight over the cores. Threads share the vectors without copies; but liblinear
+    # keeps one generator of random numbers a process, so that its fits repeat only in processes of their own.
+    todo = list(tasks)
+    own_process = isinstance(todo[0][0], LinearSVC)
+    pool = Parallel(n_jobs=cpu_count(), backend="loky" if own_process else "threading")
+    fit = delayed(_fit_quietly if own_process else _fit)
+    with _without_convergence_warnings(), threadpool_limits(1):
+        return list(pool(fit(problem, model, left) for model, left in todo))
+
+
+@contextmanager
+def _without_convergence_warnings() -> Iterator[None]:
+    """Fits that stop early are counted in `unconverged` instead; not for use within threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def _fit_quietly(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
+    with _without_convergence_warnings():
+        return _fit(problem, model, left_out)
 
 
 def _fit(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
     used = ~np.isin(problem.folds, left_out)
-    vectors, truth = problem.vectors[used], problem.truth[used]
+    vectors = problem.samples[:, used].reshape(-1, problem.samples.shape[2])
     scaler = StandardScaler().fit(vectors)
-    model.fit(scaler.transform(vectors), truth)
+    model.set_params(C=model.C / len(problem.samples))  # C weighs the sum over samples; their number is no evidence
+    model.fit(scaler.transform(vectors), np.tile(problem.truth[used], len(problem.samples)))
     return _Fitted(_folded(model, scaler, problem.classes), bool(np.max(model.n_iter_) < model.max_iter))
 
 

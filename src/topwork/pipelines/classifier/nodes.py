@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from topwork.digests import file_digest, split_digest
-from topwork.parameters import FeatureParameters, LinearParameters
+from topwork.digests import split_digest
+from topwork.models.request import requested_features
+from topwork.parameters import AugmentationParameters, FeatureParameters, LinearParameters
 from topwork.predictions import prediction_table
 from topwork.schemas import TEST, Classifier, Features, InputError
 from topwork.training.linear import Estimator, fit_linear, linear_svm, multinomial_logistic
@@ -25,11 +25,12 @@ def train_logistic(
     splits: pd.DataFrame,
     parameters: LinearParameters,
     feature_parameters: FeatureParameters,
+    augmentation: AugmentationParameters,
 ) -> Trained:
     """Multinomial logistic regression, and its out-of-fold predictions."""
-    check_current(features, splits, feature_parameters)
+    check_current(features, splits, feature_parameters, augmentation)
     estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    return _train("logistic", estimator, features, manifest, splits, parameters)
+    return _train("logistic", estimator, features, manifest, splits, parameters, augmentation.average)
 
 
 def train_svm(
@@ -38,31 +39,34 @@ def train_svm(
     splits: pd.DataFrame,
     parameters: LinearParameters,
     feature_parameters: FeatureParameters,
+    augmentation: AugmentationParameters,
 ) -> Trained:
     """Linear support vector machine, and its out-of-fold predictions."""
-    check_current(features, splits, feature_parameters)
+    check_current(features, splits, feature_parameters, augmentation)
     estimator = linear_svm(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    return _train("svm", estimator, features, manifest, splits, parameters)
+    return _train("svm", estimator, features, manifest, splits, parameters, augmentation.average)
 
 
-def check_current(features: Features, splits: pd.DataFrame, parameters: FeatureParameters) -> None:
+def check_current(
+    features: Features, splits: pd.DataFrame, parameters: FeatureParameters, augmentation: AugmentationParameters
+) -> None:
     """Refuse features that other parameters or other images made.
 
     Raises:
         InputError: they differ; the message names the first parameter that does.
 
     """
-    for name, value in features.requested.items():
-        asked = getattr(parameters, name)
-        if name == "weights" and asked not in {"default", "none"}:
-            asked = file_digest(Path(asked))
-        if asked != value:
+    for name, asked in requested_features(parameters, augmentation).items():
+        made = features.requested.get(name)
+        if made != asked:
             raise InputError(
-                f"The features were made with {name}={value}, but {name}={asked} is asked for: "
-                "run `--pipelines features` too."
+                f"The features were made with {name}={made}, but {name}={asked} is asked for: "
+                "run `--pipelines features` first."
             )
     if features.content != splits.attrs.get("content"):
-        raise InputError("The features are of other images than the splits: run `--pipelines ingestion,features` too.")
+        raise InputError(
+            "The features are of other images than the splits: run `--pipelines ingestion,features` first."
+        )
 
 
 def _train(
@@ -72,14 +76,17 @@ def _train(
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: LinearParameters,
+    average: bool,
 ) -> Trained:
     learnt = splits[splits["split"] != TEST]
     class_names = tuple(sorted(learnt["label"].unique()))
     truth = np.searchsorted(class_names, learnt["label"])
-    vectors = features.rows(learnt["image_id"].tolist())
-    fit = fit_linear(estimator, parameters.C, vectors, truth, learnt["fold"].to_numpy(), len(class_names))
+    rows = features.positions(learnt["image_id"].tolist())
+    samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
+    fit = fit_linear(estimator, parameters.C, samples, truth, learnt["fold"].to_numpy(), len(class_names), average)
     if fit.unconverged:
         _log.warning("%s: %d fits stopped at max_iterations=%d", strategy, fit.unconverged, parameters.max_iterations)
+    test_views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
     classifier = Classifier(
         strategy=strategy,
         key=features.key,
@@ -91,8 +98,10 @@ def _train(
             "C": fit.C,
             "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},
             "images": len(learnt),
+            "views": features.requested["views"],
             "class_weight": parameters.class_weight,
             "unconverged_fits": fit.unconverged,
         },
+        test_views=test_views if average and len(features.views) else {},
     )
     return classifier, prediction_table(learnt, manifest, fit.out_of_fold, class_names)

@@ -18,8 +18,8 @@ def _strategy(name: str, trainer: Callable[..., object]) -> Pipeline:
     shared = {"features", "manifest", "splits"}
     train = Node(
         trainer,
-        ["features", "manifest", "splits", f"params:{name}", "params:features"],
+        ["features", "manifest", "splits", f"params:{name}", "params:features", "params:augmentation"],
         ["classifier", "out_of_fold"],
         name="train",
     )
-    return Pipeline([train], namespace=name, inputs=shared, parameters={name, "features"})
+    return Pipeline([train], namespace=name, inputs=shared, parameters={name, "features", "augmentation"})

@@ -29,8 +29,12 @@ def predict_test_split(
         raise InputError(f"The features are not those that {classifier.strategy} was trained on: train it again.")
     if classifier.split_digest != split_digest(splits):
         raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
+    views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
+    if classifier.test_views and classifier.test_views != views:
+        raise InputError(f"{classifier.strategy} averages over other views than these features have: train it again.")
     held_out = splits[splits["split"] == TEST]
-    scores = classifier.head.scores(features.rows(held_out["image_id"].tolist()))
+    vectors = features.averaged() if classifier.test_views else features.vectors
+    scores = classifier.head.scores(vectors[features.positions(held_out["image_id"].tolist())])
     return prediction_table(held_out, manifest, softmax(scores, classifier.temperature), classifier.class_names)
 
 

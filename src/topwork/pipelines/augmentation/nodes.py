@@ -1,0 +1,59 @@
+"""Which views there are of each image, as a table and as a picture."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from topwork.images.decode import decode_rgb
+from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.views import draw_views, plan_views
+from topwork.parameters import AugmentationParameters
+from topwork.plots import plot_sheet
+from topwork.schemas import OK, ImageStore
+from topwork.view_doubts import doubt_views
+
+_SHOWN = Preprocessing(resize=256, crop=224, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
+
+_log = logging.getLogger(__name__)
+
+
+def list_views(manifest: pd.DataFrame, parameters: AugmentationParameters) -> pd.DataFrame:
+    """What is drawn (columns ``VIEW_COLUMNS``) for each view that is trained on, and for those of the contact sheet."""
+    plan = plan_views(parameters)
+    usable = manifest[manifest["status"] == OK]
+    if parameters.views:
+        for doubt in doubt_views(plan, sorted(usable["label"].unique())):
+            _log.warning("preset=%s may not suit these images: %s", parameters.preset, doubt)
+    trained = draw_views(plan, usable["sha256"].unique().tolist(), range(1, parameters.views + 1))
+    shown = _one_a_class(usable, parameters.sheet_images)["sha256"].tolist()
+    further = draw_views(plan, shown, range(parameters.views + 1, parameters.sheet_views + 1))
+    return pd.concat([trained, further], ignore_index=True)
+
+
+def draw_sheet(
+    images: ImageStore, manifest: pd.DataFrame, views: pd.DataFrame, parameters: AugmentationParameters
+) -> Figure:
+    """Some originals, each beside its first views."""
+    from topwork.images.augmentation import apply_views
+
+    pictures, captions = [], []
+    for row in _one_a_class(manifest[manifest["status"] == OK], parameters.sheet_images).itertuples():
+        original = decode_rgb(images[str(row.image_id)], parameters.max_pixels)
+        canvas = resize_and_crop(original, _SHOWN.canvas)
+        drawn = views[(views["sha256"] == row.sha256) & (views["view"] <= parameters.sheet_views)]
+        seen = apply_views(np.repeat(canvas[None], len(drawn), axis=0), drawn, plan_views(parameters).fill, _SHOWN.crop)
+        pictures += [Image.fromarray(each) for each in (resize_and_crop(original, _SHOWN), *seen)]
+        captions += [str(row.label), *(f"view {number}" for number in drawn["view"])]
+    title = f"Originals beside their views (preset {parameters.preset}); trained on: the original and {parameters.views} views"
+    return plot_sheet(pictures, captions, title, columns=1 + parameters.sheet_views)
+
+
+def _one_a_class(usable: pd.DataFrame, at_most: int) -> pd.DataFrame:
+    """Images of different classes, as far as there are as many."""
+    rank = usable.groupby("label").cumcount()
+    return usable.assign(rank=rank).sort_values(["rank", "label"], kind="stable").head(at_most)
