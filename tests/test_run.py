@@ -23,6 +23,7 @@ from mlflow.entities import Run
 from tests.conftest import PROJECT, fill, image_bytes
 from topwork.datasets.classifier_file import read_classifier
 from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
+from topwork.serving.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 
@@ -370,3 +371,36 @@ def test_kill_9_in_extraction_loses_at_most_a_shard_and_leaves_the_store_telling
     features = FeaturesDataset(filepath=str(tmp_path / "data/04_feature/features.safetensors")).load()
     whole = FolderFeatureStore(tmp_path / "uninterrupted").get(features.key, list(resumed))
     np.testing.assert_array_equal(np.stack(list(resumed.values())), whole)
+
+
+def test_views_are_cached_trained_on_and_averaged_over_by_the_served_model_too(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = f"images={image_folder},strategies=logistic"
+    assert kedro(params=given).exit_code == 0
+    result = kedro(params=f"{given},views=2,augmentation.average=true")
+    assert result.exit_code == 0, result.output
+    assert "images: 30 hits, 0 misses" in caplog.text
+    assert "views: 0 hits, 60 misses" in caplog.text
+    assert "classes look like colours: augmentation.colour=0" in caplog.text
+    views = pd.read_parquet(tmp_path / "data/03_primary/views.parquet")
+    assert views.groupby("view").size().to_dict() == {1: 30, 2: 30, 3: 3, 4: 3, 5: 3}
+    assert (tmp_path / "data/03_primary/view_sheet.png").stat().st_size > 10_000
+
+    table = pd.read_parquet(tmp_path / "data/07_model_output/logistic/predictions.parquet")
+    served = Predictor.load(tmp_path / "data/06_models/logistic")
+    answers = served.predict([Path(path).read_bytes() for path in table["path"]])
+    assert answers["label"].tolist() == table["predicted"].tolist()
+    np.testing.assert_allclose(answers["confidence"], table["confidence"], atol=0.02)
+
+    result = kedro("--pipelines", "classifier", params=given)
+    assert "The features were made with views=2, but views=0 is asked for" in result.output
+
+
+def test_the_wallpaper_groups_are_rendered_and_classified(kedro: Callable[..., Any], tmp_path: Path) -> None:
+    params = f"images={tmp_path / 'walls'},wallpaper.images_per_group=4,wallpaper.size=32,strategies=logistic"
+    result = kedro("--env", "wallpaper", "--pipelines", "wallpaper,__default__", params=params)
+    assert result.exit_code == 0, result.output
+    assert metrics_of(tmp_path)["logistic"]["status"] == "ok"
+    assert len(list((tmp_path / "walls").glob("*/*.png"))) == 4 * 17
+    assert (tmp_path / "data/01_raw/wallpaper_plate.png").stat().st_size > 10_000

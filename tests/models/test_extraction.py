@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
+from topwork.images.views import PRESETS
 from topwork.models.backbones import BackboneSpec, describe_backbone
-from topwork.models.extraction import Extraction, extract_shards, feature_key
+from topwork.models.extraction import Extraction, extract_shards, extract_view_shards, feature_key, view_keys
 from topwork.schemas import FeatureShard
 
 HOW = Extraction("last", "average", "float32", 4, 8, 2, 1_000_000)
@@ -88,3 +89,43 @@ def test_bfloat16_features_point_the_same_way(images: dict[str, bytes], spec: Ba
     quick = shards(images, spec, replace(HOW, number_format="bfloat16"))[0].vectors
     cosine = (exact * quick).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(quick, axis=1)
     assert cosine.min() > 0.995
+
+
+def vectors_of_views(
+    images: dict[str, bytes], spec: BackboneSpec, views: tuple[int, ...] = (1, 2, 3)
+) -> dict[tuple[str, str], np.ndarray]:
+    wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
+    plan = PRESETS["photo"]
+    keys = {view: key for view, key in view_keys(feature_key(spec, HOW), plan, 3).items() if view in views}
+    shards = list(extract_view_shards(images, wanted, spec, keys, plan, HOW))
+    assert all(len(shard.sha256) <= HOW.shard_size for shard in shards)
+    return {
+        (shard.key.view, sha256): vector
+        for shard in shards
+        for sha256, vector in zip(shard.sha256, shard.vectors, strict=True)
+    }
+
+
+def test_a_view_has_the_same_features_whatever_else_is_computed(images: dict[str, bytes], spec: BackboneSpec) -> None:
+    together = vectors_of_views(images, spec)
+    assert len(together) == 3 * len(images)
+    for some in (vectors_of_views({"alone": images["9.png"]}, spec), vectors_of_views(images, spec, views=(2,))):
+        for of, vector in some.items():
+            np.testing.assert_array_equal(vector, together[of])
+
+
+def test_views_differ_from_each_other_and_from_the_original(images: dict[str, bytes], spec: BackboneSpec) -> None:
+    views = vectors_of_views(images, spec)
+    (first, *_) = shards(images, spec)
+    same_image = [vector for (_, sha256), vector in views.items() if sha256 == first.sha256[0]]
+    vectors = np.stack([first.vectors[0], *same_image])
+    assert len({vector.tobytes() for vector in vectors}) == 4
+
+
+def test_unchanged_views_have_the_features_of_the_original(images: dict[str, bytes]) -> None:
+    spec = describe_backbone("efficientnet_lite0", image_size=56)  # cut from 64 pixels: a margin of whole pixels
+    wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
+    keys = view_keys(feature_key(spec, HOW), PRESETS["none"], 1)
+    (view, *_) = extract_view_shards(images, wanted, spec, keys, PRESETS["none"], HOW)
+    original = shards(images, spec)[0].vectors
+    assert np.corrcoef(view.vectors.ravel(), original.ravel())[0, 1] > 0.98

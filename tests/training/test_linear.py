@@ -98,6 +98,39 @@ def test_class_weights_raise_the_recall_of_a_rare_class() -> None:
     assert recall["balanced"] > recall["none"]
 
 
+def test_views_that_are_copies_change_nothing(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(150, 3, 2.0)
+    alone = fit_linear(estimator, GRID, vectors[None], truth, folds, 3)
+    for average in (False, True):
+        copied = fit_linear(estimator, GRID, np.stack([vectors] * 3), truth, folds, 3, average)
+        assert copied.C == alone.C
+        np.testing.assert_allclose(copied.out_of_fold, alone.out_of_fold, atol=0.02)
+
+
+def test_what_views_vary_is_not_relied_on(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(300, 3, 1.0)
+
+    def disturbed(seed: int) -> np.ndarray:
+        """The same images as something would make them that changes the first half of the features at random."""
+        noise = np.random.default_rng(seed).normal(0, 20, vectors.shape) * vectors.std(axis=0)
+        return vectors + noise * (np.arange(12) < 6)
+
+    alone = fit_linear(estimator, GRID, vectors[None], truth, folds, 3).head
+    viewed = fit_linear(estimator, GRID, np.stack([vectors, *map(disturbed, range(6))]), truth, folds, 3).head
+    new = disturbed(99)
+    right = [float((head.scores(new).argmax(axis=1) == truth).mean()) for head in (viewed, alone)]
+    assert right[0] > right[1] + 0.2
+
+
+def test_averaging_scores_an_image_by_the_mean_of_its_samples(estimator: Estimator) -> None:
+    vectors, truth, folds = blobs(150, 3, 2.0)
+    noise = np.random.default_rng(7).normal(0, 4, vectors.shape) * vectors.std(axis=0)
+    averaged = fit_linear(estimator, GRID, np.stack([vectors + noise, vectors - noise]), truth, folds, 3, True)
+    first = fit_linear(estimator, GRID, np.stack([vectors + noise, vectors - noise]), truth, folds, 3, False)
+    right = [(each.out_of_fold.argmax(axis=1) == truth).mean() for each in (averaged, first)]
+    assert right[0] > right[1] + 0.05
+
+
 def test_fits_that_stop_early_are_counted() -> None:
     vectors, truth, folds = blobs(200, 3, 3.0)
     assert fit(multinomial_logistic("none", 1, 0), vectors, truth, folds).unconverged > 0

@@ -105,7 +105,7 @@ def draw_views(plan: ViewPlan, sha256: Sequence[str], views: Sequence[int]) -> p
 
     The same image has the same row in any company.
     """
-    digests = np.repeat([int(digest[:16], 16) for digest in sha256] or np.empty(0), len(views)).astype(np.uint64)
+    digests = np.repeat(np.array([int(digest[:16], 16) for digest in sha256], np.uint64), len(views))
     numbers = np.tile(np.asarray(views, np.uint64), len(sha256))
     uniform = _uniform(plan.seed, digests, numbers, len(DRAWN_COLUMNS))
     random = dict(zip(DRAWN_COLUMNS, uniform, strict=True))

@@ -49,7 +49,7 @@ def draw_sheet(
         seen = apply_views(np.repeat(canvas[None], len(drawn), axis=0), drawn, plan_views(parameters).fill, _SHOWN.crop)
         pictures += [Image.fromarray(each) for each in (resize_and_crop(original, _SHOWN), *seen)]
         captions += [str(row.label), *(f"view {number}" for number in drawn["view"])]
-    title = f"Originals beside their views (preset {parameters.preset}); trained on: the original and {parameters.views} views"
+    title = f"Originals and views, preset {parameters.preset}; trained on: the original and {parameters.views} views"
     return plot_sheet(pictures, captions, title, columns=1 + parameters.sheet_views)
 
 
