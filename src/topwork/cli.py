@@ -76,7 +76,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     asked = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
     example = knobs["example"] if not options["params"].get("images") else None
     names = pipelines_to_run(asked, _known_pipelines(), example)
-    check_images(names, knobs["images"], example, metadata.project_path)
+    check_images(names, knobs["images"], knobs["example"], metadata.project_path)
     _check_backbone(names, parameters["features"])
 
     data = metadata.project_path / knobs["data"]
