@@ -7,25 +7,25 @@ import pytest
 
 from tests.conftest import image_bytes
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
 from topwork.schemas import INSPECTION_COLUMNS, MANIFEST_COLUMNS, ImageStore, InputError
 
 NOTHING = pd.DataFrame(columns=pd.Index(INSPECTION_COLUMNS))
-LIMIT = 1_000_000
+LIMITS = Limits(max_pixels=1_000_000, max_bytes=1_000_000)
 
 
 def load(folder: Path) -> ImageStore:
     return ImageFolderDataset(path=str(folder)).load()
 
 
-def inspected(images: ImageStore, known: pd.DataFrame = NOTHING, limit: int = LIMIT) -> pd.DataFrame:
-    chunks = list(inspect_new(images.listing, images, known, limit, threads=2))
+def inspected(images: ImageStore, known: pd.DataFrame = NOTHING, limits: Limits = LIMITS) -> pd.DataFrame:
+    chunks = list(inspect_new(images.listing, images, known, limits, threads=2))
     return pd.concat(chunks, ignore_index=True) if chunks else NOTHING
 
 
 def manifest_of(folder: Path) -> pd.DataFrame:
     images = load(folder)
-    return build_manifest(images.listing, inspected(images), LIMIT, str(folder)).set_index("image_id")
+    return build_manifest(images.listing, inspected(images), LIMITS, str(folder)).set_index("image_id")
 
 
 def test_the_manifest_has_a_row_for_every_file_and_each_row_is_its_own(image_folder: Path) -> None:
@@ -57,7 +57,7 @@ def test_unchanged_files_are_not_looked_at_again(image_folder: Path) -> None:
 
 def test_another_limit_looks_at_everything_again(image_folder: Path) -> None:
     images = load(image_folder)
-    again = inspected(images, inspected(images), limit=100)
+    again = inspected(images, inspected(images), limits=Limits(100, 1_000_000))
     assert len(again) == 30
     assert set(again["reason"]) == {"too many pixels (40 x 30, limit 100)"}
 

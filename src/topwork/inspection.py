@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,14 @@ _CHUNK = 2048  # files a chunk: what a kill may cost
 _NAMED = 5
 
 
+@dataclass(frozen=True)
+class Limits:
+    """The largest image in pixels, and the largest file in bytes, that is looked at."""
+
+    max_pixels: int
+    max_bytes: int
+
+
 def check_listing(listing: pd.DataFrame, source: str) -> None:
     """Refuse a folder from which nothing can be learnt, before any file is opened.
 
@@ -38,16 +46,20 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
 
 
 def inspect_new(
-    listing: pd.DataFrame, images: Mapping[str, bytes], known: pd.DataFrame, max_pixels: int, threads: int
+    listing: pd.DataFrame, images: Mapping[str, bytes], known: pd.DataFrame, limits: Limits, threads: int
 ) -> Iterator[pd.DataFrame]:
     """Chunks of inspections (columns ``INSPECTION_COLUMNS``) of the files that are new or changed since ``known``."""
-    new = _unknown(_stamped(listing, max_pixels), known)
+    new = _unknown(_stamped(listing, limits), known)
 
-    def look(image_id: str, error: str) -> Inspection:
+    def look(image_id: str, size: int, error: str) -> Inspection:
         if error:
             return _unread(error)
+        if size > limits.max_bytes:
+            return _unread(f"too many bytes ({size:,}, limit {limits.max_bytes:,})")
         try:
-            return inspect(images[image_id], max_pixels)
+            return inspect(images[image_id], limits.max_pixels)
+        except FileNotFoundError:
+            return _unread("file not found")  # it was there when the folder was listed
         except OSError as failure:
             return _unread(f"unreadable ({failure.strerror})")
 
@@ -55,13 +67,15 @@ def inspect_new(
         for start in range(0, len(new), _CHUNK):
             report("inspecting", start, len(new), "files")
             chunk = new.iloc[start : start + _CHUNK]
-            found = pd.DataFrame([asdict(each) for each in pool.map(look, chunk["image_id"], chunk["error"])])
+            found = pd.DataFrame(
+                [asdict(each) for each in pool.map(look, chunk["image_id"], chunk["size"], chunk["error"])]
+            )
             found.index = chunk.index
             yield pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
             report("inspecting", start + len(chunk), len(new), "files")
 
 
-def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, max_pixels: int, source: str) -> pd.DataFrame:
+def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, source: str) -> pd.DataFrame:
     """One row a file (columns ``MANIFEST_COLUMNS``), usable or rejected for a reason; equal bytes share a group.
 
     Equal bytes under different labels are rejected: nobody can tell which label is right.
@@ -70,7 +84,7 @@ def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, max_pixels: i
         InputError: fewer than two classes, or a class with too few usable images.
 
     """
-    stamped = _stamped(listing, max_pixels)
+    stamped = _stamped(listing, limits)
     manifest = stamped.merge(inspected, how="left", on=list(STAMP_COLUMNS), validate="one_to_one")
     if manifest["status"].isna().any():
         path = manifest.loc[manifest["status"].isna(), "path"].iloc[0]
@@ -95,8 +109,8 @@ def describe_manifest(manifest: pd.DataFrame) -> str:
     return line + (": " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if len(kinds) else "")
 
 
-def _stamped(listing: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
-    return listing.assign(rules=f"{DECODER}, at most {max_pixels} pixels")
+def _stamped(listing: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    return listing.assign(rules=f"{DECODER}, at most {limits.max_pixels} pixels, {limits.max_bytes} bytes")
 
 
 def _unknown(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -62,6 +62,7 @@ class IngestionParameters(Block):
     """Block `ingestion`: which files are usable images."""
 
     max_pixels: PositiveInt
+    max_bytes: PositiveInt
     threads: PositiveInt
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,9 +19,11 @@ DECODER = "pillow-rgb-1"
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
 _SIXTEEN_BIT = 65535
+_LYING = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 
 # Pillow's own bomb check warns through a process-wide filter, which threads share; `max_pixels` replaces it.
 Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which say nothing about the pixels
 
 
 class RejectedError(ValueError):
@@ -47,9 +50,13 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
     try:
         image = _open(data)
         _check_size(image, max_pixels)
-        width, height, mode = *_upright_size(image), image.mode
+        (width, height), mode = image.size, image.mode
         image.draft(None, (_INSPECTION_SIDE, _INSPECTION_SIDE))
-        _load(image)
+        _load(
+            image
+        )  # before EXIF is asked for: Pillow may load the pixels for that, and swallow what is wrong with them
+        if _orientation(image) in _LYING:
+            width, height = height, width
         return Inspection(sha256, width, height, image.format or "", mode, OK, "")
     except RejectedError as reason:
         known = (*image.size, image.format or "", image.mode) if image else (0, 0, "", "")
@@ -106,11 +113,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # an unreadable EXIF block says nothing about the pixels
         return 1
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    return (height, width) if _orientation(image) in {5, 6, 7, 8} else (width, height)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from topwork.inspection import build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
 from topwork.parameters import IngestionParameters, SplitParameters
 from topwork.schemas import OK, REJECTED, ImageStore
 from topwork.splits import SplitPlan, assign_splits, describe_splits
@@ -24,14 +24,14 @@ def inspect_images(
     """Inspections of the files that are new or changed, chunk by chunk."""
     _log.info("%s: %s, %d files", images.source, _LAYOUTS[images.layout], len(images))
     check_listing(images.listing, images.source)
-    yield from inspect_new(images.listing, images, known_files, parameters.max_pixels, parameters.threads)
+    yield from inspect_new(images.listing, images, known_files, _limits(parameters), parameters.threads)
 
 
 def make_manifest(
     images: ImageStore, inspected_files: pd.DataFrame, parameters: IngestionParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a file, usable or rejected for a named reason; and the rejected ones alone."""
-    manifest = build_manifest(images.listing, inspected_files, parameters.max_pixels, images.source)
+    manifest = build_manifest(images.listing, inspected_files, _limits(parameters), images.source)
     _log.info(describe_manifest(manifest))
     rejected = manifest.loc[manifest["status"] == REJECTED, ["path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
@@ -50,3 +50,7 @@ def split_images(
     splits, report = assign_splits(table, previous_splits, plan)
     _log.info(describe_splits(report))
     return splits, report
+
+
+def _limits(parameters: IngestionParameters) -> Limits:
+    return Limits(parameters.max_pixels, parameters.max_bytes)
