@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
+
+# The usual run tries the same few cases each time; `--hypothesis-profile=long` many, and others each time.
+settings.register_profile("few", max_examples=60, derandomize=True, database=None, deadline=None)
+settings.register_profile(
+    "long", max_examples=6000, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("few")
 
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK"] = "true"
