@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from kedro.pipeline import Node, Pipeline
 
-from topwork.cli import Part, input_error, plan_parts
-from topwork.schemas import InputError
+from topwork.cli import Part, plan_parts
 
 
 def identity(value: object) -> object:
@@ -35,11 +34,3 @@ def test_each_strategy_is_a_part_between_what_comes_before_and_after() -> None:
 def test_a_pipeline_without_strategies_is_one_part() -> None:
     pipeline = Pipeline([Node(identity, "images", "features", name="extract")])
     assert plan_parts(pipeline, ["svm"]) == [Part(None, ("extract",))]
-
-
-def test_the_users_mistake_is_found_behind_kedros_own_errors() -> None:
-    mistake = InputError("no such folder")
-    wrapped = RuntimeError("failed while loading")
-    wrapped.__cause__ = mistake
-    assert input_error(wrapped) is mistake
-    assert input_error(RuntimeError("a bug")) is None

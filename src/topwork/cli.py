@@ -23,6 +23,7 @@ from kedro.utils import load_obj
 
 import topwork.pipelines
 from topwork.configuration import load_configuration
+from topwork.failures import input_error
 from topwork.parameters import STRATEGIES
 from topwork.preflight import (
     check_images,
@@ -178,13 +179,6 @@ def _closing(close: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         close()
-
-
-def input_error(error: BaseException | None) -> InputError | None:
-    """The user's mistake behind an error that Kedro wrapped, if there is one."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:

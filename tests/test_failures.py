@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+from kedro.io import DatasetError
+from safetensors import SafetensorError
+
+from topwork.failures import input_error
+from topwork.schemas import InputError
+
+
+def behind_kedro(cause: Exception, dataset: str = "TableDataset(filepath='/here/t.parquet')") -> DatasetError:
+    wrapped = DatasetError(f"Failed while saving data to dataset {dataset}.\n{cause}")
+    wrapped.__cause__ = cause
+    return wrapped
+
+
+def test_the_users_mistake_is_found_behind_kedros_own_errors() -> None:
+    mistake = InputError("no such folder")
+    assert input_error(behind_kedro(mistake)) is mistake
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), behind_kedro(KeyError("x")), OSError(errno.EPIPE, "Broken pipe"), ValueError()]
+)
+def test_a_bug_stays_a_bug(error: Exception) -> None:
+    assert input_error(error) is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "/here/t.parquet cannot .* no space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "/there/x"), "/there/x cannot .* read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "/there/x"), "/there/x cannot .* permission denied"),
+        (
+            SafetensorError("Error: I/O error: No space left on device (os error 28)"),
+            "/here/t.parquet cannot .* no space",
+        ),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), "no space left on device"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_in_a_line_with_the_way_out(cause: Exception, message: str) -> None:
+    told = input_error(behind_kedro(cause))
+    assert told is not None
+    assert "\n" not in str(told)
+    assert told.args[0].endswith(
+        "Make room, or give other folders (`data=DIR`, `store=DIR`); the same command goes on."
+    )
+    with pytest.raises(InputError, match=message):
+        raise told
