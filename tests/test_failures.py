@@ -35,7 +35,7 @@ def test_a_bug_stays_a_bug(error: Exception) -> None:
         (OSError(errno.EROFS, "Read-only file system", "/there/x"), "/there/x cannot .* read-only file system"),
         (PermissionError(errno.EACCES, "Permission denied", "/there/x"), "/there/x cannot .* permission denied"),
         (
-            SafetensorError("Error: I/O error: No space left on device (os error 28)"),
+            SafetensorError("I/O error: No space left on device (os error 28)"),
             "/here/t.parquet cannot .* no space",
         ),
         (RuntimeError("(sqlite3.OperationalError) database or disk is full"), "no space left on device"),

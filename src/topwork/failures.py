@@ -49,5 +49,5 @@ def _disk_error(error: BaseException) -> int | None:
 
 def _dataset_path(error: BaseException) -> str | None:
     """The path in Kedro's description of the dataset that failed."""
-    named = re.search(r"path='([^']+)'", str(error))
+    named = re.search(r"path=(?:\w+\()?'([^']+)'", str(error))
     return named[1] if named else None
