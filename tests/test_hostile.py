@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
+import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,8 +143,6 @@ def test_a_file_that_changes_before_it_is_looked_at_is_looked_at_again(tmp_path:
 
 
 def test_a_folder_that_cannot_be_read_is_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     folder, scandir = fill(tmp_path, 3), os.scandir
 
     def forbidden(path: str | Path) -> object:
@@ -153,3 +156,57 @@ def test_a_folder_that_cannot_be_read_is_a_row_of_its_own(tmp_path: Path, monkey
     assert listing.loc[listing["error"] != "", ["path", "error"]].to_numpy().tolist() == [
         [str(folder / "green" / "locked"), "unreadable (permission denied)"]
     ]
+
+
+class SimulatedFolder:
+    """`os.scandir` and `os.stat` of class folders with any number of files that exist nowhere else."""
+
+    def __init__(self, root: str, classes: int, files_per_class: int) -> None:
+        self.root, self.classes, self.files_per_class = root, classes, files_per_class
+        self.stats = 0
+
+    def scandir(self, path: str | Path) -> Any:
+        if str(path) == self.root:
+            return contextlib.nullcontext(SimulatedEntry(self.root, f"class{n}", True) for n in range(self.classes))
+        names = (f"{n:07d}.jpg" for n in range(self.files_per_class))
+        return contextlib.nullcontext(SimulatedEntry(str(path), name, False) for name in names)
+
+    def stat(self, path: str | Path) -> os.stat_result:
+        self.stats += 1
+        _, dot, _ = str(path).rpartition(".jpg")
+        if dot:
+            number = int(str(path)[-11:-4])
+            return os.stat_result((stat.S_IFREG, number, 1, 1, 0, 0, 1000 + number, 0, 0, 0))
+        return os.stat_result((stat.S_IFDIR, hash(path) % 10**6, 1, 1, 0, 0, 0, 0, 0, 0))
+
+
+@dataclass(frozen=True)
+class SimulatedEntry:
+    folder: str
+    name: str
+    is_folder: bool
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}/{self.name}"
+
+    def is_dir(self) -> bool:
+        return self.is_folder
+
+
+def test_a_million_files_are_listed_with_one_look_each_and_none_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated = SimulatedFolder(str(tmp_path), 5, 200_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", simulated.scandir)
+        patch.setattr(os, "stat", simulated.stat)
+        patch.setattr(Path, "exists", lambda _: True)
+        patch.setattr(Path, "is_file", lambda _: False)
+        listing = ImageFolderDataset(path=str(tmp_path)).load().listing
+    assert len(listing) == 1_000_000
+    assert listing["label"].value_counts().to_dict() == {f"class{n}": 200_000 for n in range(5)}
+    assert simulated.stats == 1_000_000 + 5
+    for row in (0, 199_999, 777_777):  # each row is of its own file
+        image_id = f"class{row // 200_000}/{row % 200_000:07d}.jpg"
+        assert listing.loc[row, ["image_id", "size"]].tolist() == [image_id, 1000 + row % 200_000]

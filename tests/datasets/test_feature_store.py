@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import PROJECT
 from topwork.datasets.feature_store import FeatureStoreDataset, FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
 from topwork.schemas import FeatureKey, Features, FeatureShard
@@ -68,6 +71,41 @@ def test_half_a_shard_is_left_aside_with_a_warning_and_counts_as_missing(
     path.write_bytes(path.read_bytes()[:-5])
     assert store.missing(KEY, [sha(1), sha(4)]) == [sha(1)]
     assert "computed again" in caplog.text
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tests.datasets.test_feature_store import KEY, shard, sha
+from topwork.datasets.feature_store import FolderFeatureStore
+store, first = FolderFeatureStore(Path(sys.argv[1])), int(sys.argv[2])
+for start in range(first, first + 200, 10):
+    store.put(shard(range(start, start + 10)))
+    vectors = store.get(KEY, [sha(number) for number in range(first, start + 10)])
+    assert vectors[:, 0].tolist() == list(range(first, start + 10))
+"""
+
+
+def test_two_runs_may_write_and_read_at_once(tmp_path: Path) -> None:
+    # they overlap: half of what the second computes, the first computes too
+    runs = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, str(first)], cwd=PROJECT) for first in (0, 100)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0]
+    store = FolderFeatureStore(tmp_path)
+    assert store.missing(KEY, [sha(number) for number in range(301)]) == [sha(300)]
+    numbers = np.random.default_rng(0).permutation(300).tolist()
+    assert store.get(KEY, [sha(number) for number in numbers])[:, 0].tolist() == numbers
+    assert store.contents()[0]["images"] == 300
+
+
+def test_a_store_that_cannot_be_written_to_is_read_all_the_same(tmp_path: Path) -> None:
+    store = FolderFeatureStore(tmp_path)
+    store.put(shard(range(3)))
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o555)
+    assert store.missing(KEY, [sha(1)]) == []
+    assert store.get(KEY, [sha(2)])[0, 0] == 2
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o755)
 
 
 def test_the_store_tells_what_it_holds(tmp_path: Path) -> None:
