@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK = 1
 
-.PHONY: setup run test check viz mlflow lock clean
+.PHONY: setup run wallpaper test check viz mlflow lock clean
 
 setup: .venv/.complete
 
@@ -18,6 +18,9 @@ setup: .venv/.complete
 
 run: setup
 	$(BIN)/kedro run --env wallpaper
+
+wallpaper: setup
+	$(BIN)/kedro run --env wallpaper --pipelines wallpaper
 
 test: setup
 	$(BIN)/python -m pytest
