@@ -190,10 +190,12 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
             opened.run(**options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("topwork.pipelines.features.nodes.requested", lambda parameters: 1 / 0)
+        patch.setattr("topwork.pipelines.features.nodes.requested_features", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session(pipeline_names=["ingestion", "features"])
-        patch.setattr("topwork.pipelines.features.nodes.requested", lambda _: signal.raise_signal(signal.SIGINT))
+        patch.setattr(
+            "topwork.pipelines.features.nodes.requested_features", lambda *_: signal.raise_signal(signal.SIGINT)
+        )
         with pytest.raises(KeyboardInterrupt):
             session(pipeline_names=["ingestion", "features"])
     session()

@@ -23,6 +23,7 @@ from topwork.schemas import Floats, Head, Integers
 from topwork.training.calibration import fit_temperature
 
 _TASK = "choosing C"
+_LARGE = 1_000_000  # numbers in the vectors
 _ABSENT_CLASS = -1e3  # score of a class that a tiny fold's training images lack
 
 Left = tuple[int, ...]  # the folds left out of a fit
@@ -176,13 +177,13 @@ def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) ->
 
 
 def _fit_all(problem: _Problem, tasks: Iterable[tuple[Any, Left]]) -> list[_Fitted]:
-    # One BLAS thread each, or they would fight over the cores. Threads share the vectors without copies; but liblinear
-    # keeps one generator of random numbers a process, so that its fits repeat only in processes of their own.
     todo = list(tasks)
-    own_process = isinstance(todo[0][0], LinearSVC)
-    pool = Parallel(n_jobs=cpu_count(), backend="loky" if own_process else "threading")
-    fit = delayed(_fit_quietly if own_process else _fit)
-    with _without_convergence_warnings(), threadpool_limits(1):
+    fit, pool = delayed(_fit), Parallel(n_jobs=cpu_count(), backend="threading")  # threads share the vectors
+    if isinstance(todo[0][0], LinearSVC):
+        # liblinear keeps one generator of random numbers a process: its fits repeat only one after the other, or in
+        # processes of their own, which are worth their start on large problems
+        fit, pool = delayed(_fit_quietly), Parallel(n_jobs=cpu_count() if problem.samples.size > _LARGE else 1)
+    with _without_convergence_warnings(), threadpool_limits(1):  # one BLAS thread each: the cores are taken
         return list(pool(fit(problem, model, left) for model, left in todo))
 
 
