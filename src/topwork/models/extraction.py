@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -16,9 +17,11 @@ from topwork.images.views import ViewPlan, draw_views
 from topwork.models.backbones import BackboneSpec, load_backbone, resolve_layers
 from topwork.models.engines import EAGER, Engine, eager_engine, pick_number_format
 from topwork.progress import report
-from topwork.schemas import FeatureKey, FeatureShard, Floats
+from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats
 
 ORIGINAL_VIEW = "original"
+
+_log = logging.getLogger(__name__)
 
 _Batch = tuple[tuple[str, ...], list[Floats]]  # SHA-256 of some images, and their vectors `[b, d]` view by view
 
@@ -62,6 +65,35 @@ def view_keys(key: FeatureKey, plan: ViewPlan, count: int) -> dict[int, FeatureK
     return {view: replace(key, view=plan.name(view)) for view in range(1, count + 1)}
 
 
+def extract_missing(
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+    spec: BackboneSpec,
+    extraction: Extraction,
+    plan: ViewPlan,
+    views: int,
+) -> Iterator[FeatureShard]:
+    """Shards with what ``known`` lacks of the images (``contents``: SHA-256 to image id) and of their views."""
+    key = feature_key(spec, extraction)
+
+    def missing(of: FeatureKey) -> list[tuple[str, str]]:
+        return [(contents[sha256], sha256) for sha256 in known.missing(of, list(contents))]
+
+    if originals := missing(key):
+        yield from extract_shards(images, originals, spec, key, extraction)
+    _tell(spec.name, "images", len(contents), len(originals), known.bytes_held(key))
+
+    keys = view_keys(key, plan, views)
+    lacking = {view: missing(of) for view, of in keys.items()}
+    for wanted, numbers in _alike(lacking):
+        of_these = {view: keys[view] for view in numbers}
+        yield from extract_view_shards(images, wanted, spec, of_these, plan, extraction)
+    if keys:
+        held = sum(known.bytes_held(of) for of in keys.values())
+        _tell(spec.name, "views", len(contents) * views, sum(map(len, lacking.values())), held)
+
+
 def extract_shards(
     images: Mapping[str, bytes],
     wanted: Sequence[tuple[str, str]],
@@ -99,6 +131,19 @@ def extract_view_shards(
     computed = ((names, seen(names, canvases)) for names, canvases in batches)
     for sha256, vectors in _joined(computed, extraction, len(wanted) * len(views)):
         yield from (FeatureShard(key, sha256, each) for key, each in zip(keys.values(), vectors, strict=True))
+
+
+def _alike(lacking: Mapping[int, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[int]]]:
+    """Views that the same images lack, together with these: all of them, unless an earlier run was interrupted."""
+    for wanted in {tuple(images): None for images in lacking.values() if images}:
+        yield list(wanted), [view for view, images in lacking.items() if tuple(images) == wanted]
+
+
+def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None:
+    _log.info(
+        "features of %s, %s: %d hits, %d misses; the store holds %.1f MB of them",
+        *(backbone, what, wanted - misses, misses, held / 1e6),
+    )
 
 
 def _engine(spec: BackboneSpec, key: FeatureKey, extraction: Extraction) -> Engine:

@@ -5,8 +5,7 @@ The network is imported inside the functions: Kedro imports this module for ever
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +14,12 @@ import pandas as pd
 from topwork.images.views import plan_views
 from topwork.models.request import requested_features
 from topwork.parameters import AugmentationParameters, FeatureParameters
-from topwork.schemas import OK, FeatureKey, Features, FeatureShard, FeatureStore, ImageStore
+from topwork.schemas import OK, Features, FeatureShard, FeatureStore, ImageStore
 from topwork.splits import content_digest
 
 if TYPE_CHECKING:
     from topwork.models.backbones import BackboneSpec
     from topwork.models.extraction import Extraction
-
-_log = logging.getLogger(__name__)
 
 
 def extract_features(
@@ -33,28 +30,13 @@ def extract_features(
     augmentation: AugmentationParameters,
 ) -> Iterator[FeatureShard]:
     """Shards with the features of the images and views that the store has none of; each distinct content once."""
-    from topwork.models.extraction import extract_shards, extract_view_shards, feature_key, view_keys
+    from topwork.models.extraction import extract_missing
 
+    usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
+    contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
     spec, extraction = _what(parameters)
-    key = feature_key(spec, extraction)
-    usable = manifest[manifest["status"] == OK].drop_duplicates("sha256").set_index("sha256")["image_id"]
-
-    def missing(of: FeatureKey) -> list[tuple[str, str]]:
-        return [(str(usable[sha256]), sha256) for sha256 in known_features.missing(of, usable.index.tolist())]
-
-    if originals := missing(key):
-        yield from extract_shards(images, originals, spec, key, extraction)
-    _tell(parameters.backbone, "images", len(usable), len(originals), known_features.bytes_held(key))
-
-    plan, lacking = plan_views(augmentation), 0
-    keys = view_keys(key, plan, augmentation.views)
-    for wanted, views in _alike({view: missing(of) for view, of in keys.items()}):
-        lacking += len(wanted) * len(views)
-        of_these = {view: keys[view] for view in views}
-        yield from extract_view_shards(images, wanted, spec, of_these, plan, extraction)
-    if keys:
-        held = sum(known_features.bytes_held(of) for of in keys.values())
-        _tell(parameters.backbone, "views", len(usable) * len(keys), lacking, held)
+    plan = plan_views(augmentation)
+    yield from extract_missing(images, contents, known_features, spec, extraction, plan, augmentation.views)
 
 
 def gather_features(
@@ -80,19 +62,6 @@ def gather_features(
         image_id=tuple(usable["image_id"]),
         vectors=vectors,
         views=views,
-    )
-
-
-def _alike(missing: Mapping[int, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[int]]]:
-    """Views that the same images lack, together with these: all of them, unless an earlier run was interrupted."""
-    for wanted in {tuple(images): None for images in missing.values() if images}:
-        yield list(wanted), [view for view, images in missing.items() if tuple(images) == wanted]
-
-
-def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None:
-    _log.info(
-        "features of %s, %s: %d hits, %d misses; the store holds %.1f MB of them",
-        *(backbone, what, wanted - misses, misses, held / 1e6),
     )
 
 
