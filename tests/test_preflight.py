@@ -24,7 +24,7 @@ def test_the_projects_own_parameters_pass(parameters: dict[str, Any]) -> None:
     assert set(parameters) == {*BLOCKS, "strategies"}
 
 
-@pytest.mark.parametrize("env", ["digits", "smoke"])
+@pytest.mark.parametrize("env", ["digits", "smoke", "wallpaper"])
 def test_so_do_those_of_every_environment(env: str) -> None:
     parameters = load_configuration(PROJECT / "conf", env, {})["parameters"]
     check_parameters({}, parameters, KNOBS)
@@ -44,6 +44,14 @@ def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any])
         ("features", {"pool": "mean"}, r"features\.pool='mean': input should be 'average' or 'max'"),
         ("split", {"test_fraction": 1.5}, r"split\.test_fraction=1\.5: input should be less than 1"),
         ("split", {"folds": "many"}, r"split\.folds='many': input should be a valid integer"),
+        ("wallpaper", {"smallest_cell": 0.5}, r"^wallpaper: smallest_cell=0\.5 is above largest_cell=0\.4\.$"),
+        (
+            "wallpaper",
+            {"difficulty": {"nois": 1}},
+            r"'wallpaper\.difficulty\.nois': perhaps wallpaper\.difficulty\.noise\?",
+        ),
+        ("augmentation", {"flip": "left"}, r"augmentation\.flip='left': input should be 'none', 'horizontal'"),
+        ("augmentation", {"views": -1}, r"augmentation\.views=-1: input should be greater than or equal to 0"),
         ("svm", {"C": []}, r"svm\.C=\[\]: list should have at least 1 item"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 STRATEGIES = ("logistic", "svm")  # cheapest first
 """Ways to train a classifier; each is a namespace of the pipelines."""
@@ -18,12 +18,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
 ]
-
-
-def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if pair[0] > pair[1]:
-        raise ValueError("the smaller value comes first")
-    return pair
 
 
 class Block(BaseModel):
@@ -53,9 +47,16 @@ class WallpaperParameters(Block):
 
     images_per_group: PositiveInt
     size: Annotated[int, Field(ge=16, le=2048)]
-    cell: Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
+    smallest_cell: Fraction
+    largest_cell: Fraction
     difficulty: DifficultyParameters
     seed: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> WallpaperParameters:
+        if self.smallest_cell > self.largest_cell:
+            raise ValueError(f"smallest_cell={self.smallest_cell} is above largest_cell={self.largest_cell}")
+        return self
 
 
 class IngestionParameters(Block):
@@ -144,6 +145,14 @@ BLOCKS: dict[str, type[Block]] = {
     "evaluation": EvaluationParameters,
 }
 """Name of each parameter block and its type."""
+
+
+def parameter_names(block: type[Block], prefix: str) -> Iterator[str]:
+    """Dotted names of all parameters of a block, those of blocks inside it included."""
+    for name, field in block.model_fields.items():
+        yield f"{prefix}.{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Block):
+            yield from parameter_names(field.annotation, f"{prefix}.{name}")
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

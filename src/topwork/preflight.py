@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from topwork.parameters import BLOCKS, STRATEGIES
+from topwork.parameters import BLOCKS, STRATEGIES, Block, parameter_names
 from topwork.schemas import InputError
 
 FOLDERS = ("images", "data", "store", "new_images")
@@ -65,7 +65,7 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
             try:
                 block.model_validate(parameters[name])
             except ValidationError as error:
-                raise InputError(_explain(name, set(block.model_fields), error)) from None
+                raise InputError(_explain(name, block, error)) from None
     chosen_strategies(str(parameters.get("strategies", "all")))
 
 
@@ -145,13 +145,16 @@ def _absolute(path: str, working_folder: Path) -> str:
     return os.path.normpath(working_folder / Path(path).expanduser())
 
 
-def _explain(block: str, fields: set[str], error: ValidationError) -> str:
+def _explain(name: str, block: type[Block], error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        name = ".".join(str(part) for part in (block, *problem["loc"]))
+        parameter = ".".join(str(part) for part in (name, *problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), fields, n=1)
-            lines.append(f"Unknown parameter {name!r}: perhaps {block}.{near[0]}?" if near else f"Unknown {name!r}.")
+            near = difflib.get_close_matches(parameter, parameter_names(block, name), n=1)
+            lines.append(f"Unknown parameter {parameter!r}" + (f": perhaps {near[0]}?" if near else "."))
+        elif problem["type"] == "value_error":  # of several parameters together
+            lines.append(f"{parameter}: {problem['ctx']['error']}.")
         else:
-            lines.append(f"{name}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            lines.append(f"{parameter}={problem['input']!r}: {message}.")
     return " ".join(lines)

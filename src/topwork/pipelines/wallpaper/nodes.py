@@ -29,4 +29,5 @@ def draw_plate(parameters: WallpaperParameters) -> Figure:
 
 def _rendering(parameters: WallpaperParameters) -> Rendering:
     difficulty = Difficulty(**parameters.difficulty.model_dump())
-    return Rendering(parameters.size, parameters.cell, parameters.seed, difficulty)
+    cell = parameters.smallest_cell, parameters.largest_cell
+    return Rendering(parameters.size, cell, parameters.seed, difficulty)
