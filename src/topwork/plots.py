@@ -41,7 +41,7 @@ def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: 
     """A sheet of pictures with a caption under each; an empty one says so."""
     rows = max(1, -(-len(pictures) // columns))
     lines = 1 + max((caption.count("\n") for caption in captions), default=0)
-    figure = Figure(figsize=(2 * columns, (1.95 + 0.14 * lines) * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(2 * columns, (1.95 + 0.18 * lines) * rows + 0.5), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:

@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
+from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
 from topwork.models.backbones import BackboneSpec, describe_backbone
-from topwork.models.extraction import Extraction, extract_shards, extract_view_shards, feature_key, view_keys
+from topwork.models.extraction import (
+    Extraction,
+    extract_missing,
+    extract_shards,
+    extract_view_shards,
+    feature_key,
+    view_keys,
+)
 from topwork.schemas import FeatureShard
 
 HOW = Extraction("last", "average", "float32", 4, 8, 2, 1_000_000)
@@ -129,3 +139,27 @@ def test_unchanged_views_have_the_features_of_the_original(images: dict[str, byt
     (view, *_) = extract_view_shards(images, wanted, spec, keys, PRESETS["none"], HOW)
     original = shards(images, spec)[0].vectors
     assert np.corrcoef(view.vectors.ravel(), original.ravel())[0, 1] > 0.98
+
+
+def test_an_interrupted_extraction_of_views_goes_on_where_it_was(
+    images: dict[str, bytes], spec: BackboneSpec, tmp_path: Path
+) -> None:
+    contents = {hashlib.sha256(data).hexdigest(): name for name, data in images.items()}
+    plan = PRESETS["photo"]
+    key = feature_key(spec, HOW)
+    keys = [key, *view_keys(key, plan, 2).values()]
+
+    def run(store: FolderFeatureStore, shards: int | None = None) -> int:
+        computed = 0
+        for shard in islice(extract_missing(images, contents, store, spec, HOW, plan, 2), shards):
+            store.put(shard)
+            computed += len(shard.sha256)
+        return computed
+
+    interrupted, whole = FolderFeatureStore(tmp_path / "interrupted"), FolderFeatureStore(tmp_path / "whole")
+    done = run(interrupted, shards=5)  # in the middle of a batch of which one view is kept and the other not
+    assert sorted(len(interrupted.missing(each, list(contents))) for each in keys) == [0, 3, 7]
+    assert done + run(interrupted) == run(whole) == 3 * len(images)
+    assert run(interrupted) == 0
+    for each in keys:
+        np.testing.assert_array_equal(interrupted.get(each, list(contents)), whole.get(each, list(contents)))
