@@ -37,7 +37,7 @@ def decoded_batches(
     """
 
     def pixels(image_id: str, sha256: str) -> NDArray[np.uint8]:
-        return resize_and_crop(_decode_unchanged(images, image_id, sha256, max_pixels), preprocessing)
+        return resize_and_crop(decode_unchanged(images, image_id, sha256, max_pixels), preprocessing)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque()
@@ -53,7 +53,13 @@ def decoded_batches(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode_unchanged(images: Mapping[str, bytes], image_id: str, sha256: str, max_pixels: int) -> Image.Image:
+def decode_unchanged(images: Mapping[str, bytes], image_id: str, sha256: str, max_pixels: int) -> Image.Image:
+    """The image in RGB, if its file still holds what was inspected.
+
+    Raises:
+        InputError: the file is gone, changed, or no longer decodes.
+
+    """
     try:
         data = images[image_id]
         if hashlib.sha256(data).hexdigest() != sha256:

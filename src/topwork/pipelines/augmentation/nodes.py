@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from topwork.images.decode import decode_rgb
+from topwork.images.batches import decode_unchanged
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import draw_views, plan_views
 from topwork.parameters import AugmentationParameters
@@ -43,7 +43,7 @@ def draw_sheet(
 
     pictures, captions = [], []
     for row in _one_a_class(manifest[manifest["status"] == OK], parameters.sheet_images).itertuples():
-        original = decode_rgb(images[str(row.image_id)], parameters.max_pixels)
+        original = decode_unchanged(images, str(row.image_id), str(row.sha256), parameters.max_pixels)
         canvas = resize_and_crop(original, _SHOWN.canvas)
         drawn = views[(views["sha256"] == row.sha256) & (views["view"] <= parameters.sheet_views)]
         seen = apply_views(np.repeat(canvas[None], len(drawn), axis=0), drawn, plan_views(parameters).fill, _SHOWN.crop)
@@ -54,6 +54,7 @@ def draw_sheet(
 
 
 def _one_a_class(usable: pd.DataFrame, at_most: int) -> pd.DataFrame:
-    """Images of different classes, as far as there are as many."""
-    rank = usable.groupby("label").cumcount()
-    return usable.assign(rank=rank).sort_values(["rank", "label"], kind="stable").head(at_most)
+    """Images of different content, and of different classes as far as there are as many."""
+    distinct = usable.drop_duplicates("sha256")
+    rank = distinct.groupby("label").cumcount()
+    return distinct.assign(rank=rank).sort_values(["rank", "label"], kind="stable").head(at_most)
