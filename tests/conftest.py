@@ -94,6 +94,7 @@ def kedro(project: Path, tracking_uri: str, tmp_path: Path) -> Callable[..., Any
 
     def run(*arguments: str, params: str = "") -> Any:
         own = f"data={tmp_path / 'data'},store={tmp_path / 'features'},image_size=32,ingestion.threads=2"
+        own += ",features.engine=eager,features.number_format=float32"
         command = [
             "run",
             *arguments,

@@ -302,9 +302,9 @@ def test_only_missing_outputs_is_refused_where_parameters_or_files_have_changed(
 
 def test_features_of_other_parameters_are_refused(kedro: Callable[..., Any], image_folder: Path) -> None:
     assert kedro("--pipelines", "ingestion,features", params=f"images={image_folder}").exit_code == 0
-    result = kedro("--pipelines", "classifier", params=f"images={image_folder},features.number_format=float32")
+    result = kedro("--pipelines", "classifier", params=f"images={image_folder},features.number_format=bfloat16")
     assert result.exit_code == 1
-    assert "made with number_format=auto, but number_format=float32" in result.output
+    assert "made with number_format=float32, but number_format=bfloat16" in result.output
 
 
 @pytest.mark.parametrize(

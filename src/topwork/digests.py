@@ -15,6 +15,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """Hexadecimal SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
     """Hexadecimal digest (16 digits) of the named columns, independent of the order of the rows."""
     texts = table[list(columns)].astype(str).reset_index(drop=True)

@@ -84,10 +84,11 @@ class FeatureParameters(Block):
     seed: int
     layers: Name
     pool: Literal["average", "max"]
-    number_format: Literal["auto", "float32", "bfloat16"]
-    batch_size: PositiveInt
+    engine: Literal["auto", "eager", "compiled", "openvino"]
+    number_format: Literal["auto", "float32", "bfloat16", "float16"]
+    batch_size: PositiveInt | None
     shard_size: PositiveInt
-    decode_threads: PositiveInt
+    threads: PositiveInt | None
     max_pixels: PositiveInt
 
 

@@ -160,6 +160,30 @@ class FeatureStore(Protocol):
         ...
 
 
+class NetworkStore(Protocol):
+    """Handle on networks converted to another form, each a graph and its weights."""
+
+    def network(self, name: str) -> tuple[bytes, bytes] | None:
+        """The network kept under this name, if there is one."""
+        ...
+
+    def keep_network(self, name: str, graph: bytes, weights: bytes) -> None:
+        """Keep it for later runs."""
+        ...
+
+
+class EngineStore(NetworkStore, Protocol):
+    """Handle on what this machine found out about engines: choices made, and networks converted."""
+
+    def recall(self, request: Mapping[str, Any]) -> FeatureKey | None:
+        """The key that an equal request was resolved to, if one was."""
+        ...
+
+    def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the key, and what was measured to choose it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Head:
     """A linear head: ``scores = features @ weight.T + bias`` with ``weight`` ``[c, d]`` and ``bias`` ``[c]``."""

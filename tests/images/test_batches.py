@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
-from topwork.images.batches import decoded_batches
+from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.schemas import InputError
 
@@ -19,10 +20,27 @@ def wanted(images: dict[str, bytes]) -> list[tuple[str, str]]:
 
 def test_batches_come_in_the_order_asked_for_and_the_last_may_be_short() -> None:
     images = {f"{shade}": image_bytes(shade, (shade,) * 3) for shade in range(10, 240, 10)}
-    batches = list(decoded_batches(images, wanted(images), SQUARE, batch_size=8, threads=3, max_pixels=10_000))
-    assert [len(batch) for batch in batches] == [8, 8, 7]
-    means = np.concatenate(batches).mean(axis=(1, 2, 3))
+    asked = wanted(images)
+    found = list(map_batches(lambda batch: decode_batch(images, batch, SQUARE, 10_000), asked, 8, threads=3))
+    assert [len(pixels) for _, pixels in found] == [8, 8, 7]
+    assert [pair for batch, _ in found for pair in batch] == asked
+    means = np.concatenate([pixels for _, pixels in found]).mean(axis=(1, 2, 3))
     assert (np.diff(means) > 0).all()
+
+
+def test_only_a_few_batches_are_held_at_a_time() -> None:
+    started: list[str] = []
+    lock = threading.Lock()
+
+    def compute(batch: Wanted) -> None:
+        with lock:
+            started.append(batch[0][0])
+
+    results = map_batches(compute, [(str(number), "") for number in range(1000)], 1, threads=2)
+    next(results)
+    assert len(started) <= 7
+    results.close()  # type: ignore[attr-defined]
+    assert len(started) < 10
 
 
 def test_a_file_that_changed_since_it_was_inspected_is_named() -> None:
@@ -30,4 +48,4 @@ def test_a_file_that_changed_since_it_was_inspected_is_named() -> None:
     asked = wanted(images)
     images["a/b.png"] = image_bytes(2)
     with pytest.raises(InputError, match=r"a/b\.png changed after it was inspected"):
-        list(decoded_batches(images, asked, SQUARE, batch_size=4, threads=1, max_pixels=10_000))
+        decode_batch(images, asked, SQUARE, max_pixels=10_000)

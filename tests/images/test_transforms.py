@@ -19,7 +19,7 @@ def test_the_result_is_that_of_torchvisions_resize_and_centre_crop(size: tuple[i
     theirs = transforms.Compose(
         [transforms.Resize(96, transforms.InterpolationMode(interpolation)), transforms.CenterCrop(80)]
     )(image)
-    ours = resize_and_crop(image, Preprocessing(96, 80, interpolation, HALF, HALF))
+    ours = resize_and_crop(np.array(image), Preprocessing(96, 80, interpolation, HALF, HALF))
     difference = np.abs(ours.astype(int) - np.asarray(theirs, int))
     assert (difference > 1).mean() < 1e-3
     assert difference.max() <= 8
@@ -28,7 +28,7 @@ def test_the_result_is_that_of_torchvisions_resize_and_centre_crop(size: tuple[i
 def test_without_aspect_the_whole_image_is_squeezed() -> None:
     image = Image.new("RGB", (100, 10), "black")
     image.paste((255, 255, 255), (0, 0, 50, 10))
-    square = resize_and_crop(image, Preprocessing(20, 20, "bilinear", HALF, HALF, keep_aspect=False))
+    square = resize_and_crop(np.array(image), Preprocessing(20, 20, "bilinear", HALF, HALF, keep_aspect=False))
     assert square[:, 2].min() == 255
     assert square[:, 17].max() == 0
 

@@ -10,7 +10,6 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
@@ -82,7 +81,7 @@ def test_every_backbone_has_stages_that_can_be_taken_pooled_and_concatenated(bac
 
 
 def logits(backbone: Backbone, photo: str, preprocessing: Preprocessing) -> np.ndarray:
-    pixels = resize_and_crop(Image.fromarray(load_sample_image(photo)), preprocessing)
+    pixels = resize_and_crop(load_sample_image(photo), preprocessing)
     images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (preprocessing.mean, preprocessing.std))
     with torch.inference_mode():

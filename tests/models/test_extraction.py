@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -9,25 +10,41 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
+from topwork.datasets.engine_store import FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
-from topwork.models.backbones import BackboneSpec, describe_backbone
-from topwork.models.extraction import (
-    Extraction,
-    extract_missing,
-    extract_shards,
-    extract_view_shards,
-    feature_key,
-    view_keys,
-)
+from topwork.models import resolution
+from topwork.models.engines import Engine
+from topwork.models.extraction import Extraction, extract_missing, extract_shards, extract_view_shards, view_keys
+from topwork.models.resolution import engine_for, feature_key
+from topwork.parameters import FeatureParameters
 from topwork.schemas import FeatureShard
 
-HOW = Extraction("last", "average", "float32", 4, 8, 2, 1_000_000)
+HOW = Extraction(shard_size=8, threads=2, max_pixels=1_000_000)
+ASKED = FeatureParameters(
+    backbone="efficientnet_lite0",
+    weights="default",
+    image_size=64,
+    seed=0,
+    layers="last",
+    pool="average",
+    engine="eager",
+    number_format="float32",
+    batch_size=4,
+    shard_size=8,
+    threads=2,
+    max_pixels=1_000_000,
+)
+ENGINES = [("eager", "float32"), ("eager", "bfloat16"), ("openvino", "float32"), ("openvino", "bfloat16")]
+
+
+def asked(**changes: object) -> FeatureParameters:
+    return ASKED.model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
-def spec() -> BackboneSpec:
-    return describe_backbone("efficientnet_lite0", image_size=64)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> FolderEngineStore:
+    return FolderEngineStore(tmp_path_factory.mktemp("engines"))
 
 
 @pytest.fixture(scope="module")
@@ -35,36 +52,43 @@ def images() -> dict[str, bytes]:
     return {f"{number}.png": image_bytes(number) for number in range(11)}
 
 
-def shards(images: dict[str, bytes], spec: BackboneSpec, how: Extraction = HOW) -> list[FeatureShard]:
+def shards(
+    images: dict[str, bytes], engines: FolderEngineStore, parameters: FeatureParameters = ASKED
+) -> list[FeatureShard]:
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
-    return list(extract_shards(images, wanted, spec, feature_key(spec, how), how))
+    key = feature_key(parameters, engines)
+    return list(extract_shards(images, wanted, key, engine_for(key, parameters, engines), HOW))
 
 
-@pytest.mark.parametrize("number_format", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("engine", "number_format"), ENGINES)
 def test_the_same_image_has_the_same_features_in_any_batch(
-    images: dict[str, bytes], spec: BackboneSpec, number_format: str
+    images: dict[str, bytes], engines: FolderEngineStore, engine: str, number_format: str
 ) -> None:
-    how = replace(HOW, number_format=number_format)
+    parameters = asked(engine=engine, number_format=number_format)
     together = {
         sha256: vector
-        for shard in shards(images, spec, how)
+        for shard in shards(images, engines, parameters)
         for sha256, vector in zip(shard.sha256, shard.vectors, strict=True)
     }
     backwards = dict(reversed(images.items()))
     for some in (backwards, {"alone": images["10.png"]}):
-        for shard in shards(some, spec, how):
+        for shard in shards(some, engines, parameters):
             for sha256, vector in zip(shard.sha256, shard.vectors, strict=True):
                 np.testing.assert_array_equal(vector, together[sha256])
 
 
-def test_shards_are_whole_batches_but_for_the_last(images: dict[str, bytes], spec: BackboneSpec) -> None:
-    assert [len(shard.sha256) for shard in shards(images, spec)] == [8, 3]
-    assert all(shard.vectors.dtype == np.float32 for shard in shards(images, spec))
+def test_shards_are_whole_batches_but_for_the_last(images: dict[str, bytes], engines: FolderEngineStore) -> None:
+    found = shards(images, engines)
+    assert [len(shard.sha256) for shard in found] == [8, 3]
+    assert all(shard.vectors.dtype == np.float32 for shard in found)
 
 
-def test_several_layers_are_concatenated(images: dict[str, bytes], spec: BackboneSpec) -> None:
-    several = shards(images, spec, replace(HOW, layers="blocks.2+last"))[0].vectors
-    np.testing.assert_allclose(several[:, -1280:], shards(images, spec)[0].vectors, atol=1e-5)
+@pytest.mark.parametrize(("engine", "tolerance"), [("eager", 1e-5), ("openvino", 1e-3)])
+def test_several_layers_are_concatenated(
+    images: dict[str, bytes], engines: FolderEngineStore, engine: str, tolerance: float
+) -> None:
+    several = shards(images, engines, asked(layers="blocks.2+last", engine=engine))[0].vectors
+    np.testing.assert_allclose(several[:, -1280:], shards(images, engines)[0].vectors, atol=tolerance)
     assert several.shape[1] == 1280 + 40
 
 
@@ -73,41 +97,41 @@ def test_several_layers_are_concatenated(images: dict[str, bytes], spec: Backbon
     [
         {"layers": "blocks.2"},
         {"number_format": "bfloat16"},
+        {"engine": "openvino"},
         {"layers": "blocks.2", "pool": "max"},
+        {"weights": "none"},
+        {"image_size": 96},
     ],
 )
-def test_the_key_changes_with_what_is_taken(spec: BackboneSpec, change: dict[str, str]) -> None:
-    reference = replace(HOW, layers="blocks.2") if "pool" in change else HOW
-    assert feature_key(spec, replace(HOW, **change)) != feature_key(spec, reference)  # type: ignore[arg-type]
+def test_the_key_changes_with_what_is_taken(engines: FolderEngineStore, change: dict[str, object]) -> None:
+    reference = asked(layers="blocks.2") if "pool" in change else ASKED
+    assert feature_key(asked(**change), engines) != feature_key(reference, engines)
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 16}, {"shard_size": 64}, {"decode_threads": 1}])
-def test_the_key_does_not_change_with_how_it_is_computed(spec: BackboneSpec, change: dict[str, int]) -> None:
-    assert feature_key(spec, replace(HOW, **change)) == feature_key(spec, HOW)  # type: ignore[arg-type]
+@pytest.mark.parametrize("change", [{"batch_size": 16}, {"shard_size": 64}, {"threads": 1}])
+def test_the_key_does_not_change_with_how_it_is_computed(engines: FolderEngineStore, change: dict[str, object]) -> None:
+    assert feature_key(asked(**change), engines) == feature_key(ASKED, engines)
 
 
-def test_the_key_changes_with_weights_and_size(spec: BackboneSpec) -> None:
-    keys = {
-        feature_key(describe_backbone("efficientnet_lite0", weights, size), HOW).digest
-        for weights, size in (("default", 64), ("none", 64), ("default", 96))
-    }
-    assert len(keys) == 3
-
-
-def test_bfloat16_features_point_the_same_way(images: dict[str, bytes], spec: BackboneSpec) -> None:
-    exact = shards(images, spec)[0].vectors
-    quick = shards(images, spec, replace(HOW, number_format="bfloat16"))[0].vectors
+@pytest.mark.parametrize(("engine", "number_format"), ENGINES[1:])
+def test_every_engines_features_point_the_same_way(
+    images: dict[str, bytes], engines: FolderEngineStore, engine: str, number_format: str
+) -> None:
+    exact = shards(images, engines)[0].vectors
+    quick = shards(images, engines, asked(engine=engine, number_format=number_format))[0].vectors
     cosine = (exact * quick).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(quick, axis=1)
-    assert cosine.min() > 0.995
+    assert cosine.min() > (0.999999 if number_format == "float32" else 0.99)
 
 
 def vectors_of_views(
-    images: dict[str, bytes], spec: BackboneSpec, views: tuple[int, ...] = (1, 2, 3)
+    images: dict[str, bytes], engines: FolderEngineStore, views: tuple[int, ...] = (1, 2, 3)
 ) -> dict[tuple[str, str], np.ndarray]:
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
     plan = PRESETS["photo"]
-    keys = {view: key for view, key in view_keys(feature_key(spec, HOW), plan, 3).items() if view in views}
-    shards = list(extract_view_shards(images, wanted, spec, keys, plan, HOW))
+    original = feature_key(ASKED, engines)
+    keys = {view: key for view, key in view_keys(original, plan, 3).items() if view in views}
+    engine = engine_for(original, ASKED, engines)
+    shards = list(extract_view_shards(images, wanted, keys, engine, plan, HOW))
     assert all(len(shard.sha256) <= HOW.shard_size for shard in shards)
     return {
         (shard.key.view, sha256): vector
@@ -116,42 +140,52 @@ def vectors_of_views(
     }
 
 
-def test_a_view_has_the_same_features_whatever_else_is_computed(images: dict[str, bytes], spec: BackboneSpec) -> None:
-    together = vectors_of_views(images, spec)
+def test_a_view_has_the_same_features_whatever_else_is_computed(
+    images: dict[str, bytes], engines: FolderEngineStore
+) -> None:
+    together = vectors_of_views(images, engines)
     assert len(together) == 3 * len(images)
-    for some in (vectors_of_views({"alone": images["9.png"]}, spec), vectors_of_views(images, spec, views=(2,))):
+    for some in (vectors_of_views({"alone": images["9.png"]}, engines), vectors_of_views(images, engines, views=(2,))):
         for of, vector in some.items():
             np.testing.assert_array_equal(vector, together[of])
 
 
-def test_views_differ_from_each_other_and_from_the_original(images: dict[str, bytes], spec: BackboneSpec) -> None:
-    views = vectors_of_views(images, spec)
-    (first, *_) = shards(images, spec)
+def test_views_differ_from_each_other_and_from_the_original(
+    images: dict[str, bytes], engines: FolderEngineStore
+) -> None:
+    views = vectors_of_views(images, engines)
+    (first, *_) = shards(images, engines)
     same_image = [vector for (_, sha256), vector in views.items() if sha256 == first.sha256[0]]
     vectors = np.stack([first.vectors[0], *same_image])
     assert len({vector.tobytes() for vector in vectors}) == 4
 
 
-def test_unchanged_views_have_the_features_of_the_original(images: dict[str, bytes]) -> None:
-    spec = describe_backbone("efficientnet_lite0", image_size=56)  # cut from 64 pixels: a margin of whole pixels
+def test_unchanged_views_have_the_features_of_the_original(
+    images: dict[str, bytes], engines: FolderEngineStore
+) -> None:
+    parameters = asked(image_size=56)  # cut from 64 pixels: a margin of whole pixels
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
-    keys = view_keys(feature_key(spec, HOW), PRESETS["none"], 1)
-    (view, *_) = extract_view_shards(images, wanted, spec, keys, PRESETS["none"], HOW)
-    original = shards(images, spec)[0].vectors
+    key = feature_key(parameters, engines)
+    engine = engine_for(key, parameters, engines)
+    (view, *_) = extract_view_shards(images, wanted, view_keys(key, PRESETS["none"], 1), engine, PRESETS["none"], HOW)
+    original = shards(images, engines, parameters)[0].vectors
     assert np.corrcoef(view.vectors.ravel(), original.ravel())[0, 1] > 0.98
 
 
 def test_an_interrupted_extraction_of_views_goes_on_where_it_was(
-    images: dict[str, bytes], spec: BackboneSpec, tmp_path: Path
+    images: dict[str, bytes], engines: FolderEngineStore, tmp_path: Path
 ) -> None:
     contents = {hashlib.sha256(data).hexdigest(): name for name, data in images.items()}
     plan = PRESETS["photo"]
-    key = feature_key(spec, HOW)
+    key = feature_key(ASKED, engines)
     keys = [key, *view_keys(key, plan, 2).values()]
+
+    def engine() -> Engine:
+        return engine_for(key, ASKED, engines)
 
     def run(store: FolderFeatureStore, shards: int | None = None) -> int:
         computed = 0
-        for shard in islice(extract_missing(images, contents, store, spec, HOW, plan, 2), shards):
+        for shard in islice(extract_missing(images, contents, store, key, engine, HOW, plan, 2), shards):
             store.put(shard)
             computed += len(shard.sha256)
         return computed
@@ -163,3 +197,46 @@ def test_an_interrupted_extraction_of_views_goes_on_where_it_was(
     assert run(interrupted) == 0
     for each in keys:
         np.testing.assert_array_equal(interrupted.get(each, list(contents)), whole.get(each, list(contents)))
+
+
+def test_a_resolved_request_is_recalled_without_looking_at_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderEngineStore(tmp_path)
+    key = feature_key(ASKED, store)
+    monkeypatch.setattr(resolution, "_resolved", lambda *_: pytest.fail("it was looked at again"))
+    assert feature_key(ASKED, store) == key
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"key": {"backbone": 3}}'])
+def test_a_damaged_memory_is_renewed(tmp_path: Path, damage: str) -> None:
+    store = FolderEngineStore(tmp_path)
+    key = feature_key(ASKED, store)
+    (choice,) = (tmp_path / "choices").iterdir()
+    choice.write_text(damage)
+    assert feature_key(ASKED, store) == key
+    assert len(store.choices()) == 1
+
+
+def test_what_is_complete_in_the_store_needs_no_torch(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from topwork.datasets.engine_store import FolderEngineStore
+from topwork.models.extraction import extract_missing
+from topwork.models.resolution import feature_key
+from topwork.parameters import FeatureParameters
+feature_key(FeatureParameters(**{ASKED.model_dump()!r}), FolderEngineStore(Path({str(tmp_path)!r})))
+print("torch" in sys.modules)
+"""
+    said = [subprocess.check_output([sys.executable, "-c", script], text=True) for _ in range(2)]
+    assert said == ["True\n", "False\n"]
+
+
+def test_a_converted_network_is_kept_and_used_again(
+    images: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, parameters = FolderEngineStore(tmp_path), asked(engine="openvino")
+    first = shards(images, store, parameters)[0].vectors
+    monkeypatch.setattr("topwork.models.backbones.load_backbone", lambda _: pytest.fail("it was built again"))
+    np.testing.assert_array_equal(shards(images, store, parameters)[0].vectors, first)

@@ -1,60 +1,68 @@
-"""Decoding ahead of the network: threads read, check and resize while it computes."""
+"""Decoding and computing side by side: each thread takes a batch from bytes to results."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from topwork.images.decode import RejectedError, decode_rgb
+from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.schemas import InputError
 
-_BATCHES_AHEAD = 3
+T = TypeVar("T")
+Wanted = Sequence[tuple[str, str]]
+"""Pairs of image id and SHA-256."""
+
+_BATCHES_AHEAD = 2  # a thread, beside the one in its hands
 
 
-def decoded_batches(
-    images: Mapping[str, bytes],
-    wanted: Sequence[tuple[str, str]],
-    preprocessing: Preprocessing,
-    batch_size: int,
-    threads: int,
-    max_pixels: int,
-) -> Iterator[NDArray[np.uint8]]:
-    """Batches of pixels ``[b, crop, crop, 3]`` in the order of ``wanted``, pairs of image id and SHA-256.
+def map_batches(
+    compute: Callable[[Wanted], T], wanted: Wanted, batch_size: int, threads: int
+) -> Iterator[tuple[Wanted, T]]:
+    """``compute`` of each batch of ``wanted``, in their order, several at a time; few are held at once."""
+    batches = (wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size))
+    with ThreadPoolExecutor(threads, thread_name_prefix="batch") as pool:
+        waiting: deque[tuple[Wanted, Future[T]]] = deque()
+        try:
+            while True:
+                room = threads * (1 + _BATCHES_AHEAD) - len(waiting)
+                waiting.extend((batch, pool.submit(compute, batch)) for batch in islice(batches, room))
+                if not waiting:
+                    return
+                batch, result = waiting.popleft()
+                yield batch, result.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    At most a few batches are held at a time.
+
+def decode_batch(
+    images: Mapping[str, bytes], batch: Wanted, preprocessing: Preprocessing, max_pixels: int
+) -> NDArray[np.uint8]:
+    """Pixels ``[b, crop, crop, 3]`` in the order of ``batch``.
 
     Raises:
         InputError: a file is gone, changed since it was inspected, or no longer decodes.
 
     """
-
-    def pixels(image_id: str, sha256: str) -> NDArray[np.uint8]:
-        return resize_and_crop(decode_unchanged(images, image_id, sha256, max_pixels), preprocessing)
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[NDArray[np.uint8]]] = deque()
-        remaining = iter(wanted)
-        try:
-            while True:
-                room = _BATCHES_AHEAD * batch_size - len(waiting)
-                waiting.extend(pool.submit(pixels, *item) for item in islice(remaining, room))
-                if not waiting:
-                    return
-                yield np.stack([waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))])
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    side = preprocessing.crop
+    pixels = np.empty((len(batch), side, side, 3), np.uint8)
+    for row, (image_id, sha256) in enumerate(batch):
+        decoded = decode_unchanged(images, image_id, sha256, max_pixels, preprocessing.resize)
+        pixels[row] = resize_and_crop(decoded, preprocessing)
+    return pixels
 
 
-def decode_unchanged(images: Mapping[str, bytes], image_id: str, sha256: str, max_pixels: int) -> Image.Image:
-    """The image in RGB, if its file still holds what was inspected.
+def decode_unchanged(
+    images: Mapping[str, bytes], image_id: str, sha256: str, max_pixels: int, short_side: int
+) -> NDArray[np.uint8]:
+    """The pixels ``[h, w, 3]``, no more than ``short_side`` asks for, if the file still holds what was inspected.
 
     Raises:
         InputError: the file is gone, changed, or no longer decodes.
@@ -64,7 +72,7 @@ def decode_unchanged(images: Mapping[str, bytes], image_id: str, sha256: str, ma
         data = images[image_id]
         if hashlib.sha256(data).hexdigest() != sha256:
             raise RejectedError("its content is no longer what it was")
-        return decode_rgb(data, max_pixels)
+        return decode_pixels(data, max_pixels, short_side)
     except (OSError, RejectedError) as error:
         raise InputError(
             f"{image_id} changed after it was inspected ({error}): run again from `--pipelines ingestion` on."

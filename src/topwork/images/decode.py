@@ -1,4 +1,7 @@
-"""Bytes to RGB pixels, or the reason why not: the only place where Pillow opens an image."""
+"""Bytes to RGB pixels, or the reason why not: the only place where an image file is opened.
+
+Pillow reads everything; a sound JPEG goes to simplejpeg, which is the same libjpeg-turbo without Pillow's copy.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from topwork.schemas import OK, REJECTED
 
 DECODER = "pillow-rgb-1"
-"""Names what `decode_rgb` does to the pixels; part of the feature key, so raise it when they would change."""
+"""Names what `decode_rgb` does to the pixels; raise it when they would change."""
+REDUCER = "dct-1"
+"""Names what `decode_pixels` does beyond that with ``short_side``; both are part of the feature key."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
@@ -74,6 +81,48 @@ def decode_rgb(data: bytes, max_pixels: int) -> Image.Image:
     _check_size(image, max_pixels)
     _load(image)
     return _to_rgb(_upright(image))
+
+
+def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0) -> NDArray[np.uint8]:
+    """The pixels ``[height, width, 3]`` of `decode_rgb`.
+
+    With a ``short_side``, a JPEG at least twice as large comes at 1/2, 1/4 or 1/8 of its size, the smallest that still
+    has so many pixels on the short side: its blocks are then transformed back at that scale (libjpeg's DCT scaling).
+
+    Raises:
+        RejectedError: the bytes are no usable image.
+
+    """
+    image = _open(data)
+    _check_size(image, max_pixels)
+    if image.format == "JPEG" and image.mode in {"RGB", "L"}:
+        pixels = _decode_jpeg(data, short_side)
+        if pixels is not None:
+            return _turned(pixels, _orientation(image))
+        if short_side:
+            factor = max((f for f in (2, 4, 8) if min(image.size) >= f * short_side), default=1)
+            image.draft(None, (image.width // factor, image.height // factor))
+    _load(image)
+    return np.array(_to_rgb(_upright(image)))
+
+
+def _decode_jpeg(data: bytes, short_side: int) -> NDArray[np.uint8] | None:
+    """The pixels of a sound JPEG; of a doubtful one nothing, so that Pillow decides."""
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, min_height=short_side or -1, min_width=short_side or -1, min_factor=2 if short_side else 1
+        )
+    except ValueError:
+        return None
+    return pixels
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The pixels as EXIF says they are to be seen."""
+    if orientation in _LYING:
+        pixels = pixels.transpose(1, 0, 2)
+    upside_down, mirrored = orientation in {3, 4, 7, 8}, orientation in {2, 3, 6, 7}
+    return pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
 
 
 @cache

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from topwork.digests import file_digest
 from topwork.images.views import plan_views
+from topwork.models.engines.hardware import machine_name
 from topwork.parameters import AugmentationParameters, FeatureParameters
+
+_ASKED = {"backbone", "weights", "image_size", "layers", "pool", "engine", "number_format"}
+_PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
 
 
 def requested_features(parameters: FeatureParameters, augmentation: AugmentationParameters) -> dict[str, Any]:
     """Those parameters that the vectors depend on: a weight file by its content, the plan of views if there are any."""
-    asked = parameters.model_dump(include={"backbone", "weights", "image_size", "layers", "pool", "number_format"})
+    asked = _requested_originals(parameters)
+    asked["views"] = augmentation.views
+    asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}
+    return asked
+
+
+def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
+    """All that the feature key of the originals follows from: what is asked, the machine, the packages."""
+    packages = (*_PACKAGES, *([f"{parameters.backbone}_pytorch_model"] if "lite" in parameters.backbone else []))
+    versions = {package: _version(package) for package in packages}
+    return {**_requested_originals(parameters), "machine": machine_name(), "versions": versions}
+
+
+def _requested_originals(parameters: FeatureParameters) -> dict[str, Any]:
+    asked = parameters.model_dump(include=_ASKED)
     if parameters.weights == "none":
         asked["seed"] = parameters.seed
     elif parameters.weights != "default":
         asked["weights"] = file_digest(Path(parameters.weights))
-    asked["views"] = augmentation.views
-    asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}
     return asked
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return ""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from topwork.datasets.classifier_file import read_classifier
 from topwork.images.augmentation import apply_views
-from topwork.images.decode import decode_rgb
+from topwork.images.decode import decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
 from topwork.models.backbones import describe_backbone, load_backbone
-from topwork.models.engines import Engine, eager_engine
+from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
 from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
@@ -25,7 +25,10 @@ _MAX_PIXELS = 89_478_485
 
 
 class Predictor:
-    """Backbone and head joined, with the preprocessing, layers and number format of training."""
+    """Backbone and head joined, with the preprocessing and layers of training.
+
+    The backbone runs on the reference engine, whatever made the features that the head was fitted on.
+    """
 
     def __init__(self, classifier: Classifier, engine: Engine) -> None:
         self._classifier = classifier
@@ -46,9 +49,15 @@ class Predictor:
             raise InputError(
                 f"{classifier.strategy} was trained on other weights of {key.backbone} than are installed here."
             )
-        pool = key.pool if key.pool != "own" else "average"
-        engine = eager_engine(load_backbone(spec), key.layers, pool, key.number_format, _BATCH)
-        return cls(classifier, engine)
+        recipe = Recipe(
+            *REFERENCE,
+            layers=key.layers,
+            pool=key.pool if key.pool != "own" else "average",
+            preprocessing=Preprocessing(**key.preprocessing),
+            backbone=lambda: load_backbone(spec),
+            batch_size=_BATCH,
+        )
+        return cls(classifier, build_engine(recipe))
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
         """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
@@ -65,7 +74,7 @@ class Predictor:
 
     def _probabilities(self, images: Sequence[bytes]) -> np.ndarray:
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
-        decoded = [decode_rgb(image, _MAX_PIXELS) for image in images]
+        decoded = [decode_pixels(image, _MAX_PIXELS, preprocessing.resize) for image in images]
         vectors = self._engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
         if self._classifier.test_views:
             canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])

@@ -43,7 +43,7 @@ def draw_sheet(
 
     pictures, captions = [], []
     for row in _one_a_class(manifest[manifest["status"] == OK], parameters.sheet_images).itertuples():
-        original = decode_unchanged(images, str(row.image_id), str(row.sha256), parameters.max_pixels)
+        original = decode_unchanged(images, str(row.image_id), str(row.sha256), parameters.max_pixels, _SHOWN.resize)
         canvas = resize_and_crop(original, _SHOWN.canvas)
         drawn = views[(views["sha256"] == row.sha256) & (views["view"] <= parameters.sheet_views)]
         seen = apply_views(np.repeat(canvas[None], len(drawn), axis=0), drawn, plan_views(parameters).fill, _SHOWN.crop)

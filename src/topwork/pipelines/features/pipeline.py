@@ -11,13 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 extract_features,
-                ["images", "manifest", "known_features", "params:features", "params:augmentation"],
+                ["images", "manifest", "known_features", "engines", "params:features", "params:augmentation"],
                 "feature_shards",
                 name="extract_features",
             ),
             Node(
                 gather_features,
-                ["feature_shards", "manifest", "params:features", "params:augmentation"],
+                ["feature_shards", "manifest", "engines", "params:features", "params:augmentation"],
                 "features",
                 name="gather_features",
             ),

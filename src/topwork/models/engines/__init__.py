@@ -1,0 +1,34 @@
+"""What runs a backbone on a machine: PyTorch as it is, compiled, or OpenVINO; behind one seam.
+
+`build_engine` makes the one that is named, `selection.choose_engine` finds the fastest that computes the same.
+A new engine is a module with a `build` function and a line in `_BUILDERS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from topwork.models.engines.engine import Engine, Recipe
+from topwork.models.engines.hardware import accelerator
+
+__all__ = ["ENGINES", "FORMATS", "REFERENCE", "Engine", "Recipe", "available_engines", "build_engine"]
+
+ENGINES = ("eager", "compiled", "openvino")
+FORMATS = ("float32", "bfloat16", "float16")
+REFERENCE = ("eager", "float32")
+"""The engine and number format that all others are held against, and that serve."""
+
+_BUILDERS = {name: f"topwork.models.engines.{name}" for name in ENGINES}
+
+
+def available_engines() -> tuple[str, ...]:
+    """Those that can run here; OpenVINO is for CPUs, and has no package for every platform."""
+    usable = accelerator() == "cpu" and find_spec("openvino") is not None
+    return ENGINES if usable else tuple(name for name in ENGINES if name != "openvino")
+
+
+def build_engine(recipe: Recipe) -> Engine:
+    """The engine that the recipe names, ready to run."""
+    engine: Engine = import_module(_BUILDERS[recipe.engine]).build(recipe)
+    return engine

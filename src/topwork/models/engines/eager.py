@@ -1,0 +1,47 @@
+"""PyTorch as it is: channels last, autocast to the number format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topwork.models.backbones import feature_function
+from topwork.models.engines.engine import Engine, Recipe
+from topwork.models.engines.hardware import accelerator
+from topwork.schemas import Floats
+
+_Features = Callable[[Tensor], Tensor]
+
+_BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
+
+
+def build(recipe: Recipe) -> Engine:
+    """The network run operation by operation."""
+    return torch_engine(recipe, lambda features: features)
+
+
+def torch_engine(
+    recipe: Recipe, compiled: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]
+) -> Engine:
+    """An engine on torch's device, its feature function put through ``compiled``."""
+    backbone, device = recipe.backbone(), torch.device(accelerator())
+    backbone.trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = compiled(feature_function(backbone, recipe.layers, recipe.pool))
+    mean, std = _scaled(recipe.preprocessing.mean, device), _scaled(recipe.preprocessing.std, device)
+    format_ = getattr(torch, recipe.number_format)
+
+    def run(pixels: NDArray[np.uint8]) -> Floats:
+        with torch.inference_mode(), torch.autocast(device.type, format_, enabled=recipe.number_format != "float32"):
+            batch = torch.from_numpy(pixels).to(device, non_blocking=True)
+            images = batch.permute(0, 3, 1, 2).float().sub_(mean).div_(std)  # a view: channels last already
+            return features(images).float().cpu().numpy()
+
+    return Engine(run, recipe.batch_size or _BATCH[device.type])
+
+
+def _scaled(value: tuple[float, float, float], device: torch.device) -> Tensor:
+    return torch.tensor(value, device=device).view(1, 3, 1, 1) * 255

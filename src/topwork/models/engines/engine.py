@@ -1,0 +1,60 @@
+"""The seam between what computes features and what wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.images.transforms import Preprocessing
+from topwork.schemas import Floats, NetworkStore
+
+if TYPE_CHECKING:
+    from topwork.models.backbones import Backbone
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an engine is made of: which features of which network in which number format.
+
+    ``backbone`` is called when the network is needed, which an engine that finds itself converted in ``networks`` under
+    ``network_name`` does not.
+    """
+
+    engine: str
+    number_format: str
+    layers: tuple[str, ...]
+    pool: str
+    preprocessing: Preprocessing
+    backbone: Callable[[], Backbone]
+    batch_size: int | None = None  # None: as many as suit the engine
+    networks: NetworkStore | None = None
+    network_name: str = ""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A function from pixels ``[b, h, w, 3]`` (uint8) to features ``[b, d]`` (float32).
+
+    It may be called from any number of threads; ``streams`` of them compute at once and the others wait. Short batches
+    are padded to ``batch_size``, so that kernels are chosen alike and a vector never depends on its neighbours.
+    """
+
+    run: Callable[[NDArray[np.uint8]], Floats]
+    batch_size: int
+    streams: int = 1
+    _free: Semaphore = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_free", Semaphore(self.streams))
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Floats:
+        """Features of at most ``batch_size`` images."""
+        missing = self.batch_size - len(pixels)
+        padded: Any = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels
+        with self._free:
+            return self.run(padded)[: len(pixels)]

@@ -1,0 +1,52 @@
+"""What this machine multiplies with, as far as it changes which engine is fastest or what it computes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_NVIDIA = Path("/proc/driver/nvidia/version")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def machine_name() -> str:
+    """Digest (16 digits) of the processor, the cores allowed and the graphics driver; found without torch."""
+    processor = [platform.system(), platform.machine(), platform.processor()]
+    if _CPU_INFO.exists():
+        kept = ("model name", "flags", "Features", "CPU part")
+        processor += sorted({line for line in _CPU_INFO.read_text().splitlines() if line.startswith(kept)})
+    graphics = _NVIDIA.read_text() if _NVIDIA.exists() else ""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    parts = [*processor, str(cores()), graphics, visible if graphics else ""]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def accelerator() -> str:
+    """What torch computes on: `cuda` or `mps` if there is one, else `cpu`."""
+    import torch
+
+    for kind, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+        if module.is_available():
+            return kind
+    return "cpu"
+
+
+def native_formats() -> tuple[str, ...]:
+    """Number formats shorter than float32 that the hardware multiplies by itself."""
+    import torch
+
+    kind = accelerator()
+    if kind == "cuda":
+        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bfloat16", "float16") if bfloat16 else ("float16",)
+    capabilities = torch.cpu.get_capabilities() if kind == "cpu" else {}
+    return ("bfloat16",) if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else ()
