@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK = 1
 
-.PHONY: setup run wallpaper test check viz mlflow lock clean
+.PHONY: setup run wallpaper test check bench viz mlflow lock clean
 
 setup: .venv/.complete
 
@@ -31,6 +31,15 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# BENCH="--only speed limits --folder DIR" measures a part, or on other photographs.
+bench: setup .venv-rivals/.complete
+	$(BIN)/python -W ignore -m bench $(BENCH)
+
+.venv-rivals/.complete: bench/rivals.txt | setup
+	$(PYTHON) -m venv .venv-rivals
+	$(BIN)/uv pip install --quiet --python .venv-rivals/bin/python -r bench/rivals.txt
+	touch $@
+
 viz: setup
 	$(BIN)/kedro viz run
 
@@ -43,4 +52,4 @@ lock: setup
 		-o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-rivals .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

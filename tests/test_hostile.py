@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import PROJECT, encode, fill
 from tests.hostile import MAX_BYTES, MAX_PIXELS, Kind, hostile_kinds, picture
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.images.decode import decode_rgb
+from topwork.images.decode import decode_pixels, decode_rgb
 from topwork.inspection import Limits, build_manifest, inspect_new
 from topwork.schemas import INSPECTION_COLUMNS, OK, REJECTED, ImageStore
 
@@ -80,6 +80,7 @@ def test_every_kind_is_read_right_or_rejected_for_its_reason(
     assert decoded.mode == "RGB"
     assert decoded.size == (row["width"], row["height"])
     pixels = np.asarray(decoded, int)
+    np.testing.assert_array_equal(decode_pixels(images[row["image_id"]], MAX_PIXELS), pixels)
     middle, width = pixels[pixels.shape[0] // 2], pixels.shape[1]
     assert abs(middle[width // 5] - kind.left).max() <= kind.tolerance
     assert abs(middle[width - 1 - width // 5] - kind.right).max() <= kind.tolerance

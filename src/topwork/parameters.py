@@ -64,6 +64,7 @@ class IngestionParameters(Block):
 
     max_pixels: PositiveInt
     max_bytes: PositiveInt
+    rehash: bool
     threads: PositiveInt
 
 

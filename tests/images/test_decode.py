@@ -3,12 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from tests.conftest import encode, image_bytes
-from topwork.images.decode import RejectedError, decode_rgb, inspect
+from topwork.images.decode import RejectedError, decode_pixels, decode_rgb, inspect
+from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.schemas import OK, REJECTED
 
 LIMIT = 1_000_000
+HALF = (0.5, 0.5, 0.5)
 
 
 def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
@@ -101,3 +104,60 @@ def test_a_decompression_bomb_is_rejected_before_it_is_decoded() -> None:
     assert found.status == REJECTED
     assert found.reason == "too many pixels (3000 x 2000, limit 1,000,000)"
     assert (found.width, found.height) == (3000, 2000)
+
+
+def photo(width: int, height: int) -> Image.Image:
+    return Image.fromarray(load_sample_image("flower.jpg")).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "decoded"),
+    [
+        ((1030, 770), 256, (515, 385)),
+        ((2060, 1540), 256, (515, 385)),
+        ((2080, 2060), 256, (260, 258)),
+        ((1031, 771), 256, (516, 386)),
+        ((511, 900), 256, (511, 900)),
+        ((40, 30), 256, (40, 30)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_at_the_smallest_scale_that_suffices(
+    size: tuple[int, int], short_side: int, decoded: tuple[int, int]
+) -> None:
+    data = encode(photo(*size), "JPEG")
+    height, width, _ = decode_pixels(data, 10**8, short_side).shape
+    assert (width, height) == decoded
+
+
+@pytest.mark.parametrize("size", [(1030, 770), (1200, 1900), (2300, 2060)])
+def test_what_is_left_out_is_hardly_seen(size: tuple[int, int]) -> None:
+    data = encode(photo(*size), "JPEG", quality=92)
+    whole, reduced = (
+        resize_and_crop(decode_pixels(data, 10**8, short_side), Preprocessing(256, 224, "bicubic", HALF, HALF))
+        for short_side in (0, 256)
+    )
+    difference = np.abs(whole.astype(int) - reduced)
+    assert difference.mean() < 3
+    assert np.quantile(difference, 0.99) <= 32
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_both_decoders_see_the_same(orientation: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo(60, 40).convert(mode), "JPEG", exif=exif.tobytes())
+    np.testing.assert_array_equal(decode_pixels(data, LIMIT), np.asarray(decode_rgb(data, LIMIT)))
+
+
+def test_where_one_decoder_gives_up_pillow_reduces_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(photo(1030, 770), "JPEG")
+    fast = decode_pixels(data, 10**8, 256)
+    monkeypatch.setattr("topwork.images.decode._decode_jpeg", lambda *_: None)
+    np.testing.assert_array_equal(decode_pixels(data, 10**8, 256), fast)
+
+
+def test_a_truncated_jpeg_is_rejected_by_either() -> None:
+    data = encode(photo(600, 400), "JPEG")
+    with pytest.raises(RejectedError, match="truncated"):
+        decode_pixels(data[: len(data) // 2], LIMIT)

@@ -96,22 +96,25 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0) -> NDArray[
     image = _open(data)
     _check_size(image, max_pixels)
     if image.format == "JPEG" and image.mode in {"RGB", "L"}:
-        pixels = _decode_jpeg(data, short_side)
+        reduced = _reduced(image.size, short_side)
+        pixels = _decode_jpeg(data, reduced)
         if pixels is not None:
             return _turned(pixels, _orientation(image))
-        if short_side:
-            factor = max((f for f in (2, 4, 8) if min(image.size) >= f * short_side), default=1)
-            image.draft(None, (image.width // factor, image.height // factor))
+        image.draft(None, reduced)
     _load(image)
     return np.array(_to_rgb(_upright(image)))
 
 
-def _decode_jpeg(data: bytes, short_side: int) -> NDArray[np.uint8] | None:
-    """The pixels of a sound JPEG; of a doubtful one nothing, so that Pillow decides."""
+def _reduced(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Width and height at the smallest of the scales 1, 1/2, 1/4, 1/8 that leaves ``short_side``; 0: at scale 1."""
+    factor = max((f for f in (2, 4, 8) if short_side and min(size) >= f * short_side), default=1)
+    return -(-size[0] // factor), -(-size[1] // factor)
+
+
+def _decode_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """The pixels of a sound JPEG, at the given size; of a doubtful one nothing, so that Pillow decides."""
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, min_height=short_side or -1, min_width=short_side or -1, min_factor=2 if short_side else 1
-        )
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, min_width=size[0], min_height=size[1])
     except ValueError:
         return None
     return pixels

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -35,13 +35,17 @@ def build(recipe: Recipe) -> Engine:
             "INFERENCE_NUM_THREADS": cores(),
         },
     )
-    own = threading.local()
+    idle: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(cores()):
+        idle.put(network.create_infer_request())
 
     def run(pixels: NDArray[np.uint8]) -> Floats:
-        if not hasattr(own, "request"):
-            own.request = network.create_infer_request()
-        features: Floats = own.request.infer([pixels], share_inputs=True)[0]
-        return features
+        request = idle.get()
+        try:
+            features: Floats = request.infer([pixels], share_inputs=True)[0]
+            return features
+        finally:
+            idle.put(request)
 
     return Engine(run, batch_size, streams=cores())
 

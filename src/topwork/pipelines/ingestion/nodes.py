@@ -24,7 +24,8 @@ def inspect_images(
     """Inspections of the files that are new or changed, chunk by chunk."""
     _log.info("%s: %s, %d files", images.source, _LAYOUTS[images.layout], len(images))
     check_listing(images.listing, images.source)
-    yield from inspect_new(images.listing, images, known_files, _limits(parameters), parameters.threads)
+    known = known_files.head(0) if parameters.rehash else known_files
+    yield from inspect_new(images.listing, images, known, _limits(parameters), parameters.threads)
 
 
 def make_manifest(

@@ -1,0 +1,1 @@
+"""Topwork against its rivals and against the machine's limits: bench/README.md."""
