@@ -179,7 +179,8 @@ def manifest(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
     seconds = statistics.median(_fresh("refresh", folder, known)["seconds"] for _ in range(asked.rounds))
     walk = statistics.median(_walk(folder) for _ in range(asked.rounds))
     what = f"manifest of {asked.files:,} unchanged files"
-    yield Row(what, seconds, 30.0, "s", seconds / 30, "the goal itself", 1.0, at_most=True)
+    goal = 1.0 if asked.files >= 1_000_000 else None  # which is what the thirty seconds are for
+    yield Row(what, seconds, 30.0, "s", seconds / 30, "the goal itself", goal, at_most=True)
     yield Row(what, seconds, walk, "s", seconds / walk, "listing and stat of the files alone")
 
 
