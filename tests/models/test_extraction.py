@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kedro.io import DatasetError
 
 from tests.conftest import image_bytes
-from topwork.datasets.engine_store import FolderEngineStore
+from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
 from topwork.models import resolution
@@ -222,7 +223,7 @@ def test_what_is_complete_in_the_store_needs_no_torch(tmp_path: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from topwork.datasets.engine_store import FolderEngineStore
+from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.models.extraction import extract_missing
 from topwork.models.resolution import feature_key
 from topwork.parameters import FeatureParameters
@@ -240,3 +241,8 @@ def test_a_converted_network_is_kept_and_used_again(
     first = shards(images, store, parameters)[0].vectors
     monkeypatch.setattr("topwork.models.backbones.load_backbone", lambda _: pytest.fail("it was built again"))
     np.testing.assert_array_equal(shards(images, store, parameters)[0].vectors, first)
+
+
+def test_the_engine_store_is_no_output_of_a_node(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="through the handle"):
+        EngineStoreDataset(path=str(tmp_path)).save("a choice")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
 
 from topwork.datasets.atomic import appearing_whole
@@ -84,8 +84,13 @@ class EngineStoreDataset(AbstractDataset[None, EngineStore]):
         return self._store
 
     def save(self, data: None) -> None:
-        """Nothing: the handle itself adds to the folder."""
-        raise NotImplementedError(f"{self._path} is added to through its handle")
+        """Refused: the handle itself adds to the folder.
+
+        Raises:
+            DatasetError: always.
+
+        """
+        raise DatasetError(f"{self._path} is no output of a node: nodes add to it through the handle that they load.")
 
     def preview(self) -> JSONPreview:
         """The choices made, for kedro-viz."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,7 @@ class _Window:
     kept: slice
 
 
+@lru_cache(maxsize=4096)  # photographs come in few sizes
 def _window(size: int, new_size: int, crop: int) -> _Window:
     """The shortest stretch that gives the crop's pixels as the whole axis would.
 

@@ -24,9 +24,7 @@ def build(recipe: Recipe) -> Engine:
     return torch_engine(recipe, lambda features: features)
 
 
-def torch_engine(
-    recipe: Recipe, compiled: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]
-) -> Engine:
+def torch_engine(recipe: Recipe, compiled: Callable[[_Features], _Features]) -> Engine:
     """An engine on torch's device, its feature function put through ``compiled``."""
     backbone, device = recipe.backbone(), torch.device(accelerator())
     backbone.trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from functools import cache
 from pathlib import Path
+
+from topwork.digests import text_digest
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _NVIDIA = Path("/proc/driver/nvidia/version")
@@ -27,7 +28,7 @@ def machine_name() -> str:
     graphics = _NVIDIA.read_text() if _NVIDIA.exists() else ""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
     parts = [*processor, str(cores()), graphics, visible if graphics else ""]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return text_digest("\n".join(parts))[:16]
 
 
 def accelerator() -> str:

@@ -63,7 +63,8 @@ def choose_engine(recipe: Recipe, engine: str, number_format: str) -> tuple[Reci
     trials: list[Trial] = []
     for format_ in formats:
         trials += _trials(recipe, [(name, format_) for name in engines], pixels, labels, reference)
-        if best := max(filter(_equivalent, trials), key=lambda trial: trial.images_per_second, default=None):
+        equivalent = [trial for trial in trials if trial.equivalent]
+        if best := max(equivalent, key=lambda trial: trial.images_per_second, default=None):
             return _made(recipe, best.engine, best.number_format), trials
     return _made(recipe, *REFERENCE), trials
 
@@ -85,10 +86,6 @@ def _trials(
             _log.info("%s cannot run this network in %s (%s)", *candidate, reason)
             continue
         yield Trial(*candidate, speed, _cosine(reference, features), _agreement(reference, features, labels))
-
-
-def _equivalent(trial: Trial) -> bool:
-    return trial.equivalent
 
 
 def _made(recipe: Recipe, engine: str, number_format: str) -> Recipe:
