@@ -37,12 +37,16 @@ def refresh(images: str, known: str) -> float:
 
 
 def library(environment: str, data: str, store: str) -> float:
-    """The nodes of the default run called one after the other on the catalog's datasets, without session or hooks."""
+    """The nodes of the default run imported and called one after the other on the catalog's datasets.
+
+    There are no session and no hooks.
+    """
     from kedro.config import OmegaConfigLoader
     from kedro.framework.project import configure_project
     from kedro.io import DataCatalog
 
     configure_project("topwork")
+    start = time.perf_counter()
     from topwork.pipeline_registry import register_pipelines
 
     given = {"data": data, "store": store}
@@ -53,7 +57,6 @@ def library(environment: str, data: str, store: str) -> float:
     for name, value in conf["parameters"].items():
         catalog[f"params:{name}"] = value
     nodes = register_pipelines()["__default__"].nodes
-    start = time.perf_counter()
     for node in nodes:
         outputs = node.run({name: _typed(catalog[name].load(), name, node.func) for name in node.inputs})
         for name, value in outputs.items():

@@ -23,7 +23,6 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -162,8 +161,8 @@ class RunTracking(MlflowHook):
             self._log_input(run, dataset_name, data)
         elif isinstance(data, Classifier):
             self._log_model(str(node.namespace))
-        elif isinstance(data, Figure):
-            self._store.log_figure(run, data, f"{name}.png")
+        elif artifact := getattr(self._catalog[dataset_name], "artifact", None):
+            self._store.log_artifact(run, str(artifact))
         elif name == "metrics":
             self._log_scores(str(node.namespace), data)
         elif name == "class_scores":

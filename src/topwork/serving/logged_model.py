@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
@@ -23,9 +23,11 @@ _SIGNATURE = ModelSignature(
 def log_classifier(name: str, folder: Path) -> str:
     """Log the classifier that lies in ``folder`` to the active MLflow run; returns the id of the LoggedModel.
 
-    The requirements are given, since letting MLflow infer them takes longer than training.
+    The requirements are given, since letting MLflow infer them takes longer than training; they are what is installed,
+    which MLflow need not check.
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK.set(True)
     info = mlflow.pyfunc.log_model(
         name=name,
         python_model=str(_CODE),
