@@ -146,21 +146,21 @@ def repeated(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
 
 
 def memory(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
-    """Peak memory and time of the feature nodes against the number of images."""
+    """Peak memory and time of the extraction against the number of images."""
     Ours("efficientnet_lite0", "default", work)
     peaks, counts = {}, (1000, asked.many, 10 * asked.many)
     for count in counts:
         folder, manifest = render_folder(work / "growing", count), work / f"manifest-{count}.parquet"
         inspected(ImageFolderDataset(path=str(folder)).load()).to_parquet(manifest)
         peaks[count] = _fresh(
-            "features", "efficientnet_lite0", "default", folder, manifest, work, work / f"store-{count}"
+            "extraction", "efficientnet_lite0", "default", folder, manifest, work, work / f"store-{count}"
         )
         console.print(f"{count:,} images: {peaks[count]}")
     smallest = peaks[counts[0]]
     for count in counts[1:]:
         ours, theirs = peaks[count]["peak_mb"], smallest["peak_mb"]
         goal = 1.1 if count == counts[-1] else None
-        what = f"peak memory of the feature nodes, {count:,} images"
+        what = f"peak memory of extraction, {count:,} images"
         yield Row(what, ours, theirs, "MB", ours / theirs, f"{counts[0]:,} images", goal, at_most=True)
 
 

@@ -16,14 +16,21 @@ from pathlib import Path
 import pandas as pd
 
 
-def feature_nodes(backbone: str, weights: str, images: str, manifest: str, work: str, store: str) -> float:
+def extraction(*arguments: str) -> float:
+    """The first feature node, which holds no more than a shard; the second returns all vectors."""
+    return feature_nodes(*arguments, gather=False)
+
+
+def feature_nodes(
+    backbone: str, weights: str, images: str, manifest: str, work: str, store: str, gather: bool = True
+) -> float:
     """Both feature nodes, imports of what they need included, those of the nodes themselves not."""
     from bench.ours import feature_settings, run_feature_nodes
     from topwork.datasets.image_folder import ImageFolderDataset
 
     settings = feature_settings(backbone, weights)
     loaded, table = ImageFolderDataset(path=images).load(), pd.read_parquet(manifest)
-    return run_feature_nodes(loaded, table, settings, Path(work), Path(store))
+    return run_feature_nodes(loaded, table, settings, Path(work), Path(store), gather)
 
 
 def refresh(images: str, known: str) -> float:
@@ -87,7 +94,13 @@ def _typed(value: object, name: str, node: Callable[..., object]) -> object:
 
 def main() -> None:
     """Measure what the command line names."""
-    what: Callable[..., float] = {"features": feature_nodes, "refresh": refresh, "library": library}[sys.argv[1]]
+    measures: dict[str, Callable[..., float]] = {
+        "features": feature_nodes,
+        "extraction": extraction,
+        "refresh": refresh,
+        "library": library,
+    }
+    what = measures[sys.argv[1]]
     seconds = what(*sys.argv[2:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))

@@ -36,13 +36,16 @@ def feature_settings(backbone: str, weights: str) -> Settings:
     return FeatureParameters(**blocks["features"]), AugmentationParameters(**blocks["augmentation"])
 
 
-def run_feature_nodes(images: ImageStore, manifest: pd.DataFrame, settings: Settings, work: Path, store: Path) -> float:
-    """Seconds of both feature nodes."""
+def run_feature_nodes(
+    images: ImageStore, manifest: pd.DataFrame, settings: Settings, work: Path, store: Path, gather: bool = True
+) -> float:
+    """Seconds of both feature nodes, or of the extraction alone."""
     kept, engines = FolderFeatureStore(store), FolderEngineStore(work / "engines")
     start = time.perf_counter()
     for shard in extract_features(images, manifest, kept, engines, *settings):
         kept.put(shard)
-    gather_features(kept, manifest, engines, *settings)
+    if gather:
+        gather_features(kept, manifest, engines, *settings)
     return time.perf_counter() - start
 
 

@@ -49,7 +49,9 @@ class ProgressHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one event."""
-        event: progress.Progress = record.progress  # type: ignore[attr-defined]
+        event: progress.Progress | None = getattr(record, "progress", None)
+        if event is None:
+            return
         if get_console().is_terminal:
             self._draw(event)
         else:
@@ -69,14 +71,15 @@ class ProgressHandler(logging.Handler):
                 MofNCompleteColumn(),
                 _Rate(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
                 console=get_console(),
             )
             self._bars.start()
         known = {task.description: task.id for task in self._bars.tasks}
         task = known.get(event.task)
         if task is None or self._bars.tasks[-1].completed > event.done:
-            task = self._bars.add_task(event.task, total=event.total, unit=event.unit)
-        self._bars.update(task, completed=event.done, total=event.total)
+            task = self._bars.add_task(event.task, total=event.total, unit=event.unit, note="")
+        self._bars.update(task, completed=event.done, total=event.total, note=event.note)
         if event.done >= event.total:
             self.stop()
 
@@ -88,8 +91,10 @@ class ProgressHandler(logging.Handler):
             self._last_line[event.task] = now
             rate = event.done / max(now - self._started[event.task], 1e-9)
             left = (event.total - event.done) / rate
+            note = f"; {event.note}" if event.note else ""
             _log.info(
-                "%s: %d of %d %s, %.0f/s, %.0f s left", event.task, event.done, event.total, event.unit, rate, left
+                "%s: %d of %d %s, %.0f/s, %.0f s left%s",
+                *(event.task, event.done, event.total, event.unit, rate, left, note),
             )
 
 

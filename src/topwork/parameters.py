@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-STRATEGIES = ("logistic", "svm")  # cheapest first
+STRATEGIES = ("logistic", "svm", "scratch", "finetune")  # cheapest first
 """Ways to train a classifier; each is a namespace of the pipelines."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -84,7 +84,7 @@ class FeatureParameters(Block):
     image_size: Annotated[int, Field(ge=16, le=2048)] | None
     seed: int
     layers: Name
-    pool: Literal["average", "max"]
+    pool: Literal["average", "max", "none"]
     engine: Literal["auto", "eager", "compiled", "openvino"]
     number_format: Literal["auto", "float32", "bfloat16", "float16"]
     batch_size: PositiveInt | None
@@ -125,6 +125,54 @@ class LinearParameters(Block):
     seed: int
 
 
+class NetworkParameters(Block):
+    """What blocks `finetune` and `scratch` share: how a network learns; null: by the number of images."""
+
+    folds: PositiveInt
+    minutes: Annotated[float, Field(gt=0)] | None
+    epochs: PositiveInt | None
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0)] | None
+    range_test: bool
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Share
+    clip: Annotated[float, Field(gt=0)] | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    mixup: Annotated[float, Field(ge=0)] | None
+    cutmix: Annotated[float, Field(ge=0)] | None
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    patience: PositiveInt | None
+    inner_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    hidden: list[PositiveInt]
+    precision: Literal["auto", "float32", "bfloat16"]
+    seed: int
+    threads: PositiveInt
+    max_pixels: PositiveInt
+
+
+class FinetuneParameters(NetworkParameters):
+    """Block `finetune`: how a pretrained network learns on."""
+
+    head: Literal["probe", "random"]
+    trainable_groups: Name
+    backbone_rate: Annotated[float, Field(gt=0)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    unfreeze_every: Annotated[int, Field(ge=0)]
+    batch_norm: Literal["frozen", "all", "none"]
+    cache: Literal["auto", "always", "never"]
+    cache_views: Annotated[int, Field(ge=0, le=64)]
+    cache_gigabytes: Annotated[float, Field(gt=0)]
+
+
+class ScratchParameters(NetworkParameters):
+    """Block `scratch`: which network learns from random weights."""
+
+    backbone: Name
+    image_size: Annotated[int, Field(ge=16, le=2048)] | None
+
+
 class EvaluationParameters(Block):
     """Block `evaluation`: how scores and their intervals are computed."""
 
@@ -144,6 +192,8 @@ BLOCKS: dict[str, type[Block]] = {
     "features": FeatureParameters,
     "svm": LinearParameters,
     "logistic": LinearParameters,
+    "finetune": FinetuneParameters,
+    "scratch": ScratchParameters,
     "evaluation": EvaluationParameters,
 }
 """Name of each parameter block and its type."""

@@ -55,6 +55,29 @@ def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: 
     return figure
 
 
+def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
+    """Loss of the training and of the inner split, and the accuracy on the latter, of each model epoch by epoch."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure.suptitle(title)
+    of_loss, of_accuracy = figure.subplots(1, 2)
+    models = list(dict.fromkeys(row["model"] for row in history))
+    for number, model in enumerate(models):
+        rows, colour = [row for row in history if row["model"] == model], f"C{number}"
+        epochs = [row["epoch"] for row in rows]
+        of_loss.plot(epochs, [row["inner_loss"] for row in rows], color=colour, label=f"{model}: inner split")
+        taught = [row for row in rows if "loss" in row]
+        of_loss.plot([row["epoch"] for row in taught], [row["loss"] for row in taught], "--", color=colour, lw=1)
+        of_accuracy.plot(epochs, [row["inner_accuracy"] for row in rows], color=colour, label=model)
+        best = min(rows, key=lambda row: row["inner_loss"])
+        of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
+    of_loss.set(xlabel="epoch", ylabel="log-loss (dashed: training)")
+    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: kept)")
+    for axes in (of_loss, of_accuracy):
+        axes.grid(color=_SOFT, alpha=0.5)
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
     """Test accuracy with its 95 % interval, and the out-of-fold accuracy, of each strategy that has them."""
     scored = [row for row in rows if row["accuracy"] is not None][::-1]

@@ -48,6 +48,7 @@ PREDICTION_COLUMNS = ("image_id", "path", "label", "predicted", "confidence", "p
 OK, REJECTED = "ok", "rejected"
 TRAIN, VAL, TEST = "train", "val", "test"
 NO_FOLD = -1  # `fold` of a test image
+CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS = "spec.json", "weights.safetensors"  # the files of a classifier
 
 
 class InputError(ValueError):
@@ -97,7 +98,10 @@ class FeatureKey:
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """Finished feature vectors ``[n, d]`` (float32) of ``n`` distinct images, named by the SHA-256 of their bytes."""
+    """Finished feature vectors ``[n, d]`` of ``n`` distinct images, named by the SHA-256 of their bytes.
+
+    They are float32, or float16 where whole maps are kept.
+    """
 
     key: FeatureKey
     sha256: tuple[str, ...]
@@ -151,12 +155,40 @@ class FeatureStore(Protocol):
         """Vectors ``[len(sha256), d]`` in the order asked for."""
         ...
 
+    def rows(self, key: FeatureKey, sha256: Sequence[str]) -> FeatureRows:
+        """The same without reading them yet."""
+        ...
+
     def put(self, shard: FeatureShard) -> None:
         """Add a shard; nothing that is already there changes."""
         ...
 
     def bytes_held(self, key: FeatureKey) -> int:
         """Bytes of all vectors under ``key``."""
+        ...
+
+
+class FeatureRows(Protocol):
+    """Cached vectors of some images, read as they are asked for; memory holds no more than a batch."""
+
+    def __getitem__(self, rows: Integers) -> Floats:
+        """Vectors ``[len(rows), d]`` of the images at these places."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Handle on what trainings have reached, by a name that says which: tensors, and facts beside them."""
+
+    def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
+        """The checkpoint of this name, if there is one."""
+        ...
+
+    def put(self, name: str, tensors: Mapping[str, Floats], facts: Mapping[str, Any]) -> None:
+        """Put it in the place of the one before."""
+        ...
+
+    def keep_only(self, names: Sequence[str]) -> None:
+        """Remove the checkpoints of other trainings."""
         ...
 
 
@@ -202,7 +234,9 @@ class Classifier:
 
     ``probabilities = softmax(scores / temperature)``, columns in the order of ``class_names``; ``training`` is what the
     training reports, numbers and words. With ``test_views`` (``count`` and ``plan``) an image's scores are the mean
-    over the original and so many of its augmented views.
+    over the original and so many of its augmented views. A backbone that has learnt, or that no name leads to, comes
+    with its tensors in ``network``: those of the trunk (``trunk.…``) and of the dense layers of ``hidden`` sizes before
+    the head (``neck.…``).
     """
 
     strategy: str
@@ -213,3 +247,5 @@ class Classifier:
     split_digest: str
     training: Mapping[str, Any] = field(default_factory=dict)
     test_views: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Floats] = field(default_factory=dict)
+    hidden: tuple[int, ...] = ()

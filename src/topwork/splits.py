@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from topwork.digests import table_digest
 from topwork.schemas import NO_FOLD, SPLIT_COLUMNS, TEST, TRAIN, VAL, InputError
@@ -181,3 +182,17 @@ def _check_every_class(splits: pd.DataFrame, *, brought: bool) -> None:
                 f"Class {label!r} cannot be split: it needs at least three different images (or groups), one to test "
                 "on and two for the folds" + (" of train and val." if brought else ".")
             )
+
+
+def inner_split(images: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which of the images (columns ``label``, ``group``) to choose by, ``[n]``; the others are learnt from.
+
+    Whole groups, in the order of a seeded hash, until their class has its share; no class is emptied.
+    """
+    sizes = images.groupby("group", sort=False).agg(label=("label", "first"), size=("label", "size"))
+    sizes = sizes.loc[sorted(sizes.index, key=lambda group: _hash(seed, f"inner {group}"))]
+    wanted = (fraction * sizes.groupby("label")["size"].transform("sum")).clip(lower=1)
+    before = sizes.groupby("label")["size"].cumsum() - sizes["size"]
+    last = sizes.groupby("label").cumcount(ascending=False) == 0
+    chosen = sizes.index[(before < wanted.round()) & ~last]
+    return images["group"].isin(chosen).to_numpy()

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BA
 from topwork.digests import table_digest
 from topwork.parameters import STRATEGIES, flattened
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
+from topwork.progress import Measured
 from topwork.provenance import HOST, HOST_TAG, code_tags, is_alive, process_tags
 from topwork.schemas import Classifier
 
@@ -38,6 +39,19 @@ logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
+
+
+class _Curves(logging.Handler):
+    """Passes on what is measured while a node runs: the epochs of a training."""
+
+    def __init__(self, log: Callable[[Measured], None]) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one event on."""
+        if measured := getattr(record, "measured", None):
+            self._log(measured)
 
 
 class RunTracking(MlflowHook):
@@ -59,6 +73,7 @@ class RunTracking(MlflowHook):
         self._namespace: str | None = None
         self._failed: list[str] = []
         self._keeps_failures = True
+        self._curves = _Curves(self._log_curve)
 
     # ---- the command -------------------------------------------------------------------------------------------
 
@@ -117,6 +132,9 @@ class RunTracking(MlflowHook):
         if not self._held:
             self._close("KILLED")  # what an interrupted session of this process left: Kedro fires no hook on Ctrl-C
         self._catalog = catalog
+        observed = logging.getLogger("topwork.progress")
+        observed.setLevel(logging.INFO)
+        observed.addHandler(self._curves)  # once, however often it is added
         if not self._command:
             self._command = dict(run_params)
 
@@ -279,6 +297,14 @@ class RunTracking(MlflowHook):
         now = int(time.time() * 1000)
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
         self._store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in numbers.items()])
+
+    def _log_curve(self, measured: Measured) -> None:
+        """A point for each number, on the child that trains; MLflow's names have no commas."""
+        child = self._children.get(str(self._namespace))
+        if child:
+            now, model = int(time.time() * 1000), measured.task.partition(", ")[2].replace(" ", "_")
+            points = [Metric(f"{model}.{name}", value, now, measured.step) for name, value in measured.values.items()]
+            self._store.log_batch(child, points)
 
     def _log_scores(self, strategy: str, metrics: dict[str, Any]) -> None:
         run = self._children[strategy]

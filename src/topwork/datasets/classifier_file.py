@@ -16,10 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.feature_key import key_from_fields
-from topwork.schemas import Classifier, Head, InputError
+from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError
 
-SPEC, WEIGHTS = "spec.json", "weights.safetensors"
-FORMAT = "topwork-classifier-1"
+FORMAT = "topwork-classifier-2"
 
 
 def read_classifier(folder: Path) -> Classifier:
@@ -30,35 +29,41 @@ def read_classifier(folder: Path) -> Classifier:
 
     """
     try:
-        spec = json.loads((folder / SPEC).read_text())
-        content = (folder / WEIGHTS).read_bytes()
+        spec = json.loads((folder / CLASSIFIER_SPEC).read_text())
+        content = (folder / CLASSIFIER_WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no classifier lies here ({error}).") from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise InputError(f"{folder / SPEC}: not a Topwork classifier of format {FORMAT}.")
+        raise InputError(f"{folder / CLASSIFIER_SPEC}: not a Topwork classifier of format {FORMAT}.")
     if hashlib.sha256(content).hexdigest() != spec["weights_sha256"]:
-        raise InputError(f"{folder / WEIGHTS}: does not belong to the {SPEC} beside it (its SHA-256 differs).")
+        raise InputError(
+            f"{folder / CLASSIFIER_WEIGHTS}: does not belong to the {CLASSIFIER_SPEC} beside it (its SHA-256 differs)."
+        )
     try:
-        tensors = load_file(folder / WEIGHTS)
+        tensors = load_file(folder / CLASSIFIER_WEIGHTS)
     except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS}: damaged ({error}).") from error
+        raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
     return Classifier(
         strategy=spec["strategy"],
         key=key_from_fields(spec["features"]),
-        head=Head(tensors["head.weight"], tensors["head.bias"]),
+        head=Head(tensors.pop("head.weight"), tensors.pop("head.bias")),
         class_names=tuple(spec["class_names"]),
         temperature=spec["temperature"],
         split_digest=spec["split_digest"],
         training=spec["training"],
         test_views=spec["test_views"],
+        network=tensors,
+        hidden=tuple(spec["hidden"]),
     )
 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
     """Put the two files into ``folder``, the weights first."""
-    tensors = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
-    with appearing_whole(folder / WEIGHTS) as partial:
-        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, partial)
+    head = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
+    tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in head.items()}
+    tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
+    with appearing_whole(folder / CLASSIFIER_WEIGHTS) as partial:
+        save_file(tensors, partial)
         digest = hashlib.sha256(partial.read_bytes()).hexdigest()
     spec = {
         "format": FORMAT,
@@ -69,9 +74,10 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "split_digest": classifier.split_digest,
         "training": classifier.training,
         "test_views": classifier.test_views,
+        "hidden": classifier.hidden,
         "weights_sha256": digest,
     }
-    with appearing_whole(folder / SPEC) as partial:
+    with appearing_whole(folder / CLASSIFIER_SPEC) as partial:
         partial.write_text(json.dumps(spec, indent=2, ensure_ascii=False))
 
 
@@ -97,10 +103,10 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
 
     def preview(self) -> JSONPreview:
         """The spec, for kedro-viz."""
-        return JSONPreview((self._folder / SPEC).read_text())
+        return JSONPreview((self._folder / CLASSIFIER_SPEC).read_text())
 
     def _exists(self) -> bool:
-        return (self._folder / SPEC).exists()
+        return (self._folder / CLASSIFIER_SPEC).exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder)}

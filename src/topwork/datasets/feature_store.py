@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +20,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from topwork.datasets.atomic import appearing_whole
-from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats
+from topwork.schemas import FeatureKey, FeatureRows, FeatureShard, FeatureStore, Floats, Integers
 
 _log = logging.getLogger(__name__)
 _DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping of trailing zeros confuses nothing
+_BYTES = {"F32": 4, "F16": 2}
 
 
 class FolderFeatureStore:
     """A folder for each feature key, in it `key.json` and shards.
 
-    A shard is a safetensors file with `sha256` ``[n, 32]`` (uint8) and `vectors` ``[n, d]`` (float32).
+    A shard is a safetensors file with `sha256` ``[n, 32]`` (uint8) and `vectors` ``[n, d]`` (float32 or float16).
 
     Shards have names of their own and appear whole, so any number of runs may add at once, and a kill costs at most the
     shard in hand. A shard that cannot be read is left aside with a warning, and its images count as missing.
@@ -52,6 +54,15 @@ class FolderFeatureStore:
         """
         return _Index(self._folder / key.digest).vectors(sha256)
 
+    def rows(self, key: FeatureKey, sha256: Sequence[str]) -> FeatureRows:
+        """The same without reading them yet; the files are mapped into memory.
+
+        Raises:
+            KeyError: an image has no vector under ``key``.
+
+        """
+        return _Rows(_Index(self._folder / key.digest), sha256)
+
     def put(self, shard: FeatureShard) -> None:
         """Add a shard; nothing that is already there changes."""
         folder = self._folder / shard.key.digest
@@ -60,7 +71,7 @@ class FolderFeatureStore:
                 partial.write_text(json.dumps(asdict(shard.key), indent=2))
         tensors: dict[str, NDArray[Any]] = {
             "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
-            "vectors": np.ascontiguousarray(shard.vectors, np.float32),
+            "vectors": np.ascontiguousarray(shard.vectors),
         }
         with appearing_whole(folder / f"{uuid.uuid4().hex}.safetensors") as partial:
             save_file(tensors, partial)
@@ -99,10 +110,22 @@ class _Index:
         at = np.minimum(np.searchsorted(digests, asked), len(digests) - 1)
         return np.where(digests[at] == asked, order[at], -1)
 
-    def vectors(self, sha256: Sequence[str]) -> Floats:
+    def known_positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
+        """The same, all of them known."""
         rows = self.positions(sha256)
         if (rows < 0).any():
             raise KeyError(f"no features of the image with SHA-256 {sha256[int(np.argmax(rows < 0))]}")
+        return rows
+
+    def slices(self) -> Iterator[tuple[int, Any]]:
+        """Of each shard the position of its first row, and its vectors as far as they are asked for."""
+        start = 0
+        for shard in self._shards:
+            yield start, shard.get_slice("vectors")
+            start += shard.get_slice("sha256").get_shape()[0]
+
+    def vectors(self, sha256: Sequence[str]) -> Floats:
+        rows = self.known_positions(sha256)
         result: Floats | None = None
         start = 0
         for shard in self._shards:
@@ -111,15 +134,32 @@ class _Index:
             if wanted.any():
                 vectors = shard.get_tensor("vectors")
                 if result is None:
-                    result = np.empty((len(rows), vectors.shape[1]), np.float32)
+                    result = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
                 result[wanted] = vectors[rows[wanted] - start]
             start = end
         return np.empty((0, 0), np.float32) if result is None else result
 
     def size(self) -> dict[str, int]:
         """Number of distinct images and bytes of their vectors."""
-        shapes = [shard.get_slice("vectors").get_shape() for shard in self._shards]
-        return {"images": len(np.unique(self._sorted[0])), "bytes": sum(4 * n * d for n, d in shapes)}
+        slices = [slice_ for _, slice_ in self.slices()]
+        held = (_BYTES[slice_.get_dtype()] * math.prod(slice_.get_shape()) for slice_ in slices)
+        return {"images": len(np.unique(self._sorted[0])), "bytes": sum(held)}
+
+
+class _Rows:
+    """Rows of mapped shards in an order of their own."""
+
+    def __init__(self, index: _Index, sha256: Sequence[str]) -> None:
+        self._positions = index.known_positions(sha256)
+        self._starts, self._slices = zip(*index.slices(), strict=True)
+
+    def __getitem__(self, rows: Integers) -> Floats:
+        positions = self._positions[rows]
+        shards = np.searchsorted(self._starts, positions, side="right") - 1
+        places = positions - np.asarray(self._starts)[shards]
+        return np.concatenate(
+            [self._slices[shard][int(at) : int(at) + 1] for shard, at in zip(shards, places, strict=True)]
+        )
 
 
 def _open(path: Path) -> Any:

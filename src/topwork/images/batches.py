@@ -16,6 +16,7 @@ from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.schemas import InputError
 
+S = TypeVar("S")
 T = TypeVar("T")
 Wanted = Sequence[tuple[str, str]]
 """Pairs of image id and SHA-256."""
@@ -24,12 +25,12 @@ _BATCHES_AHEAD = 2  # a thread, beside the one in its hands
 
 
 def map_batches(
-    compute: Callable[[Wanted], T], wanted: Wanted, batch_size: int, threads: int
-) -> Iterator[tuple[Wanted, T]]:
+    compute: Callable[[Sequence[S]], T], wanted: Sequence[S], batch_size: int, threads: int
+) -> Iterator[tuple[Sequence[S], T]]:
     """``compute`` of each batch of ``wanted``, in their order, several at a time; few are held at once."""
     batches = (wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size))
     with ThreadPoolExecutor(threads, thread_name_prefix="batch") as pool:
-        waiting: deque[tuple[Wanted, Future[T]]] = deque()
+        waiting: deque[tuple[Sequence[S], Future[T]]] = deque()
         try:
             while True:
                 room = threads * (1 + _BATCHES_AHEAD) - len(waiting)

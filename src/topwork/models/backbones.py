@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from topwork.digests import file_digest
 from topwork.images.transforms import Preprocessing
-from topwork.models.sources import Source, find_source, head_name
+from topwork.models.groups import layer_groups
+from topwork.models.sources import RegraftSource, Source, find_source, head_name
 from topwork.models.weights import load_trunk, read_state
 from topwork.schemas import InputError
 
@@ -26,8 +27,6 @@ LAST = "last"
 """Layer name of the bottleneck: what the fully connected layers would see."""
 ALL = "all"
 """Stands for every stage of a backbone and its bottleneck."""
-
-_BULK = 0.8  # share of a network's weights above which a module is a container of stages, not a stage
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,12 @@ class BackboneSpec:
     preprocessing: Preprocessing
     seed: int
 
+    @property
+    def architecture(self) -> str:
+        """The name under which the network is built; of a classifier's folder that of what it was grafted on."""
+        source = find_source(self.name)
+        return source.architecture if isinstance(source, RegraftSource) else self.name
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -47,7 +52,7 @@ class Backbone:
 
     ``pretrained_head`` is what was cut off (`trunk` then `pretrained_head` gives the pretraining classes' logits),
     ``stages`` the names of the trunk's modules from input to output, ``channels_last_maps`` tells that feature maps
-    come as ``[b, h, w, c]``.
+    come as ``[b, h, w, c]``, ``neck`` are dense layers between the bottleneck features and a head.
     """
 
     spec: BackboneSpec
@@ -55,6 +60,7 @@ class Backbone:
     pretrained_head: nn.Module
     stages: tuple[str, ...]
     channels_last_maps: bool
+    neck: nn.Module | None = None
 
 
 def describe_backbone(
@@ -91,8 +97,19 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         source.load_default(network, spec.name)
     elif spec.weights != "none":
         load_trunk(network, read_state(Path(spec.weights)), (f"{head_name(network)}.",), f"weights={spec.weights}")
+    return _headless(source, network, spec)
+
+
+def empty_backbone(architecture: str, preprocessing: Mapping[str, Any]) -> Backbone:
+    """The network without weights that mean anything: those of a classifier are put into it."""
+    spec = BackboneSpec(architecture, "none", "", Preprocessing(**preprocessing), 0)
+    return load_backbone(spec)
+
+
+def _headless(source: Source, network: nn.Module, spec: BackboneSpec) -> Backbone:
     trunk, head = source.truncate(network)
-    return Backbone(spec, trunk.eval(), head.eval(), _stages(trunk), "swin" in spec.name)
+    stages = tuple(group.name for group in layer_groups(trunk))
+    return Backbone(spec, trunk.eval(), head.eval(), stages, "swin" in spec.architecture)
 
 
 def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
@@ -114,7 +131,16 @@ def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
 
 
 def feature_function(backbone: Backbone, layers: Sequence[str], pool: str) -> Callable[[Tensor], Tensor]:
-    """A function from normalised images ``[b, 3, h, w]`` to features ``[b, d]``: the layers pooled and concatenated."""
+    """A function from normalised images ``[b, 3, h, w]`` to features ``[b, d]``: the layers pooled and concatenated.
+
+    With ``pool`` none the maps are laid out as they are. What the features are goes through the neck, if there is one.
+    """
+    pooled = _pooled_layers(backbone, layers, pool)
+    neck = backbone.neck
+    return pooled if neck is None else lambda images: neck(pooled(images))
+
+
+def _pooled_layers(backbone: Backbone, layers: Sequence[str], pool: str) -> Callable[[Tensor], Tensor]:
     if tuple(layers) == (LAST,):
         return backbone.trunk
 
@@ -138,6 +164,8 @@ def _pooled(output: Tensor, pool: str, channels_last: bool) -> Tensor:
     """``[b, c]`` of a map ``[b, c, h, w]`` (or ``[b, h, w, c]``), of tokens ``[b, n, c]``, or of what is flat."""
     if output.ndim == 2:
         return output
+    if pool == "none":
+        return output.flatten(1)
     over = (1,) if output.ndim == 3 else (1, 2) if channels_last else (2, 3)
     return output.mean(over) if pool == "average" else output.amax(over)
 
@@ -149,24 +177,3 @@ def _weights_digest(source: Source, name: str, weights: str, seed: int) -> str:
     if not path.is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
     return file_digest(path)
-
-
-def _stages(trunk: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that the trunk is made of, those opened up that hold nearly all of it.
-
-    Only modules with weights of more than one dimension count: norms, activations and pooling make no stage.
-    """
-    total = _weights_of(trunk)
-
-    def parts(module: nn.Module, prefix: str) -> list[str]:
-        names: list[str] = []
-        for name, child in module.named_children():
-            bulk = _weights_of(child) > _BULK * total and any(_weights_of(part) for part in child.children())
-            names += parts(child, f"{prefix}{name}.") if bulk else [f"{prefix}{name}"] if _weights_of(child) else []
-        return names
-
-    return tuple(parts(trunk, ""))
-
-
-def _weights_of(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)

@@ -78,7 +78,7 @@ def extract_shards(
         return [engine(decode_batch(images, batch, preprocessing, extraction.max_pixels))]
 
     for sha256, vectors in _shards(features, wanted, engine, extraction, views=1):
-        yield FeatureShard(key, sha256, vectors[0])
+        yield FeatureShard(key, sha256, _kept(vectors[0], key))
 
 
 def extract_view_shards(
@@ -102,7 +102,13 @@ def extract_view_shards(
         return [engine(apply_views(canvases, rows, plan.fill, preprocessing.crop)) for rows in by_view]
 
     for sha256, vectors in _shards(features, wanted, engine, extraction, len(views)):
-        yield from (FeatureShard(key, sha256, each) for key, each in zip(keys.values(), vectors, strict=True))
+        for key, each in zip(keys.values(), vectors, strict=True):
+            yield FeatureShard(key, sha256, _kept(each, key))
+
+
+def _kept(vectors: Floats, key: FeatureKey) -> Floats:
+    """Whole maps are large, and learnt from once more: half the digits will do."""
+    return vectors.astype(np.float16) if key.pool == "none" else vectors
 
 
 def _alike(lacking: Mapping[int, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[int]]]:

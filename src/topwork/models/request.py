@@ -7,10 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from topwork.digests import file_digest
 from topwork.images.views import plan_views
 from topwork.models.engines.hardware import machine_name
 from topwork.parameters import AugmentationParameters, FeatureParameters
+from topwork.schemas import CLASSIFIER_WEIGHTS, Features, InputError
 
 _ASKED = {"backbone", "weights", "image_size", "layers", "pool", "engine", "number_format"}
 _PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
@@ -22,6 +25,28 @@ def requested_features(parameters: FeatureParameters, augmentation: Augmentation
     asked["views"] = augmentation.views
     asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}
     return asked
+
+
+def check_current(
+    features: Features, splits: pd.DataFrame, parameters: FeatureParameters, augmentation: AugmentationParameters
+) -> None:
+    """Refuse features that other parameters or other images made.
+
+    Raises:
+        InputError: they differ; the message names the first parameter that does.
+
+    """
+    for name, asked in requested_features(parameters, augmentation).items():
+        made = features.requested.get(name)
+        if made != asked:
+            raise InputError(
+                f"The features were made with {name}={made}, but {name}={asked} is asked for: "
+                "run `--pipelines features` first."
+            )
+    if features.content != splits.attrs.get("content"):
+        raise InputError(
+            "The features are of other images than the splits: run `--pipelines ingestion,features` first."
+        )
 
 
 def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
@@ -37,6 +62,8 @@ def _requested_originals(parameters: FeatureParameters) -> dict[str, Any]:
         asked["seed"] = parameters.seed
     elif parameters.weights != "default":
         asked["weights"] = file_digest(Path(parameters.weights))
+    elif (grafted := Path(parameters.backbone) / CLASSIFIER_WEIGHTS).is_file():
+        asked["weights"] = file_digest(grafted)
     return asked
 
 

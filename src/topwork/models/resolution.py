@@ -16,6 +16,8 @@ from topwork.parameters import FeatureParameters
 from topwork.schemas import EngineStore, FeatureKey
 
 ORIGINAL_VIEW = "original"
+PIXELS = f"{DECODER} {REDUCER} {SCALER}"
+"""Names all that is done between the bytes of a file and the pixels that a network sees."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     if parameters.layers != "last":
         layers = resolve_layers(load_backbone(spec), parameters.layers)
     key = FeatureKey(
-        backbone=spec.name,
+        backbone=spec.architecture,
         weights=spec.weights_digest,
         preprocessing=asdict(spec.preprocessing),
         layers=layers,
@@ -56,7 +58,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
         view=ORIGINAL_VIEW,
         engine="",
         number_format="",
-        decoder=f"{DECODER} {REDUCER} {SCALER}",
+        decoder=PIXELS,
     )
     recipe, trials = choose_engine(_recipe(key, parameters, engines), parameters.engine, parameters.number_format)
     for trial in trials:
@@ -74,7 +76,7 @@ def _recipe(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore
     @cache
     def backbone() -> Backbone:
         size = key.preprocessing["crop"]
-        return load_backbone(describe_backbone(key.backbone, parameters.weights, size, parameters.seed))
+        return load_backbone(describe_backbone(parameters.backbone, parameters.weights, size, parameters.seed))
 
     return Recipe(
         engine=key.engine,

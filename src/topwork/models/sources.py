@@ -1,4 +1,4 @@
-"""Where networks come from: embedded weights, torchvision's zoo, timm's.
+"""Where networks come from: embedded weights, torchvision's zoo, timm's, our own small one, a Topwork classifier.
 
 A new source is one class with the verbs of `Source` and a line in `find_source`.
 """
@@ -6,9 +6,11 @@ A new source is one class with the verbs of `Source` and a line in `find_source`
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +18,11 @@ import torch
 from torch import nn
 
 from topwork.images.transforms import Preprocessing
+from topwork.models import shallow
 from topwork.models.weights import load_trunk, packaged_file, read_state
-from topwork.schemas import InputError
+from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, InputError
 
+SHALLOW = "shallow"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -97,6 +101,71 @@ class EmbeddedSource:
 
     def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:
         return _truncate_timm(network)
+
+
+class ShallowSource:
+    """The project's own small network for training from scratch, named `shallow`."""
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        side = shallow.SIDE
+        return Preprocessing(math.floor(side / 0.875), side, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
+
+    def default_file(self, name: str) -> Path:
+        raise _no_weights(name)
+
+    def build(self, name: str, side: int) -> nn.Module:
+        return shallow.ShallowNet()
+
+    def load_default(self, network: nn.Module, name: str) -> None:
+        raise _no_weights(name)
+
+    def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:
+        return _truncate_torchvision(network)
+
+
+@dataclass(frozen=True)
+class RegraftSource:
+    """The backbone of a Topwork classifier (a folder with `spec.json`), as pretrained network for other classes."""
+
+    folder: Path
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        how: dict[str, Any] = self._features["preprocessing"]
+        return Preprocessing(**{**how, "mean": tuple(how["mean"]), "std": tuple(how["std"])})
+
+    def default_file(self, name: str) -> Path:
+        return self.folder / CLASSIFIER_WEIGHTS
+
+    def build(self, name: str, side: int) -> nn.Module:
+        return self._own.build(self.architecture, side)
+
+    def load_default(self, network: nn.Module, name: str) -> None:
+        tensors = read_state(self.default_file(name))
+        trunk = {key.removeprefix("trunk."): value for key, value in tensors.items() if key.startswith("trunk.")}
+        if not trunk:  # a linear head on a backbone that never learnt
+            self._own.load_default(network, self.architecture)
+            return
+        load_trunk(network, trunk, (f"{head_name(network)}.",), f"backbone={name}")
+
+    def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:
+        return self._own.truncate(network)
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network that the classifier was grafted on."""
+        return str(self._features["backbone"])
+
+    @property
+    def _own(self) -> Source:
+        return find_source(self.architecture)
+
+    @cached_property
+    def _features(self) -> dict[str, Any]:
+        try:
+            features: dict[str, Any] = json.loads((self.folder / CLASSIFIER_SPEC).read_text())["features"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"backbone={self.folder}: {CLASSIFIER_SPEC} there is no Topwork classifier's.") from error
+        return features
 
 
 class TimmSource:
@@ -189,6 +258,10 @@ def find_source(name: str) -> Source:
     """
     if name in EMBEDDED:
         return EmbeddedSource()
+    if name == SHALLOW:
+        return ShallowSource()
+    if (Path(name) / CLASSIFIER_SPEC).is_file():
+        return RegraftSource(Path(name))
     if name.startswith("timm:"):
         import timm
 
@@ -199,7 +272,7 @@ def find_source(name: str) -> Source:
 
     zoo = models.list_models(module=models)
     if name not in zoo:
-        raise _unknown(name, [*EMBEDDED, *zoo])
+        raise _unknown(name, [*EMBEDDED, SHALLOW, *zoo])
     return TorchvisionSource()
 
 

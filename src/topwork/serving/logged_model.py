@@ -10,7 +10,7 @@ from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, M
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from topwork.datasets.classifier_file import SPEC, WEIGHTS
+from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 
 _CODE = Path(__file__).with_name("model_from_code.py")
 _PINNED = ("topwork", "torch", "torchvision", "timm", "pillow", "numpy", "pandas", "safetensors", "mlflow")
@@ -31,7 +31,7 @@ def log_classifier(name: str, folder: Path) -> str:
     info = mlflow.pyfunc.log_model(
         name=name,
         python_model=str(_CODE),
-        artifacts={"spec": str(folder / SPEC), "weights": str(folder / WEIGHTS)},
+        artifacts={"spec": str(folder / CLASSIFIER_SPEC), "weights": str(folder / CLASSIFIER_WEIGHTS)},
         pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
         signature=_SIGNATURE,
     )

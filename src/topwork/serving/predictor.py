@@ -18,6 +18,7 @@ from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
+from topwork.models.network_scores import classifier_engine
 from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
@@ -43,6 +44,8 @@ class Predictor:
 
         """
         classifier = read_classifier(folder)
+        if classifier.network:
+            return cls(classifier, classifier_engine(classifier, _BATCH))
         key = classifier.key
         spec = describe_backbone(key.backbone, "default", key.preprocessing["crop"])
         if spec.weights_digest != key.weights:

@@ -138,6 +138,13 @@ def fit_linear(
     )
 
 
+def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> Head:
+    """The head of an unfitted scikit-learn classifier, fitted on ``samples`` ``[1 + k, n, d]``, all of them."""
+    problem = _Problem(samples, samples[0], truth, np.zeros(len(truth), int), classes)
+    (fitted,) = _fit_all(problem, [(model, ())])
+    return fitted.head
+
+
 def _fit_upwards(
     problem: _Problem, estimator: Estimator, grid: Sequence[float], pairs: Sequence[Left]
 ) -> dict[float, dict[Left, _Fitted]]:

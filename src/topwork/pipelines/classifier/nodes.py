@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from topwork.digests import split_digest
-from topwork.models.request import requested_features
+from topwork.models.request import check_current
 from topwork.parameters import AugmentationParameters, FeatureParameters, LinearParameters
 from topwork.predictions import prediction_table
-from topwork.schemas import TEST, Classifier, Features, InputError
+from topwork.schemas import TEST, Classifier, Features
 from topwork.training.linear import Estimator, fit_linear, linear_svm, multinomial_logistic
 
 _log = logging.getLogger(__name__)
@@ -45,28 +45,6 @@ def train_svm(
     check_current(features, splits, feature_parameters, augmentation)
     estimator = linear_svm(parameters.class_weight, parameters.max_iterations, parameters.seed)
     return _train("svm", estimator, features, manifest, splits, parameters, augmentation.average)
-
-
-def check_current(
-    features: Features, splits: pd.DataFrame, parameters: FeatureParameters, augmentation: AugmentationParameters
-) -> None:
-    """Refuse features that other parameters or other images made.
-
-    Raises:
-        InputError: they differ; the message names the first parameter that does.
-
-    """
-    for name, asked in requested_features(parameters, augmentation).items():
-        made = features.requested.get(name)
-        if made != asked:
-            raise InputError(
-                f"The features were made with {name}={made}, but {name}={asked} is asked for: "
-                "run `--pipelines features` first."
-            )
-    if features.content != splits.attrs.get("content"):
-        raise InputError(
-            "The features are of other images than the splits: run `--pipelines ingestion,features` first."
-        )
 
 
 def _train(

@@ -16,27 +16,43 @@ from topwork.metrics import confusion, per_class_scores, score, softmax
 from topwork.parameters import EvaluationParameters
 from topwork.plots import plot_confusion, plot_sheet
 from topwork.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
-from topwork.schemas import TEST, Classifier, Features, ImageStore, InputError
+from topwork.schemas import TEST, Classifier, Features, Floats, ImageStore, InputError
 
 _THUMBNAIL = (160, 160)
 _CAPTION = 28  # characters
 
 
 def predict_test_split(
-    classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
+    images: ImageStore, classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
     """Predictions on the images that no training saw."""
-    if features.key != classifier.key:
-        raise InputError(f"The features are not those that {classifier.strategy} was trained on: train it again.")
     if classifier.split_digest != split_digest(splits):
         raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
+    held_out = splits[splits["split"] == TEST]
+    if classifier.network:
+        scores = _network_scores(images, classifier, manifest, held_out)
+    else:
+        scores = _cached_scores(classifier, features, held_out)
+    return prediction_table(held_out, manifest, softmax(scores, classifier.temperature), classifier.class_names)
+
+
+def _network_scores(
+    images: ImageStore, classifier: Classifier, manifest: pd.DataFrame, held_out: pd.DataFrame
+) -> Floats:
+    from topwork.models.network_scores import score_images
+
+    content = held_out["image_id"].map(manifest.set_index("image_id")["sha256"])
+    return score_images(classifier, images, list(zip(held_out["image_id"], content, strict=True)))
+
+
+def _cached_scores(classifier: Classifier, features: Features, held_out: pd.DataFrame) -> Floats:
+    if features.key != classifier.key:
+        raise InputError(f"The features are not those that {classifier.strategy} was trained on: train it again.")
     views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
     if classifier.test_views and classifier.test_views != views:
         raise InputError(f"{classifier.strategy} averages over other views than these features have: train it again.")
-    held_out = splits[splits["split"] == TEST]
     vectors = features.averaged() if classifier.test_views else features.vectors
-    scores = classifier.head.scores(vectors[features.positions(held_out["image_id"].tolist())])
-    return prediction_table(held_out, manifest, softmax(scores, classifier.temperature), classifier.class_names)
+    return classifier.head.scores(vectors[features.positions(held_out["image_id"].tolist())])
 
 
 def score_strategy(

@@ -13,7 +13,12 @@ from topwork.pipelines.evaluation.nodes import (
 
 _TEMPLATE = Pipeline(
     [
-        Node(predict_test_split, ["classifier", "features", "manifest", "splits"], "predictions", name="predict"),
+        Node(
+            predict_test_split,
+            ["images", "classifier", "features", "manifest", "splits"],
+            "predictions",
+            name="predict",
+        ),
         Node(
             score_strategy,
             ["predictions", "out_of_fold", "splits", "classifier", "params:evaluation"],

@@ -1,0 +1,94 @@
+"""What trainings have reached: safetensors files that appear whole, so that a kill costs what came after the last."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from topwork.datasets.atomic import appearing_whole
+from topwork.schemas import CheckpointStore, Floats
+
+_log = logging.getLogger(__name__)
+
+
+class FolderCheckpointStore:
+    """A folder of `<name>.safetensors`, with the facts as JSON in the header."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
+        """The checkpoint of this name, if there is one."""
+        try:
+            with safe_open(self._path(name), framework="numpy") as file:
+                facts = json.loads(file.metadata()["facts"])
+                return {key: file.get_tensor(key) for key in file.keys()}, facts  # noqa: SIM118 - not a mapping
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            _log.warning("%s cannot be read (%s): trained again from the start.", self._path(name), error)
+            return None
+
+    def put(self, name: str, tensors: Mapping[str, Floats], facts: Mapping[str, Any]) -> None:
+        """Put it in the place of the one before."""
+        contiguous = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+        with appearing_whole(self._path(name)) as partial:
+            save_file(contiguous, partial, metadata={"facts": json.dumps(facts)})
+
+    def keep_only(self, names: Sequence[str]) -> None:
+        """Remove the checkpoints of other trainings."""
+        kept = {self._path(name) for name in names}
+        for path in self._folder.glob("*.safetensors"):
+            if path not in kept:
+                path.unlink()
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What is said of each checkpoint."""
+        found = []
+        for path in sorted(self._folder.glob("*.safetensors")):
+            with safe_open(path, framework="numpy") as file:
+                found.append({"name": path.stem, **json.loads(file.metadata()["facts"])})
+        return found
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"
+
+
+class CheckpointStoreDataset(AbstractDataset[None, CheckpointStore]):
+    """Loads as a handle on the folder."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> CheckpointStore:
+        """The handle."""
+        return FolderCheckpointStore(self._path)
+
+    def save(self, data: None) -> None:
+        """Refused: the handle itself adds to the folder.
+
+        Raises:
+            DatasetError: always.
+
+        """
+        raise DatasetError(f"{self._path} is no output of a node: nodes add to it through the handle that they load.")
+
+    def preview(self) -> JSONPreview:
+        """How far each training is, for kedro-viz."""
+        return JSONPreview(json.dumps(FolderCheckpointStore(self._path).facts()))
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}

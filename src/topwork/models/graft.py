@@ -1,0 +1,170 @@
+"""A backbone with a new head grafted on, as one network that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
+from topwork.models.groups import LayerGroup, layer_groups
+from topwork.schemas import Classifier, FeatureKey, Floats, Head, InputError
+
+_TOLERANCE = 1e-3  # relative; what the last bits of other kernels may differ by
+
+
+class Graft(nn.Module):
+    """Pixels ``[b, h, w, 3]`` (uint8) to class scores ``[b, c]``: backbone, dense layers, head.
+
+    In place of pixels it takes what the frozen layers made of them (floating point), inside `suffix_alone`.
+    """
+
+    def __init__(
+        self, backbone: Backbone, layers: Sequence[str], pool: str, hidden: Sequence[int], dropout: float, classes: int
+    ) -> None:
+        super().__init__()
+        self.trunk = backbone.trunk
+        self.groups: tuple[LayerGroup, ...] = layer_groups(backbone.trunk)
+        self._features = feature_function(replace(backbone, neck=None), layers, pool)
+        how = backbone.spec.preprocessing
+        self._mean: Tensor
+        self._std: Tensor
+        self.register_buffer("_mean", torch.tensor(how.mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("_std", torch.tensor(how.std).view(1, 3, 1, 1) * 255, persistent=False)
+        with torch.inference_mode():
+            width = self.trunk_features(torch.zeros(2, how.crop, how.crop, 3, dtype=torch.uint8)).shape[1]
+        self.neck = dense_layers(width, hidden, dropout)
+        self.head = nn.Linear(hidden[-1] if hidden else width, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Class scores."""
+        scores: Tensor = self.head(self.neck(self.trunk_features(inputs)))
+        return scores
+
+    def trunk_features(self, inputs: Tensor) -> Tensor:
+        """Bottleneck features ``[b, d]``."""
+        if inputs.dtype == torch.uint8:  # channels last already
+            inputs = inputs.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
+        return self._features(inputs)
+
+    def plant(self, head: Head) -> None:
+        """Take over a linear head that was fitted on these features.
+
+        Raises:
+            InputError: there are dense layers between, or the head is of other features.
+
+        """
+        if self.head.weight.shape != head.weight.shape or len(self.neck):
+            raise InputError(
+                f"A probe of shape {list(head.weight.shape)} cannot be planted on {list(self.head.weight.shape)}: "
+                "hidden layers want head=random."
+            )
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(np.array(head.weight)))
+            self.head.bias.copy_(torch.from_numpy(np.array(head.bias)))
+
+    def tensors(self) -> dict[str, Floats]:
+        """Everything but the head, as a `Classifier` keeps it."""
+        state = {**_prefixed("trunk", self.trunk), **_prefixed("neck", self.neck)}
+        return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+
+    def grown_head(self) -> Head:
+        """The head as it is now."""
+        weight, bias = (value.detach().cpu().numpy().copy() for value in (self.head.weight, self.head.bias))
+        return Head(weight, bias)
+
+
+def dense_layers(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
+    """Dense layers of the ``hidden`` sizes with rectifiers and dropout; dropout alone if there are none."""
+    layers: list[nn.Module] = []
+    for before, after in zip([width, *hidden], hidden, strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers or ([nn.Dropout(dropout)] if dropout else []))
+
+
+def boundary_layer(groups: Sequence[LayerGroup], first: int) -> str:
+    """Name of the module whose output the groups from number ``first`` on start from."""
+    return groups[first - 1].parts[-1]
+
+
+def can_start_from(backbone: Backbone, layers: Sequence[str], first: int) -> bool:
+    """Whether the groups from number ``first`` on compute the same from the output of those before them.
+
+    That holds for networks that are a chain of their groups; it is tried out on random pixels. The network is left as
+    it was.
+    """
+    groups = layer_groups(backbone.trunk)
+    if first == 0 or not all(layer == LAST or any(group.holds(layer) for group in groups[first:]) for layer in layers):
+        return False
+    side = backbone.spec.preprocessing.crop
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    taken: list[Tensor] = []
+    module = backbone.trunk.get_submodule(boundary_layer(groups, first))
+    handle = module.register_forward_hook(lambda _module, _inputs, output: taken.append(output))
+    try:
+        with torch.inference_mode():
+            whole = backbone.trunk(images)
+            with suffix_alone(backbone.trunk, groups, first):
+                part = backbone.trunk(taken[0].clone())
+        return bool(part.shape == whole.shape and (part - whole).norm() <= _TOLERANCE * whole.norm())
+    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+        return False  # something between the groups that is no module of its own
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def suffix_alone(trunk: nn.Module, groups: Sequence[LayerGroup], first: int) -> Iterator[None]:
+    """Inside, the trunk takes what group ``first`` takes: the modules before it let it through."""
+    frozen = {part: trunk.get_submodule(part) for group in groups[:first] for part in group.parts}
+    try:
+        for name in frozen:
+            trunk.set_submodule(name, nn.Identity())
+        yield
+    finally:
+        for name, module in frozen.items():
+            trunk.set_submodule(name, module)
+
+
+def network_backbone(classifier: Classifier) -> Backbone:
+    """The backbone whose tensors the classifier brings, with its dense layers."""
+    key = classifier.key
+    backbone = empty_backbone(key.backbone, key.preprocessing)
+    trunk, neck = (_without_prefix(part, classifier.network) for part in ("trunk", "neck"))
+    backbone.trunk.load_state_dict(trunk)
+    if not classifier.hidden:
+        return backbone
+    layers = dense_layers(neck["0.weight"].shape[1], classifier.hidden, 0.0)
+    layers.load_state_dict(neck)
+    return replace(backbone, neck=layers.eval())
+
+
+def grafted_key(spec: BackboneSpec, layers: Sequence[str], pool: str, decoder: str, digest: str) -> FeatureKey:
+    """What the features of a network that has learnt depend on; it serves as it was trained, in float32."""
+    return FeatureKey(
+        backbone=spec.architecture,
+        weights=digest,
+        preprocessing=vars(spec.preprocessing),
+        layers=tuple(layers),
+        pool=pool,
+        view="original",
+        engine="eager",
+        number_format="float32",
+        decoder=decoder,
+    )
+
+
+def _prefixed(prefix: str, module: nn.Module) -> Mapping[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+
+
+def _without_prefix(prefix: str, tensors: Mapping[str, Floats]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): torch.from_numpy(np.array(value))
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }

@@ -1,0 +1,69 @@
+"""Fit the probe, then let the network learn from there.
+
+Networks are imported inside the functions: Kedro imports this module for every run, whatever it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import split_digest
+from topwork.images.views import plan_views
+from topwork.models.request import check_current
+from topwork.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
+from topwork.plots import plot_history
+from topwork.predictions import prediction_table
+from topwork.schemas import TEST, CheckpointStore, Classifier, EngineStore, Features, FeatureStore, ImageStore
+from topwork.training.linear import fit_linear, multinomial_logistic
+
+
+def fit_probe(features: Features, splits: pd.DataFrame, parameters: LinearParameters) -> dict[str, Any]:
+    """C of the linear probe, chosen over all folds and without each; and its out-of-fold accuracy."""
+    learnt = splits[splits["split"] != TEST]
+    names = sorted(learnt["label"].unique())
+    truth = np.searchsorted(names, learnt["label"])
+    rows = features.positions(learnt["image_id"].tolist())
+    samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
+    estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
+    fit = fit_linear(estimator, parameters.C, samples, truth, learnt["fold"].to_numpy(), len(names))
+    right = fit.out_of_fold.argmax(axis=1) == truth
+    return {
+        "C": fit.C,
+        "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},
+        "accuracy": float(right.mean()),
+    }
+
+
+def train_finetune(
+    images: ImageStore,
+    features: Features,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    probe: dict[str, Any],
+    known_features: FeatureStore,
+    engines: EngineStore,
+    checkpoints: CheckpointStore,
+    parameters: FinetuneParameters,
+    feature_parameters: FeatureParameters,
+    linear_parameters: LinearParameters,
+    augmentation: AugmentationParameters,
+) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
+    """The network, its out-of-fold predictions, and how each epoch went."""
+    from topwork.training.grafting import Examples
+    from topwork.training.strategies import Handles, finetune
+
+    check_current(features, splits, feature_parameters, augmentation)
+    examples, handles = Examples.of(splits, manifest), Handles(images, known_features, engines, checkpoints)
+    blocks = (parameters, feature_parameters, linear_parameters, plan_views(augmentation))
+    classifier, grown = finetune(examples, features, probe, handles, *blocks, split_digest(splits))
+    scored = examples.table.iloc[grown.scored]
+    return classifier, prediction_table(scored, manifest, grown.out_of_fold, examples.class_names), grown.history
+
+
+def draw_history(history: list[dict[str, Any]]) -> Figure:
+    """Loss and score, epoch by epoch."""
+    return plot_history(history, "finetune")

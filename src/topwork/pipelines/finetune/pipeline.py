@@ -1,0 +1,27 @@
+"""`features`, `images` and `splits` to `finetune.classifier`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.finetune.nodes import draw_history, fit_probe, train_finetune
+
+_SHARED = {"images", "features", "manifest", "splits", "known_features", "engines"}
+_BLOCKS = {"finetune", "features", "logistic", "augmentation"}
+
+
+def create_pipeline() -> Pipeline:
+    """Fit the probe, train, show how it went."""
+    train = Node(
+        train_finetune,
+        [
+            *("images", "features", "manifest", "splits", "probe", "known_features", "engines", "checkpoints"),
+            *("params:finetune", "params:features", "params:logistic", "params:augmentation"),
+        ],
+        ["classifier", "out_of_fold", "history"],
+        name="train",
+    )
+    nodes = [
+        Node(fit_probe, ["features", "splits", "params:logistic"], "probe", name="fit_probe"),
+        train,
+        Node(draw_history, "history", "learning_curve", name="draw_history"),
+    ]
+    return Pipeline(nodes, namespace="finetune", inputs=_SHARED, parameters=_BLOCKS)

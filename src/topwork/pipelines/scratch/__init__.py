@@ -1,0 +1,5 @@
+"""A network that learns from random weights."""
+
+from topwork.pipelines.scratch.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,43 @@
+"""Train a network from nothing.
+
+Networks are imported inside the functions: Kedro imports this module for every run, whatever it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import split_digest
+from topwork.images.views import plan_views
+from topwork.parameters import AugmentationParameters, ScratchParameters
+from topwork.plots import plot_history
+from topwork.predictions import prediction_table
+from topwork.schemas import CheckpointStore, Classifier, ImageStore
+
+
+def train_scratch(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    checkpoints: CheckpointStore,
+    parameters: ScratchParameters,
+    augmentation: AugmentationParameters,
+) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
+    """The network, its out-of-fold predictions, and how each epoch went."""
+    from topwork.training.grafting import Examples
+    from topwork.training.strategies import train_from_scratch
+
+    examples, views = Examples.of(splits, manifest), plan_views(augmentation)
+    content = str(splits.attrs.get("content"))
+    digest = split_digest(splits)
+    classifier, grown = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)
+    scored = examples.table.iloc[grown.scored]
+    return classifier, prediction_table(scored, manifest, grown.out_of_fold, examples.class_names), grown.history
+
+
+def draw_history(history: list[dict[str, Any]]) -> Figure:
+    """Loss and score, epoch by epoch."""
+    return plot_history(history, "scratch")

@@ -1,0 +1,18 @@
+"""`images` and `splits` to `scratch.classifier`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.scratch.nodes import draw_history, train_scratch
+
+
+def create_pipeline() -> Pipeline:
+    """Train, show how it went."""
+    train = Node(
+        train_scratch,
+        ["images", "manifest", "splits", "checkpoints", "params:scratch", "params:augmentation"],
+        ["classifier", "out_of_fold", "history"],
+        name="train",
+    )
+    draw = Node(draw_history, "history", "learning_curve", name="draw_history")
+    shared, blocks = {"images", "manifest", "splits"}, {"scratch", "augmentation"}
+    return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)

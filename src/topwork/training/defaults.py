@@ -1,0 +1,42 @@
+"""What is done where the parameters leave it open: tiny rules of the number of images, each with its source."""
+
+from __future__ import annotations
+
+FAR_DOMAIN = 0.5
+"""Accuracy of the probe, above chance and as a share of what there is above chance, below which the first layers learn
+too: on the wallpaper groups it is 0.15, and every group that learns adds to the score; on photographs of clothes it is
+0.86, and the last third alone does as well as all (`docs/decisions/0010-fine-tuning.md`)."""
+
+_FINETUNE_IMAGES = 256_000  # seen in all: 500 steps of 512 (BiT-HyperRule for small tasks, Kolesnikov et al. 2020)
+_SCRATCH_IMAGES = 1_000_000  # four times as many: nothing is there to start from (He et al. 2019 take 3 to 6 times)
+_MANY = 20_000  # images from which BiT-HyperRule mixes them
+_RATES = {"adamw": 1e-3, "sgd": 1e-2}  # of a new head: the optimizers' usual ones
+_SCRATCH_RATES = {"adamw": 1e-3, "sgd": 1e-1}  # He et al. 2016 for SGD
+
+
+def epochs(images: int, *, scratch: bool) -> int:
+    """Times that each image is seen: 30 at most where a network is fine-tuned, 200 from scratch."""
+    seen, most, least = (_SCRATCH_IMAGES, 200, 10) if scratch else (_FINETUNE_IMAGES, 30, 3)
+    return min(most, max(least, round(seen / images)))
+
+
+def mixup(images: int) -> float:
+    """Parameter of the beta distribution that weighs two images (Zhang et al. 2018); 0: none are mixed."""
+    return 0.1 if images >= _MANY else 0.0
+
+
+def learning_rate(optimizer: str, *, scratch: bool) -> float:
+    """Of the head, and of everything from scratch."""
+    return (_SCRATCH_RATES if scratch else _RATES)[optimizer]
+
+
+def trainable_groups(groups: int, probe_accuracy: float, classes: int) -> str:
+    """How many of the last groups of layers learn: a third, or all where the probe says that the domain is far.
+
+    First layers see edges and colours, which serve any photographs (Yosinski et al. 2014); what lies far from
+    photographs needs other ones.
+    """
+    chance = 1 / classes
+    if (probe_accuracy - chance) / (1 - chance) < FAR_DOMAIN:
+        return "all"
+    return str(max(1, round(groups / 3)))

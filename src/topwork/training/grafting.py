@@ -1,0 +1,237 @@
+"""Networks trained for a strategy: fold models for out-of-fold scores, then the one that is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from topwork.digests import text_digest
+from topwork.metrics import softmax
+from topwork.models.graft import Graft, suffix_alone
+from topwork.models.groups import check_frozen, frozen_digests
+from topwork.parameters import FinetuneParameters, NetworkParameters
+from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Integers
+from topwork.splits import inner_split
+from topwork.training import defaults
+from topwork.training.calibration import fit_temperature
+from topwork.training.loop import FitPlan, Lesson, class_scores, fit
+from topwork.training.reached import Reached
+from topwork.training.samples import Samples
+
+FINAL = -1
+"""Stands for the fold that the final model leaves out: none."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images to learn from, row by row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``)."""
+
+    table: pd.DataFrame
+
+    @classmethod
+    def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> Examples:
+        """All but the test split."""
+        learnt = splits[splits["split"] != TEST].reset_index(drop=True)
+        content = manifest.set_index("image_id")["sha256"]
+        return cls(learnt.assign(sha256=learnt["image_id"].map(content)))
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """In alphabetical order, which is that of the class numbers."""
+        return tuple(sorted(self.table["label"].unique()))
+
+    @cached_property
+    def truth(self) -> Integers:
+        """Class number of each row."""
+        return np.searchsorted(self.class_names, self.table["label"])
+
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """Image id and SHA-256 of each row."""
+        return list(zip(self.table["image_id"], self.table["sha256"], strict=True))
+
+    def divided(self, fold: int, fraction: float, seed: int) -> tuple[Integers, Integers, Integers]:
+        """Rows to learn from, rows to choose by, and the rows of the fold, which neither touches."""
+        held_out = (self.table["fold"] == fold).to_numpy()
+        rest = self.table[~held_out]
+        inner = inner_split(rest, fraction, seed)
+        if not inner.any():
+            raise InputError("Too few images to train a network: no group is left to choose the best epoch by.")
+        return rest.index.to_numpy()[~inner], rest.index.to_numpy()[inner], np.flatnonzero(held_out)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The final network: tensors, head, temperature; its out-of-fold probabilities with their rows; how it went."""
+
+    network: dict[str, Floats]
+    head: Head
+    temperature: float
+    scored: Integers
+    out_of_fold: Floats
+    history: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def plan_fit(parameters: NetworkParameters, images: int, first: int, *, scratch: bool) -> FitPlan:
+    """The parameters with the gaps filled by `defaults`; ``first`` is the first group of layers that learns."""
+    p = parameters
+    own = p if isinstance(p, FinetuneParameters) else None
+    rate = p.learning_rate or defaults.learning_rate(p.optimizer, scratch=scratch)
+    return FitPlan(
+        epochs=p.epochs or defaults.epochs(images, scratch=scratch),
+        seconds=None,
+        batch_size=p.batch_size,
+        optimizer=p.optimizer,
+        learning_rate=rate,
+        range_test=p.range_test,
+        weight_decay=p.weight_decay,
+        backbone_rate=own.backbone_rate if own else 1.0,
+        layer_decay=own.layer_decay if own else 1.0,
+        first=first,
+        unfreeze_every=own.unfreeze_every if own else 0,
+        batch_norm=own.batch_norm if own else "frozen",
+        warmup=p.warmup,
+        clip=p.clip,
+        label_smoothing=p.label_smoothing,
+        mixup=defaults.mixup(images) if p.mixup is None else p.mixup,
+        cutmix=p.cutmix or 0.0,
+        ema=p.ema,
+        patience=p.patience,
+        precision=p.precision,
+        seed=p.seed,
+        threads=p.threads,
+    )
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that the models of a strategy are trained by.
+
+    ``graft_for`` gives a network that has learnt nothing yet, from the rows that it may know of and the fold;
+    ``samples`` are of the rows of ``examples``; the minutes of ``parameters`` began at ``started``
+    (`time.perf_counter`) and are shared out among the models; ``request`` is all else that the result depends on, so
+    that another training does not go on from these ``checkpoints``.
+    """
+
+    strategy: str
+    graft_for: Callable[[Integers, int], Graft]
+    samples: Samples
+    examples: Examples
+    parameters: NetworkParameters
+    plan: FitPlan
+    checkpoints: CheckpointStore
+    request: Mapping[str, Any]
+    started: float
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds that are scored, and at last the final model that leaves out none."""
+        numbers = sorted({int(fold) for fold in self.examples.table["fold"]})
+        return [*numbers[: self.parameters.folds], FINAL]
+
+    def title(self, fold: int) -> str:
+        """What a model is called in the terminal and in MLflow."""
+        return f"{self.strategy}, {'final' if fold == FINAL else f'fold {fold}'}"
+
+    def checkpoint(self, fold: int) -> str:
+        """What its checkpoint is called."""
+        p = self.parameters
+        content = [sorted(self.request.items()), asdict(self.plan), p.inner_fraction, p.minutes, p.folds, fold]
+        return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
+
+    @property
+    def seconds_each(self) -> float | None:
+        """The share of one model in the minutes that are left."""
+        if self.parameters.minutes is None:
+            return None
+        return max(1.0, (60 * self.parameters.minutes - (time.perf_counter() - self.started)) / len(self.folds))
+
+
+def train_grafts(course: Course) -> Grown:
+    """Train a model for each fold that is asked for, and the final one on all images."""
+    course.checkpoints.keep_only([*map(course.checkpoint, course.folds), prefix_name(course.request)])
+    truth = course.examples.truth
+    scored: list[tuple[Integers, Floats, Floats]] = []
+    history: list[dict[str, Any]] = []
+    plan = replace(course.plan, seconds=course.seconds_each)
+    for fold in course.folds:
+        lesson, held_out = _lesson(course, fold)
+        graft, reached, scores_of = _train(course, lesson, fold, plan)
+        plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
+        history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
+        if fold != FINAL:
+            temperature = fit_temperature(scores_of(lesson.inner), truth[lesson.inner])
+            scores = scores_of(held_out)
+            scored.append((held_out, scores, softmax(scores, temperature)))
+    rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
+    return Grown(
+        network=graft.tensors(),
+        head=graft.grown_head(),
+        temperature=fit_temperature(scores, truth[rows]),
+        scored=rows,
+        out_of_fold=probabilities,
+        history=history,
+        facts=_facts(course, lesson, graft, reached),
+    )
+
+
+def _lesson(course: Course, fold: int) -> tuple[Lesson, Integers]:
+    """What a model learns from, and the rows of its fold."""
+    p = course.parameters
+    taught, inner, held_out = course.examples.divided(fold, p.inner_fraction, p.seed)
+    return Lesson(course.title(fold), course.samples, course.examples.truth, taught, inner), held_out
+
+
+def _as_the_first(plan: FitPlan, first: Reached) -> FitPlan:
+    """The plan of the other models, which learn as the first did: else its scores would not speak for them."""
+    return replace(
+        plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate, range_test=False
+    )
+
+
+def _train(
+    course: Course, lesson: Lesson, fold: int, plan: FitPlan
+) -> tuple[Graft, Reached, Callable[[Integers], Floats]]:
+    """The network, what was reached, and the scores that it gives rows."""
+    samples = course.samples
+    graft = course.graft_for(lesson.taught, fold)
+    reached = Reached(course.checkpoints, course.checkpoint(fold))
+    audited = frozen_digests(graft.trunk, graft.groups, plan.first, plan.batch_norm)
+    with suffix_alone(graft.trunk, graft.groups, samples.starts_at):
+        fit(graft, lesson, plan, reached)
+    check_frozen(graft.trunk, audited)
+
+    def scores_of(rows: Integers) -> Floats:
+        with suffix_alone(graft.trunk, graft.groups, samples.starts_at):
+            return class_scores(graft, samples, rows, plan.batch_size, plan.threads)
+
+    return graft, reached, scores_of
+
+
+def _facts(course: Course, lesson: Lesson, graft: Graft, reached: Reached) -> dict[str, Any]:
+    """What the report says of the final model."""
+    plan = course.plan
+    return {
+        "images": len(course.examples.table),
+        "epochs": reached.epochs,
+        "best_epoch": reached.best_epoch,
+        "precision": reached.precision,
+        "learning_rate": reached.rate,
+        "mixup": plan.mixup,
+        "folds": len(course.folds) - 1,
+        "groups": len(graft.groups),
+        "trainable_groups": len(graft.groups) - plan.first,
+        "frozen_layers_cached": course.samples.starts_at > 0,
+    }
+
+
+def prefix_name(request: Mapping[str, Any]) -> str:
+    """What the checkpoint is called that holds how many views of the frozen layers are kept."""
+    return f"prefix-{text_digest(str(sorted(request.items())))[:16]}"

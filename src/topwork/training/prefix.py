@@ -1,0 +1,139 @@
+"""What frozen layers make of the images and their views, computed once and kept in the feature store."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+
+from topwork.images.views import ViewPlan
+from topwork.models.backbones import Backbone
+from topwork.models.extraction import Extraction, extract_missing, view_keys
+from topwork.models.graft import boundary_layer, can_start_from
+from topwork.models.groups import layer_groups
+from topwork.models.resolution import engine_for, feature_key
+from topwork.parameters import FeatureParameters, FinetuneParameters
+from topwork.schemas import CheckpointStore, EngineStore, FeatureKey, FeatureStore, InputError
+from topwork.training.loop import FitPlan
+from topwork.training.samples import ActivationSamples
+
+_TRIED = 256  # images by which the time is told
+_SHARE = 1 / 3  # of the minutes that the frozen layers may take
+_VIEW_COST = 1.5  # times an original, for drawing and sampling it
+_BYTES = 2  # of a number, float16
+
+_log = logging.getLogger(__name__)
+
+
+def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, images: int, p: FinetuneParameters) -> str:
+    """The reason why the frozen layers must run in every epoch, or nothing.
+
+    Raises:
+        InputError: there is one, and the cache is asked for in spite of it.
+
+    """
+    reason = ""
+    if plan.first == 0:
+        reason = "all layers learn"
+    elif p.cache == "never":
+        reason = "cache=never"
+    elif plan.mixup or plan.cutmix:
+        reason = "images are mixed before the first layer"
+    elif plan.batch_norm == "none":
+        reason = "the statistics of frozen layers adapt"
+    elif not can_start_from(backbone, layers, plan.first):
+        reason = "this network is no chain of its layers"
+    elif (size := _gigabytes(backbone, plan.first, images, 0)) > p.cache_gigabytes:
+        reason = f"{size:.1f} GB are more than cache_gigabytes={p.cache_gigabytes:g}"
+    if reason and p.cache == "always":
+        raise InputError(f"finetune.cache=always: cannot be, since {reason}.")
+    return reason
+
+
+def cached_samples(
+    images: Mapping[str, bytes],
+    contents: Sequence[tuple[str, str]],
+    backbone: Backbone,
+    plan: FitPlan,
+    views: ViewPlan,
+    known: FeatureStore,
+    engines: EngineStore,
+    checkpoints: CheckpointStore,
+    name: str,
+    p: FinetuneParameters,
+    of_features: FeatureParameters,
+) -> ActivationSamples:
+    """Activations of the frozen layers, those that the store lacks being computed first.
+
+    As many views are kept as epochs, disk and minutes allow; their number is remembered under ``name``, so that a
+    training that goes on sees the same.
+    """
+    boundary = boundary_layer(layer_groups(backbone.trunk), plan.first)
+    at_boundary = of_features.model_copy(update={"layers": boundary, "pool": "none"})
+    key = feature_key(at_boundary, engines)
+    engine = cache(lambda: engine_for(key, at_boundary, engines))
+    how = Extraction(max(16, at_boundary.shard_size // 8), at_boundary.threads, at_boundary.max_pixels)
+    by_content = {sha256: image_id for image_id, sha256 in contents}
+
+    def extract(some: Mapping[str, str], count: int) -> None:
+        for shard in extract_missing(images, some, known, key, engine, how, views, count):
+            known.put(shard)
+
+    count = min(p.cache_views, math.ceil(plan.epochs) - 1)
+    while count and _gigabytes(backbone, plan.first, len(by_content), count) > p.cache_gigabytes:
+        count -= 1
+    if remembered := checkpoints.get(name):
+        count = remembered[1]["views"]
+    else:
+        count = min(count, _affordable(by_content, known, key, extract, p.minutes))
+        checkpoints.put(name, {}, {"views": count})
+    _log.info(
+        "frozen up to %s: computed once for each image and %d views of it (%.2f GB at most)",
+        *(boundary, count, _gigabytes(backbone, plan.first, len(by_content), count)),
+    )
+    extract(by_content, count)
+    digests = [sha256 for _, sha256 in contents]
+    keys = [key, *view_keys(key, views, count).values()]
+    return ActivationSamples([known.rows(of, digests) for of in keys], _shape(backbone, plan.first), plan.first)
+
+
+def _affordable(
+    contents: Mapping[str, str],
+    known: FeatureStore,
+    key: FeatureKey,
+    extract: Callable[[Mapping[str, str], int], None],
+    minutes: float | None,
+) -> int:
+    """Views that can be computed in their share of the minutes, told by the time that some originals take."""
+    some = dict(list(contents.items())[:_TRIED])
+    lacking = len(known.missing(key, list(some)))
+    if minutes is None or not lacking:
+        return 64
+    extract(dict(list(some.items())[:8]), 0)  # what is done once: the engine is chosen and built
+    lacking = len(known.missing(key, list(some)))
+    start = time.perf_counter()
+    extract(some, 0)
+    an_image = (time.perf_counter() - start) / max(1, lacking)
+    affordable = _SHARE * 60 * minutes / max(1e-9, an_image * len(contents))
+    return max(0, int((affordable - 1) / _VIEW_COST))
+
+
+def _gigabytes(backbone: Backbone, first: int, images: int, views: int) -> float:
+    return _BYTES * float(np.prod(_shape(backbone, first))) * images * (1 + views) / 1e9
+
+
+def _shape(backbone: Backbone, first: int) -> tuple[int, ...]:
+    """Of one image's activations at the boundary."""
+    taken: list[torch.Tensor] = []
+    layer = backbone.trunk.get_submodule(boundary_layer(layer_groups(backbone.trunk), first))
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: taken.append(output))
+    side = backbone.spec.preprocessing.crop
+    with torch.inference_mode():
+        backbone.trunk(torch.zeros(1, 3, side, side))
+    handle.remove()
+    return tuple(taken[0].shape[1:])

@@ -1,0 +1,92 @@
+"""Where a training takes its batches from: images and their views, or what frozen layers made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from topwork.images.augmentation import apply_views
+from topwork.images.batches import decode_batch, map_batches
+from topwork.images.transforms import Preprocessing
+from topwork.images.views import ViewPlan, draw_views
+from topwork.schemas import FeatureRows, Integers
+
+
+class Samples(Protocol):
+    """Images by their place in the list that the training was given; ``starts_at`` is the group that takes them."""
+
+    starts_at: int
+
+    def batch(self, rows: Integers, view: int) -> Tensor:
+        """What the network takes, ``[len(rows), …]``; view 0 is the original."""
+        ...
+
+    def view_of(self, epoch: int) -> int:
+        """The view that an epoch sees of every image; what is drawn for it differs from image to image."""
+        ...
+
+
+class ImageSamples:
+    """Pixels ``[b, h, w, 3]`` (uint8), decoded whenever they are asked for; every epoch sees another view."""
+
+    starts_at = 0
+
+    def __init__(
+        self,
+        images: Mapping[str, bytes],
+        contents: Sequence[tuple[str, str]],
+        preprocessing: Preprocessing,
+        plan: ViewPlan,
+        max_pixels: int,
+        views: int | None = None,
+    ) -> None:
+        self._images = images
+        self._contents = contents
+        self._preprocessing = preprocessing
+        self._plan = plan
+        self._max_pixels = max_pixels
+        self._views = views
+
+    def batch(self, rows: Integers, view: int) -> Tensor:
+        """Originals, or their views of one number."""
+        wanted = [self._contents[row] for row in rows]
+        if view == 0:
+            return torch.from_numpy(decode_batch(self._images, wanted, self._preprocessing, self._max_pixels))
+        canvases = decode_batch(self._images, wanted, self._preprocessing.canvas, self._max_pixels)
+        drawn = draw_views(self._plan, [sha256 for _, sha256 in wanted], [view])
+        return torch.from_numpy(apply_views(canvases, drawn, self._plan.fill, self._preprocessing.crop))
+
+    def view_of(self, epoch: int) -> int:
+        """The next one, or the first again where their number is given."""
+        return epoch if self._views is None else epoch % (1 + self._views)
+
+
+class ActivationSamples:
+    """Maps ``[b, c, h, w]`` at the boundary of the frozen layers, kept for the original and some views."""
+
+    def __init__(self, by_view: Sequence[FeatureRows], shape: Sequence[int], starts_at: int) -> None:
+        self.starts_at = starts_at
+        self._by_view = by_view
+        self._shape = tuple(shape)
+
+    def batch(self, rows: Integers, view: int) -> Tensor:
+        """Read from the mapped files, in float32."""
+        flat = torch.from_numpy(np.asarray(self._by_view[view][rows])).float()
+        maps = flat.view(-1, *self._shape)
+        return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
+
+    def view_of(self, epoch: int) -> int:
+        """Those that are kept, in turn."""
+        return epoch % len(self._by_view)
+
+
+def load_batches(
+    samples: Samples, batches: Sequence[Integers], view: int, threads: int
+) -> Iterator[tuple[Integers, Tensor]]:
+    """The batches in their order, the next ones being made meanwhile."""
+    for (rows,), inputs in map_batches(lambda each: samples.batch(each[0], view), batches, 1, threads):
+        yield rows, inputs

@@ -1,0 +1,26 @@
+"""Which group of layers learns when, and at which rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the full learning rate at one of ``steps``: up in a line over the ``warmup`` share, down as a cosine."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
+
+
+def group_rates(groups: int, rate: float, backbone_rate: float, layer_decay: float) -> Sequence[float]:
+    """Learning rate of each group from the first to the last: that of the head times ``backbone_rate``, decaying."""
+    return [rate * backbone_rate * layer_decay ** (groups - 1 - number) for number in range(groups)]
+
+
+def first_learning(epoch: int, first: int, groups: int, unfreeze_every: int) -> int:
+    """Number of the first group that learns in this epoch: the head alone at first, then one group more at a time."""
+    if unfreeze_every == 0:
+        return first
+    return max(first, groups - epoch // unfreeze_every)

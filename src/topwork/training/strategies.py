@@ -1,0 +1,211 @@
+"""The two ways in which a network learns: from pretrained weights under a probe's head, or from nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from topwork.images.views import ViewPlan
+from topwork.models.backbones import Backbone, describe_backbone, load_backbone
+from topwork.models.graft import Graft, grafted_key
+from topwork.models.groups import first_trainable, layer_groups
+from topwork.models.resolution import PIXELS
+from topwork.parameters import (
+    FeatureParameters,
+    FinetuneParameters,
+    LinearParameters,
+    NetworkParameters,
+    ScratchParameters,
+)
+from topwork.schemas import (
+    CheckpointStore,
+    Classifier,
+    EngineStore,
+    Features,
+    FeatureStore,
+    Floats,
+    Head,
+    Integers,
+)
+from topwork.training import defaults
+from topwork.training.grafting import FINAL, Course, Examples, Grown, plan_fit, prefix_name, train_grafts
+from topwork.training.linear import fit_head, multinomial_logistic
+from topwork.training.loop import FitPlan
+from topwork.training.prefix import cached_samples, why_not_cached
+from topwork.training.samples import ImageSamples, Samples
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Handles:
+    """What the catalog lends to a training: images, and where to keep what is computed."""
+
+    images: Mapping[str, bytes]
+    features: FeatureStore
+    engines: EngineStore
+    checkpoints: CheckpointStore
+
+
+def finetune(
+    examples: Examples,
+    features: Features,
+    probe: Mapping[str, Any],
+    handles: Handles,
+    parameters: FinetuneParameters,
+    of_features: FeatureParameters,
+    of_probe: LinearParameters,
+    views: ViewPlan,
+    split_digest: str,
+) -> tuple[Classifier, Grown]:
+    """A pretrained network whose last layers learn on under a new head.
+
+    Args:
+        examples: who is learnt from.
+        features: of the same images; the probe is fitted on them.
+        probe: what `fit_probe` found.
+        handles: where to read and keep.
+        parameters: of the block `finetune`.
+        of_features: which backbone, and which of its layers the head sees.
+        of_probe: how the probe is fitted.
+        views: what may be done to an image.
+        split_digest: names the splits.
+
+    """
+    started = time.perf_counter()
+    spec = describe_backbone(of_features.backbone, of_features.weights, of_features.image_size, of_features.seed)
+    layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
+    backbone = load_backbone(spec)
+    groups = layer_groups(backbone.trunk)
+    wanted = parameters.trainable_groups
+    if wanted == "auto":
+        wanted = defaults.trainable_groups(len(groups), probe["accuracy"], classes)
+    plan = plan_fit(parameters, len(examples.table), first_trainable(groups, wanted), scratch=False)
+    _log.info(
+        "%d of %d groups of layers learn, from %s on", len(groups) - plan.first, len(groups), groups[plan.first].name
+    )
+
+    def graft_for(rows: Integers, fold: int) -> Graft:
+        graft = _graft(load_backbone(spec), layers, pool, parameters, classes, fold)
+        if parameters.head == "probe":
+            graft.plant(_probe_head(examples, features, probe, rows, fold, of_probe))
+        return graft
+
+    request = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
+    request |= parameters.model_dump() | {"probe": str(sorted(probe.items()))}
+    samples = _samples(examples, backbone, layers, plan, views, handles, prefix_name(request), parameters, of_features)
+    course = Course("finetune", graft_for, samples, examples, parameters, plan, handles.checkpoints, request, started)
+    grown = train_grafts(course)
+    return _classifier("finetune", grown, backbone, layers, pool, parameters, examples, split_digest), grown
+
+
+def train_from_scratch(
+    examples: Examples,
+    images: Mapping[str, bytes],
+    checkpoints: CheckpointStore,
+    parameters: ScratchParameters,
+    views: ViewPlan,
+    split_digest: str,
+    content: str,
+) -> tuple[Classifier, Grown]:
+    """A network that learns from random weights on the images alone."""
+    started = time.perf_counter()
+    spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed)
+    layers, classes = ("last",), len(examples.class_names)
+    plan = plan_fit(parameters, len(examples.table), 0, scratch=True)
+    samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)
+    request = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
+    request |= parameters.model_dump()
+
+    def graft_for(_rows: Integers, fold: int) -> Graft:
+        return _graft(load_backbone(spec), layers, "average", parameters, classes, fold)
+
+    grown = train_grafts(
+        Course("scratch", graft_for, samples, examples, parameters, plan, checkpoints, request, started)
+    )
+    return _classifier("scratch", grown, load_backbone(spec), layers, "own", parameters, examples, split_digest), grown
+
+
+def _samples(
+    examples: Examples,
+    backbone: Backbone,
+    layers: tuple[str, ...],
+    plan: FitPlan,
+    views: ViewPlan,
+    handles: Handles,
+    name: str,
+    parameters: FinetuneParameters,
+    of_features: FeatureParameters,
+) -> Samples:
+    reason = why_not_cached(backbone, layers, plan, len(examples.table), parameters)
+    if reason:
+        _log.info("images go through all layers in every epoch: %s", reason)
+        how = backbone.spec.preprocessing
+        return ImageSamples(handles.images, examples.contents, how, views, parameters.max_pixels)
+    stores = (handles.features, handles.engines, handles.checkpoints)
+    return cached_samples(
+        handles.images, examples.contents, backbone, plan, views, *stores, name, parameters, of_features
+    )
+
+
+def _probe_head(
+    examples: Examples,
+    features: Features,
+    probe: Mapping[str, Any],
+    rows: Integers,
+    fold: int,
+    of_probe: LinearParameters,
+) -> Head:
+    """The logistic head fitted on no other images than these, with the C that was chosen without the fold."""
+    C = probe["C"] if fold == FINAL else probe["C_by_fold"][str(fold)]
+    at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
+    samples = np.concatenate([features.vectors[None, at], features.views[:, at]])
+    estimator = multinomial_logistic(of_probe.class_weight, of_probe.max_iterations, of_probe.seed)
+    return fit_head(estimator(C), samples, examples.truth[rows], len(examples.class_names))
+
+
+def _graft(
+    backbone: Backbone, layers: tuple[str, ...], pool: str, parameters: NetworkParameters, classes: int, fold: int
+) -> Graft:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.seed + 1 + fold)  # of what is new: dense layers and a random head
+        return Graft(backbone, layers, pool, parameters.hidden, parameters.dropout, classes)
+
+
+def _classifier(
+    strategy: str,
+    grown: Grown,
+    backbone: Backbone,
+    layers: tuple[str, ...],
+    pool: str,
+    parameters: NetworkParameters,
+    examples: Examples,
+    split_digest: str,
+) -> Classifier:
+    return Classifier(
+        strategy=strategy,
+        key=grafted_key(backbone.spec, layers, pool if layers != ("last",) else "own", PIXELS, _digest(grown.network)),
+        head=grown.head,
+        class_names=examples.class_names,
+        temperature=grown.temperature,
+        split_digest=split_digest,
+        training=grown.facts,
+        network=grown.network,
+        hidden=tuple(parameters.hidden),
+    )
+
+
+def _digest(tensors: Mapping[str, Floats]) -> str:
+    """Of names and contents."""
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
