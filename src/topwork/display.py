@@ -154,8 +154,14 @@ class Display:
         """Print the leaderboard, if one was made, with the strategies of this run told from earlier ones."""
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
+            get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
             get_console().print(f"Scores and pictures: {folder}; compare runs with `make mlflow`.", soft_wrap=True)
         self._leaderboard = None
+
+
+def _what_is_shared(rows: list[dict[str, Any]]) -> str:
+    images = max((row["shared_images"] or 0 for row in rows), default=0)
+    return f"Out of fold: on the {images:,} images that every model above was scored on without having seen them."
 
 
 def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
@@ -172,7 +178,7 @@ def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table
         table.add_row(
             row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)",
             row["backbone"],
-            f"{row['oof_accuracy']:.3f}",
+            f"{row['shared_accuracy']:.3f}",
             f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
             f"{row['macro_f1']:.3f}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",

@@ -63,15 +63,17 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
     models = list(dict.fromkeys(row["model"] for row in history))
     for number, model in enumerate(models):
         rows, colour = [row for row in history if row["model"] == model], f"C{number}"
-        epochs = [row["epoch"] for row in rows]
-        of_loss.plot(epochs, [row["inner_loss"] for row in rows], color=colour, label=f"{model}: inner split")
         taught = [row for row in rows if "loss" in row]
-        of_loss.plot([row["epoch"] for row in taught], [row["loss"] for row in taught], "--", color=colour, lw=1)
-        of_accuracy.plot(epochs, [row["inner_accuracy"] for row in rows], color=colour, label=model)
-        best = min(rows, key=lambda row: row["inner_loss"])
-        of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
-    of_loss.set(xlabel="epoch", ylabel="log-loss (dashed: training)")
-    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: kept)")
+        of_loss.plot([row["epoch"] for row in taught], [row["loss"] for row in taught], "--", color=colour, label=model)
+        chosen_by = [row for row in rows if "inner_loss" in row]
+        if chosen_by:
+            epochs = [row["epoch"] for row in chosen_by]
+            of_loss.plot(epochs, [row["inner_loss"] for row in chosen_by], color=colour)
+            of_accuracy.plot(epochs, [row["inner_accuracy"] for row in chosen_by], color=colour, label=model)
+            best = min(chosen_by, key=lambda row: row["inner_loss"])
+            of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
+    of_loss.set(xlabel="epoch", ylabel="log-loss (dashed: of the training)")
+    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: best)")
     for axes in (of_loss, of_accuracy):
         axes.grid(color=_SOFT, alpha=0.5)
         axes.legend(fontsize=8, frameon=False)
@@ -88,7 +90,7 @@ def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
             [row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt"
         )
         axes.plot(row["accuracy"], height, "o", color=_ACCENT, label="test, 95 % interval" if height == 0 else None)
-        axes.plot(row["oof_accuracy"], height, "|", color=_INK, ms=16, label="out of fold" if height == 0 else None)
+        axes.plot(row["shared_accuracy"], height, "|", color=_INK, ms=16, label="out of fold" if height == 0 else None)
     axes.set_yticks(range(len(scored)), [row["strategy"] for row in scored])
     axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
     axes.grid(axis="x", color=_SOFT, alpha=0.5)

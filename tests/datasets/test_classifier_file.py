@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from tests.datasets.test_feature_store import KEY
-from topwork.datasets.classifier_file import SPEC, WEIGHTS, read_classifier, write_classifier
+from topwork.datasets.classifier_file import read_classifier, write_classifier
+from topwork.schemas import CLASSIFIER_SPEC as SPEC
+from topwork.schemas import CLASSIFIER_WEIGHTS as WEIGHTS
 from topwork.schemas import Classifier, Head, InputError
 
 

@@ -20,7 +20,7 @@ from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Int
 from topwork.splits import inner_split
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
-from topwork.training.loop import FitPlan, Lesson, class_scores, fit
+from topwork.training.loop import FitPlan, Lesson, class_scores, fit, steps_an_epoch
 from topwork.training.reached import Reached
 from topwork.training.samples import Samples
 
@@ -87,6 +87,7 @@ def plan_fit(parameters: NetworkParameters, images: int, first: int, *, scratch:
     return FitPlan(
         epochs=p.epochs or defaults.epochs(images, scratch=scratch),
         seconds=None,
+        stop=None,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
         learning_rate=rate,
@@ -155,16 +156,23 @@ class Course:
 
 
 def train_grafts(course: Course) -> Grown:
-    """Train a model for each fold that is asked for, and the final one on all images."""
+    """Train a model for each fold that is asked for, and the final one on all images.
+
+    The fold models choose their epoch on an inner split; the final one has none to lose, and stops where they did best.
+    """
     course.checkpoints.keep_only([*map(course.checkpoint, course.folds), prefix_name(course.request)])
     truth = course.examples.truth
     scored: list[tuple[Integers, Floats, Floats]] = []
     history: list[dict[str, Any]] = []
+    best: list[float] = []
     plan = replace(course.plan, seconds=course.seconds_each)
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
+        if fold == FINAL:
+            plan = replace(plan, stop=float(np.median(best)), patience=None)
         graft, reached, scores_of = _train(course, lesson, fold, plan)
-        plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
+        best.append(reached.best_after)
+        plan = _as_the_first(plan, reached)
         history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
         if fold != FINAL:
             temperature = fit_temperature(scores_of(lesson.inner), truth[lesson.inner])
@@ -185,7 +193,9 @@ def train_grafts(course: Course) -> Grown:
 def _lesson(course: Course, fold: int) -> tuple[Lesson, Integers]:
     """What a model learns from, and the rows of its fold."""
     p = course.parameters
-    taught, inner, held_out = course.examples.divided(fold, p.inner_fraction, p.seed)
+    nobody, everybody = np.empty(0, int), np.arange(len(course.examples.table))
+    rows = (everybody, nobody, nobody) if fold == FINAL else course.examples.divided(fold, p.inner_fraction, p.seed)
+    taught, inner, held_out = rows
     return Lesson(course.title(fold), course.samples, course.examples.truth, taught, inner), held_out
 
 
@@ -221,7 +231,7 @@ def _facts(course: Course, lesson: Lesson, graft: Graft, reached: Reached) -> di
     return {
         "images": len(course.examples.table),
         "epochs": reached.epochs,
-        "best_epoch": reached.best_epoch,
+        "stopped_after": reached.step / steps_an_epoch(lesson.taught, course.plan.batch_size),
         "precision": reached.precision,
         "learning_rate": reached.rate,
         "mixup": plan.mixup,

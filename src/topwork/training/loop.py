@@ -39,11 +39,13 @@ _MOMENTUM = 0.9
 class FitPlan:
     """How one network learns; ``first`` is the first group of layers that does.
 
-    ``seconds`` is what it may take, which shortens the ``epochs`` once, before the first step.
+    ``seconds`` is what it may take, which shortens the ``epochs`` once, before the first step. With ``stop`` it learns
+    no longer than so many of them, at the rates that they have in the whole.
     """
 
     epochs: float
     seconds: float | None
+    stop: float | None
     batch_size: int
     optimizer: str
     learning_rate: float
@@ -68,7 +70,10 @@ class FitPlan:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one network learns from: samples by row, their classes ``[n]``, and which rows teach and which choose."""
+    """What one network learns from: samples by row, their classes ``[n]``, and which rows teach and which choose.
+
+    Where none choose (the inner split is empty), the network is kept as it is in the end.
+    """
 
     name: str
     samples: Samples
@@ -78,7 +83,7 @@ class Lesson:
 
 
 def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
-    """Train the graft from where ``reached`` is; it ends with the weights that did best on the inner split.
+    """Train the graft from where ``reached`` is; it ends with the weights that do best on the inner split.
 
     Raises:
         InputError: the loss is no longer a number; the message says what to try.
@@ -91,7 +96,7 @@ def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
             _begin(graft, lesson, plan, reached)
         optimizer = _optimizer(graft, plan, reached.rate)
         reached.restore(graft, optimizer)
-        while reached.step < reached.steps and not _is_patience_over(plan, reached):
+        while reached.step < _last_step(lesson, plan, reached) and not _is_patience_over(plan, reached):
             _epoch(graft, optimizer, lesson, plan, reached)
         graft.load_state_dict(reached.best)
     graft.eval()
@@ -144,7 +149,7 @@ def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan:
     """The steps that are left of an epoch, and the score after it."""
     an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
     epoch, done = divmod(reached.step, an_epoch)
-    left = min(an_epoch, reached.steps - epoch * an_epoch)
+    left = min(an_epoch, _last_step(lesson, plan, reached) - epoch * an_epoch)
     batches = _batches(lesson, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
     start, saved = time.perf_counter(), time.perf_counter()
@@ -154,8 +159,10 @@ def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan:
         running.append(_step(graft, optimizer, inputs.to(accelerator()), _classes(lesson, rows), plan, reached))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
             loss = _finite(running, lesson, reached)
-            note = f"loss {loss:.3f}, inner split {reached.history[-1]['inner_accuracy']:.3f}"
-            report(lesson.name, reached.step * plan.batch_size, reached.steps * plan.batch_size, "images", note)
+            of_inner = reached.history[-1].get("inner_accuracy")
+            note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
+            total = _last_step(lesson, plan, reached) * plan.batch_size
+            report(lesson.name, reached.step * plan.batch_size, total, "images", note)
         if time.perf_counter() - saved > _SAVE_EVERY:
             reached.keep(graft, optimizer)
             saved = time.perf_counter()
@@ -189,10 +196,11 @@ def _step(
 def _score(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached, facts: dict[str, float]) -> None:
     """Look at the inner split, with the averaged weights if there are any, and keep the best."""
     with reached.averaged(graft):
-        scores = class_scores(graft, lesson.samples, lesson.inner, plan.batch_size, plan.threads)
-        truth = lesson.truth[lesson.inner]
-        loss = float(losses(softmax(scores, fit_temperature(scores, truth)), truth).mean())
-        facts |= {"inner_loss": loss, "inner_accuracy": float((scores.argmax(axis=1) == truth).mean())}
+        if len(lesson.inner):
+            scores = class_scores(graft, lesson.samples, lesson.inner, plan.batch_size, plan.threads)
+            truth = lesson.truth[lesson.inner]
+            loss = float(losses(softmax(scores, fit_temperature(scores, truth)), truth).mean())
+            facts |= {"inner_loss": loss, "inner_accuracy": float((scores.argmax(axis=1) == truth).mean())}
         reached.note(graft, facts)
     record(lesson.name, len(reached.history) - 1, facts)
 
@@ -253,6 +261,12 @@ def _finite(running: Sequence[Tensor], lesson: Lesson, reached: Reached) -> floa
             f"(it was {reached.rate:g}), a smaller clip, or precision=float32."
         )
     return loss
+
+
+def _last_step(lesson: Lesson, plan: FitPlan, reached: Reached) -> int:
+    if plan.stop is None:
+        return reached.steps
+    return min(reached.steps, round(plan.stop * steps_an_epoch(lesson.taught, plan.batch_size)))
 
 
 def _is_patience_over(plan: FitPlan, reached: Reached) -> bool:

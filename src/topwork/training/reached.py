@@ -16,7 +16,7 @@ _FACTS = ("step", "steps", "epochs", "precision", "rate", "best_loss", "best_epo
 
 
 class Reached:
-    """Steps done of ``steps`` planned (``epochs``), the weights now and at their best, and the history of the epochs."""
+    """Steps done of ``steps`` planned (``epochs``), the weights now and at their best, the history of the epochs."""
 
     def __init__(self, checkpoints: CheckpointStore, name: str) -> None:
         self._checkpoints, self._name = checkpoints, name
@@ -36,6 +36,11 @@ class Reached:
             for key, value in _part(tensors, "optimizer").items():
                 number, _, field = key.partition(".")
                 self._optimizer.setdefault(int(number), {})[field] = value
+
+    @property
+    def best_after(self) -> float:
+        """Epochs that the best weights had learnt."""
+        return self.epochs * self.history[self.best_epoch]["step"] / self.steps
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the weights and the optimizer's state where they were; nothing before the first step."""
@@ -63,10 +68,11 @@ class Reached:
         self._checkpoints.put(self._name, tensors, {fact: getattr(self, fact) for fact in _FACTS})
 
     def note(self, network: nn.Module, facts: Mapping[str, float]) -> None:
-        """Add an epoch to the history; the network's weights are kept if none did better on the inner split."""
+        """Add an epoch to the history; the weights are kept if none did better, or if nothing tells which did."""
         self.history.append({"step": self.step, **facts})
-        if facts["inner_loss"] < self.best_loss:
-            self.best_loss, self.best_epoch = facts["inner_loss"], len(self.history) - 1
+        loss = facts.get("inner_loss", -self.step)
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, len(self.history) - 1
             self.best = _copied(network)
 
     def average(self, network: nn.Module, decay: float) -> None:

@@ -1,7 +1,8 @@
-"""A first leaderboard."""
+"""A leaderboard of all strategies, ranked on the images that all of them were scored on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,17 +25,44 @@ _SCORES = (
 )
 
 
-def build_leaderboard(splits: pd.DataFrame, *reports: dict[str, Any]) -> list[dict[str, Any]]:
+_TRAINING = ("fit_probe", "train")  # nodes whose seconds count
+
+
+def build_leaderboard(splits: pd.DataFrame, *reports: Any) -> list[dict[str, Any]]:
     """One row a strategy, best out of fold first; what failed, did not run or used another split is last and says so.
+
+    Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`.
 
     Args:
         splits: those that the scores must be of.
-        reports: metrics and timings of each strategy in turn.
+        reports: metrics, timings and out-of-fold predictions of each strategy in turn.
 
     """
     digest = split_digest(splits)
-    rows = [_row(metrics, timings, digest) for metrics, timings in zip(reports[::2], reports[1::2], strict=True)]
-    return sorted(rows, key=lambda row: (row["oof_accuracy"] is None, -(row["oof_accuracy"] or 0), row["strategy"]))
+    triples = list(zip(reports[::3], reports[1::3], reports[2::3], strict=True))
+    rows = [_row(metrics, timings, digest) for metrics, timings, _ in triples]
+    tables = {row["strategy"]: table for row, (*_, table) in zip(rows, triples, strict=True) if row["status"] == "ok"}
+    shared = _shared_accuracy(tables)
+    rows = [{**row, **shared.get(row["strategy"], _NOT_SHARED)} for row in rows]
+    return sorted(
+        rows, key=lambda row: (row["shared_accuracy"] is None, -(row["shared_accuracy"] or 0), row["strategy"])
+    )
+
+
+_NOT_SHARED = {"shared_accuracy": None, "shared_images": None}
+
+
+def _shared_accuracy(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Accuracy of each table's predictions on the images that all of them have."""
+    if not tables:
+        return {}
+    ids = set.intersection(*(set(table["image_id"]) for table in tables.values()))
+    found = {}
+    for strategy, table in tables.items():
+        common = table[table["image_id"].isin(ids)]
+        right = float((common["predicted"] == common["label"]).mean()) if len(common) else None
+        found[strategy] = {"shared_accuracy": right, "shared_images": len(common)}
+    return found
 
 
 def draw_leaderboard(leaderboard: list[dict[str, Any]]) -> Figure:
@@ -53,7 +81,7 @@ def _row(metrics: dict[str, Any], timings: dict[str, Any], digest: str) -> dict[
         "status": status,
         "reason": _reason(status, metrics),
         **scores,
-        "seconds": timings.get("train") if status == "ok" else None,
+        "seconds": sum(timings.get(node, 0.0) for node in _TRAINING) if status == "ok" else None,
     }
 
 

@@ -8,9 +8,12 @@ from topwork.parameters import STRATEGIES
 from topwork.pipelines.comparison.nodes import build_leaderboard, draw_leaderboard
 
 
+_REPORTS = ("metrics", "timings", "out_of_fold")
+
+
 def create_pipeline() -> Pipeline:
     """Every strategy in one table, whether it ran or not."""
-    reports = [f"{strategy}.{report}" for strategy in STRATEGIES for report in ("metrics", "timings")]
+    reports = [f"{strategy}.{report}" for strategy in STRATEGIES for report in _REPORTS]
     with warnings.catch_warnings():
         # Kedro warns of dots in names lest they be mistaken for namespaces; here they are the strategies' namespaces.
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
