@@ -157,10 +157,10 @@ class FinetuneParameters(NetworkParameters):
 
     head: Literal["probe", "random"]
     trainable_groups: Name
-    backbone_rate: Annotated[float, Field(gt=0)]
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    backbone_rate: Annotated[float, Field(gt=0)] | None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None
     unfreeze_every: Annotated[int, Field(ge=0)]
-    batch_norm: Literal["frozen", "all", "none"]
+    batch_norm: Literal["auto", "frozen", "all", "none"]
     cache: Literal["auto", "always", "never"]
     cache_views: Annotated[int, Field(ge=0, le=64)]
     cache_gigabytes: Annotated[float, Field(gt=0)]

@@ -35,6 +35,8 @@ def test_few_images_are_seen_more_often() -> None:
 
 
 def test_the_first_layers_learn_where_the_probe_says_that_the_domain_is_far() -> None:
-    assert defaults.trainable_groups(9, probe_accuracy=0.2, classes=17) == "all"
-    assert defaults.trainable_groups(9, probe_accuracy=0.86, classes=10) == "3"
-    assert defaults.trainable_groups(9, probe_accuracy=0.6, classes=2) == "all"  # a tenth above chance
+    assert defaults.is_far(probe_accuracy=0.2, classes=17)
+    assert not defaults.is_far(probe_accuracy=0.86, classes=10)
+    assert defaults.is_far(probe_accuracy=0.6, classes=2)  # a fifth of what there is above chance
+    assert [defaults.trainable_groups(9, far=far) for far in (True, False)] == ["all", "3"]
+    assert [defaults.backbone_rates(far=far) for far in (True, False)] == [(1.0, 1.0), (0.1, 0.8)]

@@ -11,6 +11,8 @@ _FINETUNE_IMAGES = 256_000  # seen in all: 500 steps of 512 (BiT-HyperRule for s
 _SCRATCH_IMAGES = 1_000_000  # four times as many: nothing is there to start from (He et al. 2019 take 3 to 6 times)
 _MANY = 20_000  # images from which BiT-HyperRule mixes them
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}  # of a new head: the optimizers' usual ones
+_PLANTED = 0.3  # times that of a new head: a probe has converged, and ten times less learns nothing in a few epochs
+_NEAR, _FAR = (0.1, 0.8), (1.0, 1.0)  # rate of the last group, times the head's, and of a group, times the next one's
 _SCRATCH_RATES = {"adamw": 1e-3, "sgd": 1e-1}  # He et al. 2016 for SGD
 
 
@@ -25,18 +27,30 @@ def mixup(images: int) -> float:
     return 0.1 if images >= _MANY else 0.0
 
 
-def learning_rate(optimizer: str, *, scratch: bool) -> float:
-    """Of the head, and of everything from scratch."""
-    return (_SCRATCH_RATES if scratch else _RATES)[optimizer]
+def learning_rate(optimizer: str, *, scratch: bool, planted: bool = False) -> float:
+    """Of the head, and of everything from scratch; ``planted``: the head is a probe's."""
+    rate = (_SCRATCH_RATES if scratch else _RATES)[optimizer]
+    return rate * _PLANTED if planted else rate
 
 
-def trainable_groups(groups: int, probe_accuracy: float, classes: int) -> str:
-    """How many of the last groups of layers learn: a third, or all where the probe says that the domain is far.
+def is_far(probe_accuracy: float, classes: int) -> bool:
+    """Whether the probe says that the images are far from those of the pretraining."""
+    chance = 1 / classes
+    return (probe_accuracy - chance) / (1 - chance) < FAR_DOMAIN
+
+
+def trainable_groups(groups: int, *, far: bool) -> str:
+    """How many of the last groups of layers learn: a third, or all where the domain is far.
 
     First layers see edges and colours, which serve any photographs (Yosinski et al. 2014); what lies far from
     photographs needs other ones.
     """
-    chance = 1 / classes
-    if (probe_accuracy - chance) / (1 - chance) < FAR_DOMAIN:
-        return "all"
-    return str(max(1, round(groups / 3)))
+    return "all" if far else str(max(1, round(groups / 3)))
+
+
+def backbone_rates(*, far: bool) -> tuple[float, float]:
+    """Learning rate of the backbone as a share of the head's, and its decay from group to group.
+
+    A tenth, less towards the first layers (Howard & Ruder 2018); in a far domain all layers have as far to go.
+    """
+    return _FAR if far else _NEAR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,8 @@ import pandas as pd
 from topwork.digests import text_digest
 from topwork.metrics import softmax
 from topwork.models.graft import Graft, suffix_alone
-from topwork.models.groups import check_frozen, frozen_digests
-from topwork.parameters import FinetuneParameters, NetworkParameters
+from topwork.models.groups import LayerGroup, check_frozen, first_trainable, frozen_digests
+from topwork.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
 from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Integers
 from topwork.splits import inner_split
 from topwork.training import defaults
@@ -79,25 +79,50 @@ class Grown:
     facts: dict[str, Any]
 
 
-def plan_fit(parameters: NetworkParameters, images: int, first: int, *, scratch: bool) -> FitPlan:
-    """The parameters with the gaps filled by `defaults`; ``first`` is the first group of layers that learns."""
+def plan_scratch(parameters: ScratchParameters, images: int) -> FitPlan:
+    """The parameters with the gaps filled by `defaults`."""
     p = parameters
-    own = p if isinstance(p, FinetuneParameters) else None
-    rate = p.learning_rate or defaults.learning_rate(p.optimizer, scratch=scratch)
+    return _plan(
+        p,
+        images,
+        epochs=p.epochs or defaults.epochs(images, scratch=True),
+        learning_rate=p.learning_rate or defaults.learning_rate(p.optimizer, scratch=True),
+        backbone_rate=1.0,
+        layer_decay=1.0,
+        first=0,
+        unfreeze_every=0,
+        batch_norm="frozen",
+    )
+
+
+def plan_finetune(parameters: FinetuneParameters, images: int, groups: Sequence[LayerGroup], *, far: bool) -> FitPlan:
+    """The parameters with the gaps filled by `defaults`; ``far`` is what the probe says of the domain."""
+    p, planted = parameters, parameters.head == "probe"
+    wanted = p.trainable_groups
+    rate, decay = defaults.backbone_rates(far=far)
+    return _plan(
+        p,
+        images,
+        epochs=p.epochs or defaults.epochs(images, scratch=False),
+        learning_rate=p.learning_rate or defaults.learning_rate(p.optimizer, scratch=False, planted=planted),
+        backbone_rate=p.backbone_rate or rate,
+        layer_decay=p.layer_decay or decay,
+        first=first_trainable(groups, defaults.trainable_groups(len(groups), far=far) if wanted == "auto" else wanted),
+        unfreeze_every=p.unfreeze_every,
+        batch_norm=("all" if planted else "frozen") if p.batch_norm == "auto" else p.batch_norm,
+    )
+
+
+def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPlan:
+    p = parameters
     return FitPlan(
-        epochs=p.epochs or defaults.epochs(images, scratch=scratch),
+        **resolved,
         seconds=None,
         stop=None,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
-        learning_rate=rate,
         range_test=p.range_test,
         weight_decay=p.weight_decay,
-        backbone_rate=own.backbone_rate if own else 1.0,
-        layer_decay=own.layer_decay if own else 1.0,
-        first=first,
-        unfreeze_every=own.unfreeze_every if own else 0,
-        batch_norm=own.batch_norm if own else "frozen",
         warmup=p.warmup,
         clip=p.clip,
         label_smoothing=p.label_smoothing,

@@ -163,7 +163,7 @@ def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan:
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             total = _last_step(lesson, plan, reached) * plan.batch_size
             report(lesson.name, reached.step * plan.batch_size, total, "images", note)
-        if time.perf_counter() - saved > _SAVE_EVERY:
+        if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # the end is kept with its score
             reached.keep(graft, optimizer)
             saved = time.perf_counter()
     images = sum(map(len, batches)) / (time.perf_counter() - start)

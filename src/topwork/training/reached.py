@@ -48,6 +48,10 @@ class Reached:
             network.load_state_dict(self._now)
         if self._optimizer:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self._optimizer})
+            for parameter, state in optimizer.state.items():  # laid out as the weights: fused optimizers rely on it
+                for field, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        state[field] = torch.empty_like(parameter).copy_(value)
 
     def keep(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Take the present state into the checkpoint."""

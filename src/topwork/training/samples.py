@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from topwork.images.augmentation import apply_views
@@ -14,6 +15,9 @@ from topwork.images.batches import decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.schemas import FeatureRows, Integers
+
+
+_ROOM = 2**29  # bytes of decoded images
 
 
 class Samples(Protocol):
@@ -31,7 +35,7 @@ class Samples(Protocol):
 
 
 class ImageSamples:
-    """Pixels ``[b, h, w, 3]`` (uint8), decoded whenever they are asked for; every epoch sees another view."""
+    """Pixels ``[b, h, w, 3]`` (uint8) of the originals or of their views; every epoch sees another view."""
 
     starts_at = 0
 
@@ -50,15 +54,25 @@ class ImageSamples:
         self._plan = plan
         self._max_pixels = max_pixels
         self._views = views
+        self._canvases: dict[int, NDArray[np.uint8]] = {}
 
     def batch(self, rows: Integers, view: int) -> Tensor:
         """Originals, or their views of one number."""
         wanted = [self._contents[row] for row in rows]
         if view == 0:
             return torch.from_numpy(decode_batch(self._images, wanted, self._preprocessing, self._max_pixels))
-        canvases = decode_batch(self._images, wanted, self._preprocessing.canvas, self._max_pixels)
+        canvases = np.stack([self._canvas(row) for row in rows])
         drawn = draw_views(self._plan, [sha256 for _, sha256 in wanted], [view])
         return torch.from_numpy(apply_views(canvases, drawn, self._plan.fill, self._preprocessing.crop))
+
+    def _canvas(self, row: int) -> NDArray[np.uint8]:
+        """What views are taken from, decoded once as long as there is room: a small network outruns the decoder."""
+        if row in self._canvases:
+            return self._canvases[row]
+        (canvas,) = decode_batch(self._images, [self._contents[row]], self._preprocessing.canvas, self._max_pixels)
+        if (1 + len(self._canvases)) * canvas.nbytes <= _ROOM:
+            self._canvases[row] = canvas
+        return canvas
 
     def view_of(self, epoch: int) -> int:
         """The next one, or the first again where their number is given."""

@@ -15,7 +15,7 @@ import torch
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 from topwork.models.graft import Graft, grafted_key
-from topwork.models.groups import first_trainable, layer_groups
+from topwork.models.groups import layer_groups
 from topwork.models.resolution import PIXELS
 from topwork.parameters import (
     FeatureParameters,
@@ -35,7 +35,16 @@ from topwork.schemas import (
     Integers,
 )
 from topwork.training import defaults
-from topwork.training.grafting import FINAL, Course, Examples, Grown, plan_fit, prefix_name, train_grafts
+from topwork.training.grafting import (
+    FINAL,
+    Course,
+    Examples,
+    Grown,
+    plan_finetune,
+    plan_scratch,
+    prefix_name,
+    train_grafts,
+)
 from topwork.training.linear import fit_head, multinomial_logistic
 from topwork.training.loop import FitPlan
 from topwork.training.prefix import cached_samples, why_not_cached
@@ -84,10 +93,8 @@ def finetune(
     layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
-    wanted = parameters.trainable_groups
-    if wanted == "auto":
-        wanted = defaults.trainable_groups(len(groups), probe["accuracy"], classes)
-    plan = plan_fit(parameters, len(examples.table), first_trainable(groups, wanted), scratch=False)
+    far = defaults.is_far(probe["accuracy"], classes)
+    plan = plan_finetune(parameters, len(examples.table), groups, far=far)
     _log.info(
         "%d of %d groups of layers learn, from %s on", len(groups) - plan.first, len(groups), groups[plan.first].name
     )
@@ -119,7 +126,7 @@ def train_from_scratch(
     started = time.perf_counter()
     spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed)
     layers, classes = ("last",), len(examples.class_names)
-    plan = plan_fit(parameters, len(examples.table), 0, scratch=True)
+    plan = plan_scratch(parameters, len(examples.table))
     samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)
     request = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
     request |= parameters.model_dump()

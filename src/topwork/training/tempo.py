@@ -43,7 +43,7 @@ def step_seconds(network: nn.Module, inputs: Tensor, truth: Tensor, precision: s
             with autocast(precision):
                 loss = functional.cross_entropy(network(inputs).float(), truth)
             loss.backward()
-            float(loss)  # wait for the device
+            loss.item()  # wait for the device
             seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 
@@ -89,7 +89,8 @@ def find_rate(
             learner.zero_grad()
             loss.backward()
             learner.step()
-            smoothed = float(loss) if not losses else 0.8 * losses[-1] + 0.2 * float(loss)
+            now = loss.item()
+            smoothed = now if not losses else 0.8 * losses[-1] + 0.2 * now
             if not math.isfinite(smoothed) or smoothed > _DIVERGED * min([*losses, smoothed]):
                 break
             rates.append(rate)

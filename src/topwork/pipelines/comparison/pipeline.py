@@ -7,7 +7,6 @@ from kedro.pipeline import Node, Pipeline
 from topwork.parameters import STRATEGIES
 from topwork.pipelines.comparison.nodes import build_leaderboard, draw_leaderboard
 
-
 _REPORTS = ("metrics", "timings", "out_of_fold")
 
 
