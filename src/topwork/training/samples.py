@@ -16,7 +16,6 @@ from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.schemas import FeatureRows, Integers
 
-
 _ROOM = 2**29  # bytes of decoded images
 
 
@@ -69,7 +68,8 @@ class ImageSamples:
         """What views are taken from, decoded once as long as there is room: a small network outruns the decoder."""
         if row in self._canvases:
             return self._canvases[row]
-        (canvas,) = decode_batch(self._images, [self._contents[row]], self._preprocessing.canvas, self._max_pixels)
+        wanted, how = [self._contents[row]], self._preprocessing.canvas
+        canvas: NDArray[np.uint8] = decode_batch(self._images, wanted, how, self._max_pixels)[0]
         if (1 + len(self._canvases)) * canvas.nbytes <= _ROOM:
             self._canvases[row] = canvas
         return canvas
