@@ -23,6 +23,7 @@ settings.load_profile("few")
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK"] = "true"
 PROJECT = Path(__file__).resolve().parents[1]
+NETWORKS = ("scratch", "finetune")
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 70), "red": (200, 50, 40)}
 
 
@@ -94,7 +95,8 @@ def kedro(project: Path, tracking_uri: str, tmp_path: Path) -> Callable[..., Any
 
     def run(*arguments: str, params: str = "") -> Any:
         own = f"data={tmp_path / 'data'},store={tmp_path / 'features'},image_size=32,ingestion.threads=2"
-        own += ",features.engine=eager,features.number_format=float32"
+        own += ",features.engine=eager,features.number_format=float32,strategies=logistic+svm"
+        own += "".join(f",{name}.epochs=1,{name}.batch_size=8,{name}.precision=float32" for name in NETWORKS)
         command = [
             "run",
             *arguments,

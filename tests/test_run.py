@@ -185,6 +185,8 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
             "data": str(tmp_path / "data"),
             "store": str(tmp_path / "features"),
             "image_size": 32,
+            "scratch": {"epochs": 1},
+            "finetune": {"epochs": 1},
         }
         with KedroSession.create(PROJECT, runtime_params=params) as opened:
             opened.run(**options)
@@ -210,7 +212,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
     with pytest.raises(RuntimeError):
         session(pipeline_names=["classifier", "evaluation"])
     status = {strategy: row["status"] for strategy, row in metrics_of(tmp_path).items()}
-    assert status == {"logistic": "failed", "svm": "ok"}
+    assert status == {"logistic": "failed", "svm": "ok", "scratch": "ok", "finetune": "ok"}
 
 
 def test_a_strategy_that_cannot_even_load_its_inputs_is_a_failed_one(
@@ -286,7 +288,7 @@ def test_the_run_file_repeats_the_run(
 def test_only_missing_outputs_is_refused_where_parameters_or_files_have_changed(
     kedro: Callable[..., Any], image_folder: Path, tmp_path: Path
 ) -> None:
-    params = f"images={image_folder}"
+    params = f"images={image_folder},strategies=all"
     assert "No complete run" in kedro("--only-missing-outputs", params=params).output
     assert kedro(params=params).exit_code == 0
     (tmp_path / "data/08_reporting/svm/mistakes.png").unlink()
@@ -406,3 +408,60 @@ def test_the_wallpaper_groups_are_rendered_and_classified(kedro: Callable[..., A
     assert metrics_of(tmp_path)["logistic"]["status"] == "ok"
     assert len(list((tmp_path / "walls").glob("*/*.png"))) == 4 * 17
     assert (tmp_path / "data/01_raw/wallpaper_plate.png").stat().st_size > 10_000
+
+
+def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    given = f"images={image_folder},finetune.epochs=2"
+    result = kedro(params=f"{given},strategies=logistic+scratch+finetune")
+    assert result.exit_code == 0, result.output
+    data = tmp_path / "data"
+    rows = leaderboard(tmp_path)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "logistic": "ok",
+        "scratch": "ok",
+        "finetune": "ok",
+        "svm": "not run",
+    }
+    splits = pd.read_parquet(data / "03_primary/splits.parquet")
+    in_fold_0 = set(splits.loc[splits["fold"] == 0, "image_id"])
+    for strategy in ("scratch", "finetune"):
+        assert set(pd.read_parquet(data / f"07_model_output/{strategy}/out_of_fold.parquet")["image_id"]) == in_fold_0
+        assert rows[strategy]["shared_images"] == rows["logistic"]["shared_images"] == len(in_fold_0)
+        predictions = pd.read_parquet(data / f"07_model_output/{strategy}/predictions.parquet")
+        served = Predictor.load(data / f"06_models/{strategy}")
+        answers = served.predict([Path(path).read_bytes() for path in predictions["path"]])
+        assert answers["label"].tolist() == predictions["predicted"].tolist()
+        np.testing.assert_allclose(answers["confidence"], predictions["confidence"], atol=1e-4)
+        assert (data / f"08_reporting/{strategy}/learning_curve.png").stat().st_size > 5000
+    assert rows["finetune"]["accuracy"] > 0.8  # plain colours are easy
+
+    _, children = runs_of(tracking_uri)
+    child = next(run for run in children if run.info.run_name == "finetune")
+    points = MlflowClient(tracking_uri).get_metric_history(child.info.run_id, "fold_0.inner_accuracy")
+    history = json.loads((data / "08_reporting/finetune/history.json").read_text())
+    of_fold = [row for row in history if row["model"] == "finetune, fold 0"]
+    assert [(point.step, point.value) for point in points] == [(row["epoch"], row["inner_accuracy"]) for row in of_fold]
+
+    again = kedro("--pipelines", "finetune", params=f"{given},strategies=finetune")
+    assert again.exit_code == 0, again.output
+    assert json.loads((data / "08_reporting/finetune/history.json").read_text()) == history  # nothing trained again
+
+    (model,) = MlflowClient(tracking_uri).search_logged_models([child.info.experiment_id], "name = 'finetune'")[:1]
+    for backbone in (data / "06_models/finetune", f"models:/{model.model_id}"):
+        params = f"images={image_folder},backbone={backbone},strategies=logistic,data={tmp_path / 'other'}"
+        result = kedro(params=params)
+        assert result.exit_code == 0, result.output
+        spec = json.loads((tmp_path / "other/06_models/logistic/spec.json").read_text())
+        assert spec["features"]["backbone"] == "efficientnet_lite0"
+        assert spec["features"]["weights"] != "default"
+
+
+def test_a_model_that_the_registry_does_not_have_is_refused_before_any_work(
+    kedro: Callable[..., Any], image_folder: Path
+) -> None:
+    result = kedro(params=f"images={image_folder},backbone=models:/nothing@champion")
+    assert result.exit_code == 1
+    assert "backbone=models:/nothing@champion: cannot be had from MLflow" in result.output
+    assert "Traceback" not in result.output

@@ -26,6 +26,7 @@ from topwork.configuration import load_configuration
 from topwork.failures import input_error
 from topwork.parameters import STRATEGIES
 from topwork.preflight import (
+    MODEL_SCHEME,
     check_images,
     check_parameters,
     check_runner,
@@ -39,7 +40,7 @@ from topwork.schemas import InputError
 
 _log = logging.getLogger(__name__)
 _FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
-_INSTALLED_BACKBONE = "efficientnet_lite0"
+_INSTALLED_BACKBONE, _OWN_NETWORK = "efficientnet_lite0", "shallow"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check, plan, and run part by part under one MLflow run."""
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
+    options["params"] = _with_backbone_at_hand(metadata, conf_source, options["env"], options["params"])
     configuration = load_configuration(conf_source, options["env"], options["params"])
     parameters, knobs = configuration["parameters"], {**configuration["globals"], **options["params"]}
     check_parameters(options["params"], parameters, knob_names(conf_source))
@@ -79,6 +81,8 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     names = pipelines_to_run(asked, _known_pipelines(), example)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
     _check_backbone(names, parameters["features"])
+    if "scratch" in strategies and parameters["scratch"]["backbone"] != _OWN_NETWORK:
+        _describe(str(parameters["scratch"]["backbone"]), "none", parameters["scratch"])
 
     data = metadata.project_path / knobs["data"]
     if options["only_missing_outputs"]:
@@ -87,6 +91,22 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies), data / "08_reporting")
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in _FILTERS):
         keep_record(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
+
+
+def _with_backbone_at_hand(
+    metadata: ProjectMetadata, conf_source: Path, env: str | None, params: dict[str, Any]
+) -> dict[str, Any]:
+    """`backbone=models:/NAME@ALIAS` becomes the folder of that classifier, fetched from MLflow's registry."""
+    if not str(params.get("backbone", "")).startswith(MODEL_SCHEME):
+        return params
+    from topwork.registry import fetch_classifier
+    from topwork.tracking import settled
+
+    configuration = load_configuration(conf_source, env, params)
+    server = settled(dict(configuration["mlflow"]), metadata.project_path)["server"]
+    store = metadata.project_path / {**configuration["globals"], **params}["store"]
+    folder = fetch_classifier(params["backbone"], store / "backbones", server["mlflow_tracking_uri"])
+    return {**params, "backbone": str(folder)}
 
 
 def _known_pipelines() -> list[str]:
@@ -99,15 +119,19 @@ def _absolute(metadata: ProjectMetadata, path: str | None) -> str:
 
 def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
     """Have the weights at hand before anything long; those of the default always are, without importing torch."""
-    if not {"__default__", "features"} & set(names):
+    if not {"__default__", "features", "finetune"} & set(names):
         return
     backbone, weights = str(parameters["backbone"]), str(parameters["weights"])
     if weights not in {"default", "none"} and not Path(weights).is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
     if backbone != _INSTALLED_BACKBONE:
-        from topwork.models.backbones import describe_backbone
+        _describe(backbone, weights, parameters)
 
-        describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+
+def _describe(backbone: str, weights: str, parameters: dict[str, Any]) -> None:
+    from topwork.models.backbones import describe_backbone
+
+    describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
 
 
 def _run_parts(

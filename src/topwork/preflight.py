@@ -17,6 +17,8 @@ from topwork.schemas import InputError
 FOLDERS = ("images", "data", "store", "new_images")
 """Parameters that name a folder: relative to where the command was given."""
 _TEXTS = ("backbone", "strategies", "layout", "example")
+MODEL_SCHEME = "models:/"
+"""How MLflow's models are named."""
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -39,6 +41,9 @@ def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], wo
             result[name] = _absolute(result[name], working_folder)
     if result.get("weights") and result["weights"] not in _WEIGHT_WORDS:
         result["weights"] = _absolute(result["weights"], working_folder)
+    backbone = str(result.get("backbone") or "")
+    if "/" in backbone and not backbone.startswith(MODEL_SCHEME):  # a classifier's folder
+        result["backbone"] = _absolute(backbone, working_folder)
     return result
 
 

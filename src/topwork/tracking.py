@@ -116,7 +116,7 @@ class RunTracking(MlflowHook):
         loader = context.config_loader
         self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
         check_parameters(loader.runtime_params or {}, self._parameters, knob_names(Path(loader.conf_source)))
-        loader["mlflow"] = _settled(dict(loader["mlflow"]), context.project_path)
+        loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
         super().after_context_created(context)
         self._context = context
         self._client = None  # the store is opened with the first node
@@ -341,7 +341,7 @@ class RunTracking(MlflowHook):
         self._store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def _settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
+def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
     """`mlflow.yml` with its local paths made absolute, or the server of the environment variable in its place."""
     server = {**configuration["server"]}
     experiment = {**configuration["tracking"]["experiment"]}
