@@ -172,12 +172,13 @@ class Course:
         content = [sorted(self.request.items()), asdict(self.plan), p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
-    @property
-    def seconds_each(self) -> float | None:
-        """The share of one model in the minutes that are left."""
+    def seconds_for(self, taught: int) -> float | None:
+        """The share that the first model, which learns from so many images, has in the minutes that are left."""
         if self.parameters.minutes is None:
             return None
-        return max(1.0, (60 * self.parameters.minutes - (time.perf_counter() - self.started)) / len(self.folds))
+        left = 60 * self.parameters.minutes - (time.perf_counter() - self.started)
+        everybody = taught * (len(self.folds) - 1) + len(self.examples.table)
+        return max(1.0, left * taught / everybody)
 
 
 def train_grafts(course: Course) -> Grown:
@@ -190,9 +191,11 @@ def train_grafts(course: Course) -> Grown:
     scored: list[tuple[Integers, Floats, Floats]] = []
     history: list[dict[str, Any]] = []
     best: list[float] = []
-    plan = replace(course.plan, seconds=course.seconds_each)
+    plan = course.plan
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
+        if fold == course.folds[0]:
+            plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
         if fold == FINAL:
             plan = replace(plan, stop=float(np.median(best)), patience=None)
         graft, reached, scores_of = _train(course, lesson, fold, plan)

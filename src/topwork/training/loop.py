@@ -31,7 +31,7 @@ from topwork.training.tempo import autocast, choose_precision, find_rate
 
 _LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 _SAVE_EVERY = 30.0  # seconds
-_SAFETY = 0.9  # share of the time that is planned for
+_SAFETY = 0.8  # share of the time that is planned for: loading and learning get into each other's way
 _MOMENTUM = 0.9
 
 
