@@ -6,7 +6,7 @@ import pytest
 
 from topwork.datasets.validators import valid_splits
 from topwork.schemas import SPLIT_COLUMNS, TEST, TRAIN, VAL, InputError
-from topwork.splits import SplitPlan, assign_splits, describe_splits
+from topwork.splits import SplitPlan, assign_splits, describe_splits, inner_split
 
 PLAN = SplitPlan(test_fraction=0.2, folds=5, split_seed=0)
 NONE_BEFORE = pd.DataFrame(columns=pd.Index(SPLIT_COLUMNS))
@@ -134,3 +134,20 @@ def test_a_split_for_some_images_only_is_refused() -> None:
     images.loc[3, "given_split"] = ""
     with pytest.raises(InputError, match="first 'a/3'"):
         split(images)
+
+
+def test_the_inner_split_takes_whole_groups_of_every_class_and_empties_none() -> None:
+    images = pd.DataFrame(
+        {
+            "label": ["big"] * 40 + ["pairs"] * 20 + ["two"] * 2 + ["one"],
+            "group": [f"b{n}" for n in range(40)] + [f"p{n // 2}" for n in range(20)] + ["t0", "t1"] + ["o"],
+        }
+    )
+    chosen = inner_split(images, 0.2, seed=0)
+    counts = images[chosen].groupby("label").size().to_dict()
+    assert counts == {"big": 8, "pairs": 4, "two": 1}
+    assert not set(images["group"][chosen]) & set(images["group"][~chosen])
+    assert (inner_split(images, 0.2, seed=0) == chosen).all()
+    assert (inner_split(images, 0.2, seed=1) != chosen).any()
+    more = pd.concat([images, images.assign(group=images["group"] + "x", label="new")], ignore_index=True)
+    assert (inner_split(more, 0.2, seed=0)[: len(images)] == chosen).all()

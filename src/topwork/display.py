@@ -44,7 +44,7 @@ class ProgressHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._bars: Progress | None = None
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}  # when, and how far the work was then
         self._last_line: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -85,11 +85,12 @@ class ProgressHandler(logging.Handler):
 
     def _say(self, event: progress.Progress) -> None:
         now = time.monotonic()
-        if event.done == 0:
-            self._started[event.task] = self._last_line[event.task] = now
-        elif event.done < event.total and now - self._last_line.get(event.task, now) >= _QUIET_SECONDS:
+        started, done = self._started.get(event.task, (now, event.total))
+        if event.done <= done:  # begun, or begun again
+            self._started[event.task], self._last_line[event.task] = (now, event.done), now
+        elif event.done < event.total and now - self._last_line[event.task] >= _QUIET_SECONDS:
             self._last_line[event.task] = now
-            rate = event.done / max(now - self._started[event.task], 1e-9)
+            rate = (event.done - done) / max(now - started, 1e-9)
             left = (event.total - event.done) / rate
             note = f"; {event.note}" if event.note else ""
             _log.info(

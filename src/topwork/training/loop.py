@@ -96,6 +96,7 @@ def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
             _begin(graft, lesson, plan, reached)
         optimizer = _optimizer(graft, plan, reached.rate)
         reached.restore(graft, optimizer)
+        _tell(lesson, plan, reached, "")
         while reached.step < _last_step(lesson, plan, reached) and not _is_patience_over(plan, reached):
             _epoch(graft, optimizer, lesson, plan, reached)
         graft.load_state_dict(reached.best)
@@ -161,14 +162,18 @@ def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan:
             loss = _finite(running, lesson, reached)
             of_inner = reached.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
-            total = _last_step(lesson, plan, reached) * plan.batch_size
-            report(lesson.name, reached.step * plan.batch_size, total, "images", note)
+            _tell(lesson, plan, reached, note)
         if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # the end is kept with its score
             reached.keep(graft, optimizer)
             saved = time.perf_counter()
     images = sum(map(len, batches)) / (time.perf_counter() - start)
     _score(graft, lesson, plan, reached, {"loss": _finite(running, lesson, reached), "images_per_second": images})
     reached.keep(graft, optimizer)
+
+
+def _tell(lesson: Lesson, plan: FitPlan, reached: Reached, note: str) -> None:
+    total = _last_step(lesson, plan, reached)
+    report(lesson.name, reached.step * plan.batch_size, total * plan.batch_size, "images", note)
 
 
 def _step(
