@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from topwork.schemas import Integers
@@ -72,10 +73,11 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
             of_accuracy.plot(epochs, [row["inner_accuracy"] for row in chosen_by], color=colour, label=model)
             best = min(chosen_by, key=lambda row: row["inner_loss"])
             of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
-    of_loss.set(xlabel="epoch", ylabel="log-loss (dashed: of the training)")
+    of_loss.set(xlabel="epoch", ylabel="log-loss (line: inner split, dashed: training)")
     of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: best)")
     for axes in (of_loss, of_accuracy):
         axes.grid(color=_SOFT, alpha=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, frameon=False)
     return figure
 
