@@ -41,7 +41,7 @@ def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any])
     [
         ("features", {"batchsize": 8}, r"'features\.batchsize': perhaps features\.batch_size"),
         ("features", {"batch_size": 0}, r"features\.batch_size=0: input should be greater than 0"),
-        ("features", {"pool": "mean"}, r"features\.pool='mean': input should be 'average' or 'max'"),
+        ("features", {"pool": "mean"}, r"features\.pool='mean': input should be 'average', 'max' or 'none'"),
         ("split", {"test_fraction": 1.5}, r"split\.test_fraction=1\.5: input should be less than 1"),
         ("split", {"folds": "many"}, r"split\.folds='many': input should be a valid integer"),
         ("wallpaper", {"smallest_cell": 0.5}, r"^wallpaper: smallest_cell=0\.5 is above largest_cell=0\.4\.$"),
@@ -66,7 +66,7 @@ def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
     assert chosen_strategies("all") == STRATEGIES
     assert chosen_strategies("svm+logistic") == ("logistic", "svm")
     assert chosen_strategies("svm") == ("svm",)
-    with pytest.raises(InputError, match=r"no strategy 'swm'; perhaps svm\? known are logistic\+svm, all"):
+    with pytest.raises(InputError, match=r"no strategy 'swm'; perhaps svm\? known are logistic\+svm\+scratch\+finetune, all"):
         chosen_strategies("logistic+swm")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 FAR_DOMAIN = 0.5
 """Accuracy of the probe, above chance and as a share of what there is above chance, below which the first layers learn
-too. It is 0.14 on the wallpaper groups, 0.82 on 326 cut-outs, 0.86 on photographs of clothes; half-way lies well between
-them, no more can be said for it (`docs/decisions/0010-fine-tuning.md`)."""
+too. It is 0.14 on the wallpaper groups, 0.82 on 326 cut-outs, 0.86 on photographs of clothes; half-way lies well
+between them, no more can be said for it (`docs/decisions/0010-fine-tuning.md`)."""
 
 _FINETUNE_IMAGES = 256_000  # seen in all: 500 steps of 512 (BiT-HyperRule for small tasks, Kolesnikov et al. 2020)
 _SCRATCH_IMAGES = 1_000_000  # four times as many: nothing is there to start from (He et al. 2019 take 3 to 6 times)
