@@ -23,7 +23,7 @@ from topwork.training.loop import FitPlan
 from topwork.training.samples import ActivationSamples
 
 _TRIED = 256  # images by which the time is told
-_SHARE = 1 / 3  # of the minutes that the frozen layers may take
+_SHARE = 1 / 4  # of the minutes that the frozen layers may take; more views than epochs are of no use
 _VIEW_COST = 1.5  # times an original, for drawing and sampling it
 _BYTES = 2  # of a number, float16
 
