@@ -53,6 +53,11 @@ def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any])
         ),
         ("augmentation", {"flip": "left"}, r"augmentation\.flip='left': input should be 'none', 'horizontal'"),
         ("augmentation", {"views": -1}, r"augmentation\.views=-1: input should be greater than or equal to 0"),
+        (
+            "finetune",
+            {"hidden": [64]},
+            r"^finetune: hidden=\[64\] leaves no place for a probe; say finetune\.head=random",
+        ),
         ("svm", {"C": []}, r"svm\.C=\[\]: list should have at least 1 item"),
     ],
 )

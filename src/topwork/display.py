@@ -162,6 +162,8 @@ class Display:
 
 def _what_is_shared(rows: list[dict[str, Any]]) -> str:
     images = max((row["shared_images"] or 0 for row in rows), default=0)
+    if not images:
+        return "No model has a score yet."
     return f"Out of fold: on the {images:,} images that every model above was scored on without having seen them."
 
 

@@ -165,6 +165,12 @@ class FinetuneParameters(NetworkParameters):
     cache_views: Annotated[int, Field(ge=0, le=64)]
     cache_gigabytes: Annotated[float, Field(gt=0)]
 
+    @model_validator(mode="after")
+    def _probe_or_layers(self) -> FinetuneParameters:
+        if self.head == "probe" and self.hidden:
+            raise ValueError(f"hidden={self.hidden} leaves no place for a probe; say finetune.head=random too")
+        return self
+
 
 class ScratchParameters(NetworkParameters):
     """Block `scratch`: which network learns from random weights."""

@@ -65,7 +65,9 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
     for number, model in enumerate(models):
         rows, colour = [row for row in history if row["model"] == model], f"C{number}"
         taught = [row for row in rows if "loss" in row]
-        of_loss.plot([row["epoch"] for row in taught], [row["loss"] for row in taught], "--", color=colour, label=model)
+        if taught:
+            losses, mark = [row["loss"] for row in taught], "." if len(taught) == 1 else ""
+            of_loss.plot([row["epoch"] for row in taught], losses, "--", marker=mark, color=colour, label=model)
         chosen_by = [row for row in rows if "inner_loss" in row]
         if chosen_by:
             epochs = [row["epoch"] for row in chosen_by]
@@ -74,7 +76,7 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
             best = min(chosen_by, key=lambda row: row["inner_loss"])
             of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
     of_loss.set(xlabel="epoch", ylabel="log-loss (line: inner split, dashed: training)")
-    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: best)")
+    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the inner split (dot: least log-loss)")
     for axes in (of_loss, of_accuracy):
         axes.grid(color=_SOFT, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

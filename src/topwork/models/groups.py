@@ -76,7 +76,7 @@ def first_trainable(groups: Sequence[LayerGroup], wanted: str) -> int:
         near = difflib.get_close_matches(wanted, names, n=1)
         hint = f"perhaps {near[0]}? " if near else ""
         raise InputError(
-            f"trainable_groups={wanted}: no such group; {hint}known are {', '.join(names)}, a number, all."
+            f"trainable_groups={wanted}: no such group; {hint}known are {', '.join(names)}, a number, all, auto."
         )
     return names.index(wanted)
 

@@ -6,6 +6,7 @@ from a checkpoint is the training that was never interrupted.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from topwork.training.reached import Reached
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
 from topwork.training.tempo import autocast, choose_precision, find_rate
+
+_log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 _SAVE_EVERY = 30.0  # seconds
@@ -94,6 +97,10 @@ def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
         freeze(graft.trunk, graft.groups, plan.first, plan.batch_norm)
         if not reached.steps:
             _begin(graft, lesson, plan, reached)
+        elif reached.step < _last_step(lesson, plan, reached):
+            _log.info("%s: goes on after %d of %d steps", lesson.name, reached.step, reached.steps)
+        else:
+            _log.info("%s: trained before, taken as it was", lesson.name)
         optimizer = _optimizer(graft, plan, reached.rate)
         reached.restore(graft, optimizer)
         _tell(lesson, plan, reached, "")
@@ -141,7 +148,7 @@ def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     if plan.seconds is not None:
         a_step = seconds + loading / (cores() if accelerator() == "cpu" else plan.threads)
         left = _SAFETY * plan.seconds - (time.perf_counter() - start)
-        reached.steps = min(reached.steps, max(an_epoch // 2, 1, int(left / (a_step + scoring / an_epoch))))
+        reached.steps = min(reached.steps, max(an_epoch, int(left / (a_step + scoring / an_epoch))))
     reached.epochs = reached.steps / an_epoch
     reached.save()
 
