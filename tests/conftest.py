@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn  # noqa: F401 - before MLflow, whose import hooks would load it by a deprecated way
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
