@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
+from topwork.models.backbones import Backbone
 from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
 from topwork.models.graft import network_backbone
 from topwork.progress import report
-from topwork.schemas import Classifier, Floats
+from topwork.schemas import Classifier, FeatureKey, Floats
 
 _LARGEST = 2**31 - 1  # pixels: who comes here has been inspected
 
 
 def classifier_engine(classifier: Classifier, batch_size: int | None = None) -> Engine:
     """The network that the classifier brings, on the engine and in the format that it serves with."""
-    key = classifier.key
+    return serving_engine(classifier.key, lambda: network_backbone(classifier), batch_size)
+
+
+def serving_engine(key: FeatureKey, backbone: Callable[[], Backbone], batch_size: int | None = None) -> Engine:
+    """The reference engine for a key's features, whatever made those that a head was fitted on."""
     recipe = Recipe(
         *REFERENCE,
         layers=key.layers,
         pool=key.pool if key.pool != "own" else "average",
         preprocessing=Preprocessing(**key.preprocessing),
-        backbone=lambda: network_backbone(classifier),
+        backbone=backbone,
         batch_size=batch_size,
     )
     return build_engine(recipe)

@@ -17,8 +17,8 @@ from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
 from topwork.models.backbones import describe_backbone, load_backbone
-from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
-from topwork.models.network_scores import classifier_engine
+from topwork.models.engines import Engine
+from topwork.models.network_scores import classifier_engine, serving_engine
 from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
@@ -52,15 +52,7 @@ class Predictor:
             raise InputError(
                 f"{classifier.strategy} was trained on other weights of {key.backbone} than are installed here."
             )
-        recipe = Recipe(
-            *REFERENCE,
-            layers=key.layers,
-            pool=key.pool if key.pool != "own" else "average",
-            preprocessing=Preprocessing(**key.preprocessing),
-            backbone=lambda: load_backbone(spec),
-            batch_size=_BATCH,
-        )
-        return cls(classifier, build_engine(recipe))
+        return cls(classifier, serving_engine(key, lambda: load_backbone(spec), _BATCH))
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
         """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
