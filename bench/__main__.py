@@ -24,6 +24,7 @@ import pandas as pd
 from bench.images import render_folder
 from bench.measure import Rival, Row, alternated, console, show, write_rows
 from bench.ours import Ours, inspected
+from bench.training import training
 from topwork.datasets.image_folder import ImageFolderDataset
 
 NETWORKS = {"efficientnet_lite0": "default", "resnet50": "none"}
@@ -63,6 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--many", type=int, default=10_000, help="images of the warm, incremental and memory rows")
     parser.add_argument("--files", type=int, default=1_000_000, help="files of the manifest row")
+    parser.add_argument("--size", type=int, default=224, help="side in pixels, of the training rows")
+    parser.add_argument("--minutes", type=float, default=1.0, help="that our training rows may learn")
     parser.add_argument("--rivals", type=Path, default=Path(".venv-rivals/bin/python"), help="the rivals' interpreter")
     parser.add_argument("--output", type=Path, default=Path("data/08_reporting/bench.json"))
     return parser.parse_args()
@@ -212,58 +215,6 @@ def overhead(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
     warm = statistics.median(_wall(python, only, environment) for _ in range(asked.rounds))
     what, imports = "kedro run --pipelines classifier, warm", "imports of kedro and kedro-mlflow"
     yield Row(what, warm, bare, "s", warm / bare, imports)
-
-
-def training(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
-    """Fine-tuning until fastai's final accuracy, on labelled photographs: `--folder DIR` of class or split folders."""
-    if asked.folder is None:
-        console.print("training: needs labelled photographs, `--folder DIR`")
-        return
-    data = work / "training"
-    given = f"images={asked.folder.resolve()},data={data},store={data}/store,strategies=finetune,finetune.minutes=1"
-    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{work}/training.db"}
-    seconds, accuracies, theirs = [], [], []
-    for seed in range(asked.rounds):
-        shutil.rmtree(data, ignore_errors=True)
-        command = ["-m", "kedro", "run", "--params", f"{given},seed={seed}"]
-        seconds.append(_wall(sys.executable, command, environment))
-        accuracies.append(json.loads((data / "08_reporting/finetune/metrics.json").read_text())["accuracy"])
-        console.print(f"seed {seed}: ours {accuracies[-1]:.3f} after {seconds[-1]:.0f} s, everything included")
-        theirs.append(_fastai(asked, data, work / "training.csv", seed))
-        console.print(f"seed {seed}: fastai {theirs[-1]}")
-    what, against = "finetune, test accuracy of clothes or whatever is given", "fastai fine_tune, at its end"
-    ours, final = statistics.median(accuracies), statistics.median(run[-1]["accuracy"] for run in theirs)
-    yield Row(what, ours, final, "", ours / final, against, 1.0)
-    equal = statistics.median(_accuracy_at(run, time_) for run, time_ in zip(theirs, seconds, strict=True))
-    yield Row(what, ours, equal, "", ours / max(equal, 1e-9), "fastai fine_tune, in the same seconds", 1.0)
-    ended = statistics.median(run[-1]["seconds"] for run in theirs)
-    took = statistics.median(seconds)
-    if ours >= final:
-        what = "finetune, everything included, to fastai's final accuracy"
-        yield Row(what, took, ended, "s", ended / took, "fastai fine_tune to its end", 10.0)
-
-
-def _fastai(asked: argparse.Namespace, data: Path, table: Path, seed: int) -> list[dict[str, float]]:
-    """Seconds and accuracy after each epoch, on the same training and test images."""
-    from topwork.models.sources import EMBEDDED
-    from topwork.models.weights import packaged_file
-
-    splits = pd.read_parquet(data / "03_primary/splits.parquet")
-    path_of = pd.read_parquet(data / "02_intermediate/manifest.parquet").set_index("image_id")["path"]
-    held_out = splits["split"] == "test"
-    pd.DataFrame({"path": splits["image_id"].map(path_of), "label": splits["label"], "held_out": held_out}).to_csv(
-        table
-    )
-    lite0 = EMBEDDED["efficientnet_lite0"]
-    weights = packaged_file(lite0.package, lite0.file)
-    command = [asked.rivals, Path(__file__).parent / "rival_training.py", table, weights, lite0.side, 4, seed]
-    answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
-    return [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
-
-
-def _accuracy_at(epochs: list[dict[str, float]], seconds: float) -> float:
-    """The best accuracy of the epochs that ended in time; 0 if none did."""
-    return max((epoch["accuracy"] for epoch in epochs if epoch["seconds"] <= seconds), default=0.0)
 
 
 GROUPS = {

@@ -37,6 +37,11 @@ def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any])
         check_parameters({"imagse": "x"}, parameters, KNOBS)
 
 
+def test_a_name_that_belongs_to_blocks_is_refused_with_them(parameters: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"'head': perhaps finetune\.head\?"):
+        check_parameters({"head": "random"}, parameters, KNOBS)
+
+
 @pytest.mark.parametrize(
     ("block", "change", "message"),
     [

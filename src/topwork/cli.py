@@ -81,6 +81,8 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     names = pipelines_to_run(asked, _known_pipelines(), example)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
     _check_backbone(names, parameters["features"])
+    if "finetune" in strategies and {"__default__", "finetune"} & set(names):
+        _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), parameters["features"])
     if "scratch" in strategies and parameters["scratch"]["backbone"] != _OWN_NETWORK:
         _describe(str(parameters["scratch"]["backbone"]), "none", parameters["scratch"])
 
@@ -132,6 +134,17 @@ def _describe(backbone: str, weights: str, parameters: dict[str, Any]) -> None:
     from topwork.models.backbones import describe_backbone
 
     describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+
+
+def _check_trainable_groups(wanted: str, parameters: dict[str, Any]) -> None:
+    """Names and numbers of layer groups need the network, without its weights."""
+    if wanted in {"auto", "all"}:
+        return
+    from topwork.models.backbones import describe_backbone, load_backbone
+    from topwork.models.groups import first_trainable, layer_groups
+
+    spec = describe_backbone(str(parameters["backbone"]), "none", parameters["image_size"], parameters["seed"])
+    first_trainable(layer_groups(load_backbone(spec).trunk), wanted)
 
 
 def _run_parts(

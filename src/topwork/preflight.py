@@ -62,8 +62,9 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
     known = {*knobs, *BLOCKS}
     for name in {**given, **parameters}:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"perhaps {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
+            of_blocks = [f"{block}.{name}" for block, fields in BLOCKS.items() if name in fields.model_fields]
+            near = of_blocks or difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}."
             raise InputError(f"Unknown parameter {name!r}: {hint}")
     for name, block in BLOCKS.items():
         if name in parameters:

@@ -49,3 +49,12 @@ def test_a_file_that_changed_since_it_was_inspected_is_named() -> None:
     images["a/b.png"] = image_bytes(2)
     with pytest.raises(InputError, match=r"a/b\.png changed after it was inspected"):
         decode_batch(images, asked, SQUARE, max_pixels=10_000)
+
+
+def test_threads_that_share_the_cores_compute_on_one_and_the_caller_keeps_its_own() -> None:
+    torch = pytest.importorskip("torch")
+    own = torch.get_num_threads()
+    counts = [count for _, count in map_batches(lambda _: torch.get_num_threads(), range(6), 1, 2, on_one_core=True)]
+    assert counts == [1] * 6
+    assert torch.get_num_threads() == own
+    assert [count for _, count in map_batches(lambda _: torch.get_num_threads(), range(6), 1, 2)] == [own] * 6

@@ -14,14 +14,13 @@ from topwork.models.graft import Graft, boundary_layer, suffix_alone
 from topwork.schemas import Floats, InputError, Integers
 from topwork.training import loop, tempo
 from topwork.training.loop import FitPlan, Lesson, class_scores, fit
-from topwork.training.reached import Reached
+from topwork.training.reached import Reached, is_as_good
 from topwork.training.samples import ActivationSamples
 
 SIDE, COUNT, CLASSES = 32, 48, 3
 PLAN = FitPlan(
     epochs=4,
     seconds=None,
-    stop=None,
     batch_size=8,
     optimizer="adamw",
     learning_rate=2e-3,
@@ -153,19 +152,46 @@ def test_a_finished_training_is_not_repeated() -> None:
     np.testing.assert_array_equal(weights(first), weights(again))
 
 
-def test_the_weights_that_did_best_on_the_inner_split_are_kept() -> None:
+def test_the_weights_that_the_inner_split_chooses_are_kept() -> None:
     graft, reached = train(replace(PLAN, learning_rate=0.5, clip=None, optimizer="sgd", epochs=3))  # it gets worse
     best = min(row["inner_loss"] for row in reached.history)
     assert reached.history[reached.best_epoch]["inner_loss"] == best
+    assert reached.best_epoch <= reached.chosen_epoch
     fresh = new_graft()
-    fresh.load_state_dict(reached.best)
+    fresh.load_state_dict(reached.chosen)
     np.testing.assert_array_equal(weights(fresh), weights(graft))
 
 
-def test_without_an_inner_split_the_last_weights_are_kept_and_the_stop_is_heeded() -> None:
-    _, reached = train(replace(PLAN, epochs=4, stop=2.5), inner=np.empty(0, int))
-    assert (reached.step, reached.steps) == (10, 16)
-    assert reached.best_epoch == len(reached.history) - 1
+@pytest.mark.parametrize(
+    ("now", "chosen"),
+    [
+        pytest.param([0.5, 0.7, 0.3], True, id="hardly worse"),
+        pytest.param([0.6, 0.6, 0.6], False, id="worse on every image"),
+        pytest.param([2.0, 0.5, 0.0], False, id="no gain over the start"),
+    ],
+)
+def test_a_later_epoch_is_chosen_within_one_standard_error_of_the_best(now: list[float], chosen: bool) -> None:
+    best, first = torch.tensor([0.5, 0.5, 0.4]), torch.full((3,), 0.8)
+    assert is_as_good(torch.tensor(now), best, first) == chosen
+
+
+def test_a_training_that_gains_nothing_keeps_the_start() -> None:
+    samples = Colours()
+    samples.batch = lambda rows, view: torch.zeros(len(rows), SIDE, SIDE, 3, dtype=torch.uint8)  # type: ignore[method-assign]
+    graft, reached = train(replace(PLAN, learning_rate=0.3, optimizer="sgd", weight_decay=0.0), samples)
+    assert (reached.chosen_epoch, reached.chosen_after) == (0, 0)
+    np.testing.assert_array_equal(weights(graft), weights(new_graft()))
+
+
+def test_without_an_inner_split_the_last_weights_are_kept() -> None:
+    _, reached = train(replace(PLAN, epochs=2.5), inner=np.empty(0, int))
+    assert (reached.step, reached.steps) == (10, 10)
+    assert reached.chosen_epoch == len(reached.history) - 1
+
+
+def test_no_epoch_leaves_the_network_as_it_was() -> None:
+    graft, _ = train(replace(PLAN, epochs=0.0), inner=np.empty(0, int))
+    np.testing.assert_array_equal(weights(graft), weights(new_graft()))
 
 
 def test_patience_ends_a_training_that_gains_nothing() -> None:
@@ -224,7 +250,7 @@ def test_training_on_kept_activations_is_training_on_the_images(first: int) -> N
     with suffix_alone(graft.trunk, graft.groups, first):
         _, of_cached = train(plan, cached, graft=graft)
     plain, of_plain = train(plan)
-    np.testing.assert_allclose(weights(graft), weights(plain), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(weights(graft), weights(plain), rtol=1e-3, atol=5e-4)
     for row, expected in zip(of_cached.history, of_plain.history, strict=True):
         assert row["inner_loss"] == pytest.approx(expected["inner_loss"], rel=1e-2, abs=1e-3)
 

@@ -20,7 +20,7 @@ from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Int
 from topwork.splits import inner_split
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
-from topwork.training.loop import FitPlan, Lesson, class_scores, fit, steps_an_epoch
+from topwork.training.loop import FitPlan, Lesson, class_scores, fit
 from topwork.training.reached import Reached
 from topwork.training.samples import Samples
 
@@ -118,7 +118,6 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
     return FitPlan(
         **resolved,
         seconds=None,
-        stop=None,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
         range_test=p.range_test,
@@ -184,23 +183,24 @@ class Course:
 def train_grafts(course: Course) -> Grown:
     """Train a model for each fold that is asked for, and the final one on all images.
 
-    The fold models choose their epoch on an inner split; the final one has none to lose, and stops where they did best.
+    The fold models choose their epoch on an inner split; the final one has no images to lose for that, and takes as
+    many as they chose, at rates that fall to nothing in that time.
     """
     course.checkpoints.keep_only([*map(course.checkpoint, course.folds), prefix_name(course.request)])
     truth = course.examples.truth
     scored: list[tuple[Integers, Floats, Floats]] = []
     history: list[dict[str, Any]] = []
-    best: list[float] = []
+    chosen: list[float] = []
     plan = course.plan
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
         if fold == course.folds[0]:
             plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
         if fold == FINAL:
-            plan = replace(plan, stop=float(np.median(best)), patience=None)
+            plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
         graft, reached, scores_of = _train(course, lesson, fold, plan)
-        best.append(reached.best_after)
-        plan = _as_the_first(plan, reached)
+        chosen.append(reached.chosen_after)
+        plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
         history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
         if fold != FINAL:
             temperature = fit_temperature(scores_of(lesson.inner), truth[lesson.inner])
@@ -214,7 +214,7 @@ def train_grafts(course: Course) -> Grown:
         scored=rows,
         out_of_fold=probabilities,
         history=history,
-        facts=_facts(course, lesson, graft, reached),
+        facts=_facts(course, graft, reached),
     )
 
 
@@ -253,13 +253,12 @@ def _train(
     return graft, reached, scores_of
 
 
-def _facts(course: Course, lesson: Lesson, graft: Graft, reached: Reached) -> dict[str, Any]:
+def _facts(course: Course, graft: Graft, reached: Reached) -> dict[str, Any]:
     """What the report says of the final model."""
     plan = course.plan
     return {
         "images": len(course.examples.table),
         "epochs": reached.epochs,
-        "stopped_after": reached.step / steps_an_epoch(lesson.taught, course.plan.batch_size),
         "precision": reached.precision,
         "learning_rate": reached.rate,
         "mixup": plan.mixup,

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from topwork.metrics import losses, softmax
-from topwork.models.engines.hardware import accelerator, cores
+from topwork.models.engines.hardware import accelerator
+from topwork.models.folding import foldable_norms, folded
 from topwork.models.graft import Graft
 from topwork.models.groups import freeze, group_numbers
 from topwork.progress import record, report
@@ -28,13 +30,14 @@ from topwork.training.mixing import mix
 from topwork.training.reached import Reached
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
-from topwork.training.tempo import autocast, choose_precision, find_rate
+from topwork.training.tempo import as_found, autocast, choose_precision, find_rate
 
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 _SAVE_EVERY = 30.0  # seconds
-_SAFETY = 0.8  # share of the time that is planned for: loading and learning get into each other's way
+_SAFETY = 0.9  # share of the time that is planned for
+_TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps by which the time of all is told
 _MOMENTUM = 0.9
 
 
@@ -42,13 +45,11 @@ _MOMENTUM = 0.9
 class FitPlan:
     """How one network learns; ``first`` is the first group of layers that does.
 
-    ``seconds`` is what it may take, which shortens the ``epochs`` once, before the first step. With ``stop`` it learns
-    no longer than so many of them, at the rates that they have in the whole.
+    ``seconds`` is what it may take, which shortens the ``epochs`` once, before the first step.
     """
 
     epochs: float
     seconds: float | None
-    stop: float | None
     batch_size: int
     optimizer: str
     learning_rate: float
@@ -86,7 +87,7 @@ class Lesson:
 
 
 def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
-    """Train the graft from where ``reached`` is; it ends with the weights that do best on the inner split.
+    """Train the graft from where ``reached`` is; it ends with the weights that the inner split chooses.
 
     Raises:
         InputError: the loss is no longer a number; the message says what to try.
@@ -95,18 +96,11 @@ def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
     graft.to(accelerator(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=[]):
         freeze(graft.trunk, graft.groups, plan.first, plan.batch_norm)
-        if not reached.steps:
-            _begin(graft, lesson, plan, reached)
-        elif reached.step < _last_step(lesson, plan, reached):
-            _log.info("%s: goes on after %d of %d steps", lesson.name, reached.step, reached.steps)
-        else:
+        if _is_over(plan, reached):
             _log.info("%s: trained before, taken as it was", lesson.name)
-        optimizer = _optimizer(graft, plan, reached.rate)
-        reached.restore(graft, optimizer)
-        _tell(lesson, plan, reached, "")
-        while reached.step < _last_step(lesson, plan, reached) and not _is_patience_over(plan, reached):
-            _epoch(graft, optimizer, lesson, plan, reached)
-        graft.load_state_dict(reached.best)
+        else:
+            _learn(graft, lesson, plan, reached)
+        graft.load_state_dict(reached.chosen)
     graft.eval()
 
 
@@ -125,39 +119,75 @@ def class_scores(graft: Graft, samples: Samples, rows: Integers, batch_size: int
     return np.concatenate(found)
 
 
+def _learn(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
+    """Epoch after epoch, from where it was."""
+    norms = foldable_norms(graft, lesson.samples.batch(lesson.taught[:2], 0).to(accelerator()))
+    if reached.begun:
+        _log.info("%s: goes on after %d of %d steps", lesson.name, reached.step, reached.steps)
+    else:
+        with folded(graft, norms):
+            _begin(graft, lesson, plan, reached)
+    optimizer = _optimizer(graft, plan, reached.rate)
+    reached.restore(graft, optimizer)
+    _tell(lesson, plan, reached, "")
+    while not _is_over(plan, reached):
+        with folded(graft, norms):
+            facts = _epoch(graft, optimizer, lesson, plan, reached)
+        _score(graft, lesson, plan, reached, facts)
+        reached.keep(graft, optimizer)
+
+
 def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
     """Settle precision, rate and number of steps, once; score the network before anything is learnt."""
     start = time.perf_counter()
     rows = _batches(lesson, plan, epoch=0)[0]
-    inputs = lesson.samples.batch(rows, lesson.samples.view_of(1))
-    loading = time.perf_counter() - start
-    inputs, truth = inputs.to(accelerator()), _classes(lesson, rows)
+    inputs = lesson.samples.batch(rows, lesson.samples.view_of(1)).to(accelerator())
     _set_training(graft, plan, epoch=plan.unfreeze_every * len(graft.groups))
-    reached.precision, seconds = choose_precision(graft, inputs, truth, plan.precision)
+    reached.precision = choose_precision(graft, inputs, _classes(lesson, rows), plan.precision)
     reached.rate = plan.learning_rate
     if plan.range_test:
         endless = (
             (lesson.samples.batch(each, 0).to(accelerator()), _classes(lesson, each)) for each in _endless(lesson, plan)
         )
         reached.rate = find_rate(graft, lambda rate: _optimizer(graft, plan, rate), endless)
+    a_step = _seconds_a_step(graft, lesson, plan, reached) if plan.seconds is not None and plan.epochs else 0.0
     scoring = time.perf_counter()
     _score(graft, lesson, plan, reached, {})
     scoring = time.perf_counter() - scoring
     an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
-    reached.steps = max(1, round(plan.epochs * an_epoch))
-    if plan.seconds is not None:
-        a_step = seconds + loading / (cores() if accelerator() == "cpu" else plan.threads)
+    reached.steps = round(plan.epochs * an_epoch)
+    if plan.seconds is not None and plan.epochs:
         left = _SAFETY * plan.seconds - (time.perf_counter() - start)
         reached.steps = min(reached.steps, max(an_epoch, int(left / (a_step + scoring / an_epoch))))
     reached.epochs = reached.steps / an_epoch
     reached.save()
 
 
-def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
-    """The steps that are left of an epoch, and the score after it."""
+def _seconds_a_step(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> float:
+    """What a step takes in the loop itself, where loading and learning get into each other's way."""
+    trial = copy(reached)
+    trial.steps = _TRIED * len(lesson.taught)
+    seconds: list[float] = []
+    with as_found(graft):
+        optimizer = _optimizer(graft, plan, reached.rate)
+        batches = list(islice(_endless(lesson, plan), _TRIED))
+        start = time.perf_counter()
+        for rows, inputs in load_batches(lesson.samples, batches, lesson.samples.view_of(1), plan.threads):
+            _step(graft, optimizer, inputs.to(accelerator()), _classes(lesson, rows), plan, trial).item()
+            seconds.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            if len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS:
+                break
+    return float(np.mean(seconds[1:]))  # the first waits for its images
+
+
+def _epoch(
+    graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan: FitPlan, reached: Reached
+) -> dict[str, float]:
+    """The steps that are left of an epoch, and how they went."""
     an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
     epoch, done = divmod(reached.step, an_epoch)
-    left = min(an_epoch, _last_step(lesson, plan, reached) - epoch * an_epoch)
+    left = min(an_epoch, reached.steps - epoch * an_epoch)
     batches = _batches(lesson, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
     start, saved = time.perf_counter(), time.perf_counter()
@@ -174,13 +204,11 @@ def _epoch(graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan:
             reached.keep(graft, optimizer)
             saved = time.perf_counter()
     images = sum(map(len, batches)) / (time.perf_counter() - start)
-    _score(graft, lesson, plan, reached, {"loss": _finite(running, lesson, reached), "images_per_second": images})
-    reached.keep(graft, optimizer)
+    return {"loss": _finite(running, lesson, reached), "images_per_second": images}
 
 
 def _tell(lesson: Lesson, plan: FitPlan, reached: Reached, note: str) -> None:
-    total = _last_step(lesson, plan, reached)
-    report(lesson.name, reached.step * plan.batch_size, total * plan.batch_size, "images", note)
+    report(lesson.name, reached.step * plan.batch_size, reached.steps * plan.batch_size, "images", note)
 
 
 def _step(
@@ -206,14 +234,16 @@ def _step(
 
 
 def _score(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached, facts: dict[str, float]) -> None:
-    """Look at the inner split, with the averaged weights if there are any, and keep the best."""
+    """Look at the inner split, with the averaged weights if there are any, and keep what is chosen."""
+    of_inner: Floats | None = None
     with reached.averaged(graft):
         if len(lesson.inner):
             scores = class_scores(graft, lesson.samples, lesson.inner, plan.batch_size, plan.threads)
             truth = lesson.truth[lesson.inner]
-            loss = float(losses(softmax(scores, fit_temperature(scores, truth)), truth).mean())
-            facts |= {"inner_loss": loss, "inner_accuracy": float((scores.argmax(axis=1) == truth).mean())}
-        reached.note(graft, facts)
+            of_inner = losses(softmax(scores, fit_temperature(scores, truth)), truth)
+            right = scores.argmax(axis=1) == truth
+            facts = {**facts, "inner_loss": float(of_inner.mean()), "inner_accuracy": float(right.mean())}
+        reached.note(graft, facts, of_inner)
     record(lesson.name, len(reached.history) - 1, facts)
 
 
@@ -250,7 +280,7 @@ def _batches(lesson: Lesson, plan: FitPlan, epoch: int) -> list[Integers]:
     return _cut(rows, plan.batch_size)[: steps_an_epoch(lesson.taught, plan.batch_size)]
 
 
-def _endless(lesson: Lesson, plan: FitPlan) -> Any:
+def _endless(lesson: Lesson, plan: FitPlan) -> Iterator[Integers]:
     epoch = 0
     while True:
         yield from _batches(lesson, plan, epoch)
@@ -275,14 +305,11 @@ def _finite(running: Sequence[Tensor], lesson: Lesson, reached: Reached) -> floa
     return loss
 
 
-def _last_step(lesson: Lesson, plan: FitPlan, reached: Reached) -> int:
-    if plan.stop is None:
-        return reached.steps
-    return min(reached.steps, round(plan.stop * steps_an_epoch(lesson.taught, plan.batch_size)))
-
-
-def _is_patience_over(plan: FitPlan, reached: Reached) -> bool:
-    return plan.patience is not None and len(reached.history) - 1 - reached.best_epoch >= plan.patience
+def _is_over(plan: FitPlan, reached: Reached) -> bool:
+    """Whether all steps are done, or nothing was gained for too long."""
+    without_gain = len(reached.history) - 1 - reached.best_epoch
+    impatient = plan.patience is not None and without_gain >= plan.patience
+    return reached.begun and (reached.step >= reached.steps or impatient)
 
 
 def _seed(plan: FitPlan, step: int) -> int:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from topwork.schemas import CheckpointStore, Floats
 
-_FACTS = ("step", "steps", "epochs", "precision", "rate", "best_loss", "best_epoch", "history")
+_FACTS = ("step", "steps", "epochs", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
 class Reached:
-    """Steps done of ``steps`` planned (``epochs``), the weights now and at their best, the history of the epochs."""
+    """Steps done of ``steps`` planned (``epochs``), the weights now and as chosen, the history of the epochs.
+
+    The best epoch has the least loss on the inner split; the chosen one is the last that is as good (`is_as_good`).
+    """
 
     def __init__(self, checkpoints: CheckpointStore, name: str) -> None:
         self._checkpoints, self._name = checkpoints, name
         self.step, self.steps, self.epochs = 0, 0, 0.0
         self.precision, self.rate = "", 0.0
-        self.best_loss, self.best_epoch = np.inf, 0
+        self.best_epoch, self.chosen_epoch = 0, 0
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
+        self.chosen: dict[str, Tensor] = {}
+        self._losses: dict[str, Tensor] = {}  # of the images of the inner split, at the start and in the best epoch
         self._average: dict[str, Tensor] = {}
         self._now: dict[str, Tensor] = {}
         self._optimizer: dict[int, dict[str, Tensor]] = {}
@@ -32,15 +36,21 @@ class Reached:
             tensors, facts = kept
             for fact in _FACTS:
                 setattr(self, fact, facts[fact])
-            self.best, self._average, self._now = (_part(tensors, part) for part in ("best", "average", "now"))
+            parts = (_part(tensors, part) for part in ("chosen", "average", "now", "losses"))
+            self.chosen, self._average, self._now, self._losses = parts
             for key, value in _part(tensors, "optimizer").items():
                 number, _, field = key.partition(".")
                 self._optimizer.setdefault(int(number), {})[field] = value
 
     @property
-    def best_after(self) -> float:
-        """Epochs that the best weights had learnt."""
-        return self.epochs * self.history[self.best_epoch]["step"] / self.steps
+    def begun(self) -> bool:
+        """Whether precision, rate and number of steps are settled."""
+        return bool(self.precision)
+
+    @property
+    def chosen_after(self) -> float:
+        """Epochs that the chosen weights had learnt."""
+        return self.epochs * self.history[self.chosen_epoch]["step"] / max(1, self.steps)
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the weights and the optimizer's state where they were; nothing before the first step."""
@@ -67,17 +77,30 @@ class Reached:
             for field, value in state.items()
             if isinstance(value, Tensor)
         }
-        parts = {"best": self.best, "average": self._average, "now": self._now, "optimizer": optimizer}
+        parts = {"chosen": self.chosen, "average": self._average, "now": self._now, "optimizer": optimizer}
+        parts["losses"] = self._losses
         tensors = {f"{part}/{name}": _array(value) for part, state in parts.items() for name, value in state.items()}
         self._checkpoints.put(self._name, tensors, {fact: getattr(self, fact) for fact in _FACTS})
 
-    def note(self, network: nn.Module, facts: Mapping[str, float]) -> None:
-        """Add an epoch to the history; the weights are kept if none did better, or if nothing tells which did."""
+    def note(self, network: nn.Module, facts: Mapping[str, float], losses: Floats | None) -> None:
+        """Add an epoch to the history; its weights are kept if it is the best so far, or as good as that.
+
+        Args:
+            network: as it is after the epoch.
+            facts: about the epoch.
+            losses: of the images of the inner split; without them the last epoch is chosen.
+
+        """
+        epoch = len(self.history)
         self.history.append({"step": self.step, **facts})
-        loss = facts.get("inner_loss", -self.step)
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, len(self.history) - 1
-            self.best = _copied(network)
+        if losses is not None:
+            now = torch.from_numpy(losses)
+            self._losses = {"first": now, "best": now, **self._losses}
+            if now.mean() < self._losses["best"].mean():
+                self._losses["best"], self.best_epoch = now, epoch
+            if not is_as_good(now, self._losses["best"], self._losses["first"]):
+                return
+        self.chosen, self.chosen_epoch = _copied(network), epoch
 
     def average(self, network: nn.Module, decay: float) -> None:
         """Move the averaged weights towards the present ones."""
@@ -100,6 +123,18 @@ class Reached:
             yield
         finally:
             network.load_state_dict(present)
+
+
+def is_as_good(losses: Tensor, best: Tensor, first: Tensor) -> bool:
+    """Whether losses ``[n]`` are at most one standard error above the best ones, image by image, and below the first.
+
+    Few images cannot tell the best epoch from its neighbours; the later one has learnt at the lower rate (the rule of
+    one standard error, Breiman et al. 1984, with the end of the schedule in the place of the smaller tree). What gains
+    nothing over the start is not as good: then the start is kept.
+    """
+    excess = losses - best
+    error = float(excess.std()) / math.sqrt(len(excess)) if len(excess) > 1 else 0.0
+    return float(excess.mean()) <= error and (losses is first or float(losses.mean()) < float(first.mean()))
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

@@ -102,5 +102,9 @@ def load_batches(
     samples: Samples, batches: Sequence[Integers], view: int, threads: int
 ) -> Iterator[tuple[Integers, Tensor]]:
     """The batches in their order, the next ones being made meanwhile."""
-    for (rows,), inputs in map_batches(lambda each: samples.batch(each[0], view), batches, 1, threads):
+
+    def load(batch: Sequence[Integers]) -> Tensor:
+        return samples.batch(batch[0], view)
+
+    for (rows,), inputs in map_batches(load, batches, 1, threads, on_one_core=True):
         yield rows, inputs

@@ -48,15 +48,14 @@ def step_seconds(network: nn.Module, inputs: Tensor, truth: Tensor, precision: s
     return min(seconds[1:])
 
 
-def choose_precision(network: nn.Module, inputs: Tensor, truth: Tensor, wanted: str) -> tuple[str, float]:
-    """The precision to train in, and the seconds of a step in it; ``auto`` measures where the hardware has bfloat16."""
+def choose_precision(network: nn.Module, inputs: Tensor, truth: Tensor, wanted: str) -> str:
+    """The precision to train in; ``auto`` measures a step where the hardware has bfloat16."""
     if wanted != "auto":
-        return wanted, step_seconds(network, inputs, truth, wanted)
-    exact = step_seconds(network, inputs, truth, "float32")
+        return wanted
     if "bfloat16" not in native_formats():
-        return "float32", exact
-    short = step_seconds(network, inputs, truth, "bfloat16")
-    return ("bfloat16", short) if exact >= _WORTH * short else ("float32", exact)
+        return "float32"
+    exact, short = (step_seconds(network, inputs, truth, precision) for precision in ("float32", "bfloat16"))
+    return "bfloat16" if exact >= _WORTH * short else "float32"
 
 
 def autocast(precision: str) -> torch.autocast:

@@ -1,0 +1,100 @@
+"""Norms whose statistics stay, computed inside the convolutions before them while a network learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_Norm = nn.modules.batchnorm._BatchNorm
+_TOLERANCE = 1e-4  # relative; what another order of the same multiplications may differ by
+
+
+def foldable_norms(network: nn.Module, inputs: Tensor) -> dict[str, str]:
+    """Names of convolutions, and of the norm that follows each and takes nothing else.
+
+    The pairs are seen on ``inputs`` and tried out on them: a network that computes anything else with folded norms
+    has none. Nothing of it is changed.
+    """
+    modules = dict(network.named_modules())
+    came_from: dict[int, str] = {}
+    outputs: list[Tensor] = []  # kept, so that no two have the same id
+    calls: dict[str, int] = {}
+    pairs: dict[str, str] = {}
+
+    def leave(name: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        came_from[id(output)] = name
+        outputs.append(output)
+
+    def enter(name: str, _module: nn.Module, inputs_: tuple[Tensor, ...]) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if conv := came_from.get(id(inputs_[0])):
+            pairs[conv] = name
+
+    handles = [
+        module.register_forward_hook(partial(leave, name))
+        if isinstance(module, nn.Conv2d)
+        else module.register_forward_pre_hook(partial(enter, name))
+        for name, module in modules.items()
+        if isinstance(module, nn.Conv2d) or (isinstance(module, _Norm) and module.affine and module.track_running_stats)
+    ]
+    was_training = {name: module.training for name, module in modules.items()}
+    network.eval()
+    try:
+        with torch.inference_mode():
+            plain = network(inputs)
+            for handle in handles:
+                handle.remove()
+            pairs = {conv: norm for conv, norm in pairs.items() if calls[conv] == calls[norm] == 1}
+            with folded(network, pairs):
+                differs = (network(inputs) - plain).norm() > _TOLERANCE * plain.norm()
+    finally:
+        for name, training in was_training.items():
+            modules[name].training = training
+    return {} if differs else pairs
+
+
+@contextmanager
+def folded(network: nn.Module, pairs: Mapping[str, str]) -> Iterator[None]:
+    """Inside, each convolution does its norm's work too, where that norm keeps its statistics.
+
+    Weights and their names stay as they are and learn as before; what falls away is one pass over the maps forward and
+    three back.
+    """
+    modules = dict(network.named_modules())
+    try:
+        for conv, norm in pairs.items():
+            modules[conv].forward = partial(_convolve_and_normalise, modules[conv], modules[norm])
+            modules[norm].forward = partial(_what_is_left, modules[norm])
+        yield
+    finally:
+        for name in (*pairs, *pairs.values()):
+            del modules[name].forward
+
+
+def _convolve_and_normalise(conv: nn.Conv2d, norm: _Norm, inputs: Tensor) -> Tensor:
+    compute = type(conv).forward
+    if norm.training:
+        return compute(conv, inputs)
+    mean, variance, scale, shift = norm.running_mean, norm.running_var, norm.weight, norm.bias
+    scale = scale * torch.rsqrt(variance + norm.eps)
+    own = conv._parameters
+    kept = dict(own)
+    moved = -mean if kept["bias"] is None else kept["bias"] - mean
+    try:  # set aside for the one call, since each kind of convolution pads and strides in its own way
+        conv._parameters = {"weight": kept["weight"] * scale.view(-1, 1, 1, 1), "bias": shift + scale * moved}
+        return compute(conv, inputs)
+    finally:
+        conv._parameters = own
+
+
+def _what_is_left(norm: _Norm, inputs: Tensor) -> Tensor:
+    """The whole norm where it adapts; else the activation that timm's norms bring with them."""
+    if norm.training:
+        return type(norm).forward(norm, inputs)
+    return norm.act(norm.drop(inputs)) if hasattr(norm, "act") else inputs
