@@ -81,6 +81,10 @@ def test_a_folder_becomes_a_logged_evaluated_classifier(
         assert metrics["accuracy"] == right == leaderboard(tmp_path)[strategy]["accuracy"]
         assert metrics["accuracy"] > 0.8  # plain colours are easy
         assert read_classifier(data / f"06_models/{strategy}").class_names == ("blue", "green", "red")
+        serving = json.loads((data / f"08_reporting/{strategy}/serving.json").read_text())
+        assert (serving["status"], serving["same_label"]) == ("ok", 1)
+        assert serving["max_difference"] < 1e-4
+        assert leaderboard(tmp_path)[strategy]["megabytes"] > 10
         assert (data / f"08_reporting/{strategy}/mistakes.png").stat().st_size > 5000
 
     (parent,), children = runs_of(tracking_uri)
@@ -109,6 +113,39 @@ def test_a_folder_becomes_a_logged_evaluated_classifier(
     answer = served.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in predictions["path"]]}))
     assert answer["label"].tolist() == predictions["predicted"].tolist()
     np.testing.assert_allclose(answer["confidence"], predictions["confidence"], atol=1e-5)
+
+
+def test_the_alias_champion_moves_only_to_a_better_model(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    def champion() -> tuple[str, dict[str, Any]]:
+        version = MlflowClient(tracking_uri).get_model_version_by_alias("images", "champion")
+        return str(version.version), json.loads((tmp_path / "data/08_reporting/champion.json").read_text())
+
+    result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 0, result.output
+    version, told = champion()
+    assert (version, told["promoted"], told["promotion"]) == ("1", True, "the first champion")
+    assert "Champion: logistic" in result.output
+    served = mlflow.pyfunc.load_model("models:/images@champion")
+    picture = next(image_folder.glob("red/*.png"))
+    assert served.predict(pd.DataFrame({"image": [picture.read_bytes()]}))["label"].tolist() == ["red"]
+
+    kedro("--pipelines", "comparison", params=f"images={image_folder}")
+    assert champion()[1]["promotion"] == "it is the champion already"
+
+    few = "comparison.fewest_images=10"
+    assert kedro(params=f"images={image_folder},{few},seed=1").exit_code == 0
+    version, told = champion()
+    assert (version, told["promoted"], told["against"]) == ("1", False, "1")
+    assert "not shown to be better on 24 out-of-fold images" in told["promotion"]
+
+    fill(image_folder, 5, first_seed=500)
+    assert kedro(params=f"images={image_folder},{few}").exit_code == 0
+    version, told = champion()
+    assert version == "1"
+    assert "images that the champion never learnt from" in told["promotion"]
+    assert told["difference"]["images"] >= 10
 
 
 def test_a_second_run_computes_only_what_is_new(kedro: Callable[..., Any], image_folder: Path, tmp_path: Path) -> None:
@@ -392,7 +429,7 @@ def test_views_are_cached_trained_on_and_averaged_over_by_the_served_model_too(
     assert (tmp_path / "data/03_primary/view_sheet.png").stat().st_size > 10_000
 
     table = pd.read_parquet(tmp_path / "data/07_model_output/logistic/predictions.parquet")
-    served = Predictor.load(tmp_path / "data/06_models/logistic")
+    served = Predictor.of(read_classifier(tmp_path / "data/06_models/logistic"))
     answers = served.predict([Path(path).read_bytes() for path in table["path"]])
     assert answers["label"].tolist() == table["predicted"].tolist()
     np.testing.assert_allclose(answers["confidence"], table["confidence"], atol=0.02)
@@ -430,7 +467,7 @@ def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt
         assert set(pd.read_parquet(data / f"07_model_output/{strategy}/out_of_fold.parquet")["image_id"]) == in_fold_0
         assert rows[strategy]["shared_images"] == rows["logistic"]["shared_images"] == len(in_fold_0)
         predictions = pd.read_parquet(data / f"07_model_output/{strategy}/predictions.parquet")
-        served = Predictor.load(data / f"06_models/{strategy}")
+        served = Predictor.of(read_classifier(data / f"06_models/{strategy}"))
         answers = served.predict([Path(path).read_bytes() for path in predictions["path"]])
         assert answers["label"].tolist() == predictions["predicted"].tolist()
         np.testing.assert_allclose(answers["confidence"], predictions["confidence"], atol=1e-4)

@@ -105,6 +105,7 @@ class Display:
     def __init__(self) -> None:
         self._handler = ProgressHandler()
         self._leaderboard: list[dict[str, Any]] | None = None
+        self._champion: dict[str, Any] | None = None
         self._node_started: float | None = None
 
     @hook_impl
@@ -135,9 +136,11 @@ class Display:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Keep the leaderboard for the end of the run."""
+        """Keep the leaderboard and the champion for the end of the run."""
         if dataset_name == "leaderboard":
             self._leaderboard = data
+        if dataset_name == "champion":
+            self._champion = data
 
     def close(self) -> None:
         """Stop listening and leave the terminal whole."""
@@ -156,8 +159,10 @@ class Display:
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
             get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
+            if self._champion:
+                get_console().print(champion_lines(self._champion), soft_wrap=True)
             get_console().print(f"Scores and pictures: {folder}; compare runs with `make mlflow`.", soft_wrap=True)
-        self._leaderboard = None
+        self._leaderboard = self._champion = None
 
 
 def _what_is_shared(rows: list[dict[str, Any]]) -> str:
@@ -170,20 +175,34 @@ def _what_is_shared(rows: list[dict[str, Any]]) -> str:
 def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
     """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
     table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("strategy", "backbone"):
-        table.add_column(column, overflow="fold")
-    for column in ("out of fold", "test accuracy, 95 %", "F1", "fit s"):
+    table.add_column("strategy", overflow="fold")
+    for column in ("out of fold", "behind, points", "p", "test accuracy, 95 %", "fit s"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row["accuracy"] is None:
-            table.add_row(row["strategy"], row["backbone"] or "", row["status"], style="dim")
+            table.add_row(row["strategy"], row["status"], style="dim")
             continue
         table.add_row(
             row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)",
-            row["backbone"],
             f"{row['shared_accuracy']:.3f}",
+            _behind(row),
+            "" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
             f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
-            f"{row['macro_f1']:.3f}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         )
     return table
+
+
+def champion_lines(champion: dict[str, Any]) -> str:
+    """Which strategy to take, and what became of the alias."""
+    if not champion["strategy"]:
+        return f"No champion: {champion['reason']}."
+    alias = "The alias champion moved" if champion["promoted"] else "The alias champion stays"
+    return f"Champion: {champion['strategy']}, {champion['reason']}.\n{alias}: {champion['promotion']}."
+
+
+def _behind(row: dict[str, Any]) -> str:
+    if row["p_adjusted"] is None:
+        return "best"
+    low, high = -100 * row["behind_high"], -100 * row["behind_low"]
+    return f"{-100 * row['behind']:.1f} [{low:.1f}, {high:.1f}]"

@@ -185,7 +185,19 @@ class EvaluationParameters(Block):
     resamples: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
     sheet_images: Annotated[int, Field(ge=1, le=200)]
+    served_images: Annotated[int, Field(ge=1, le=10_000)]
     max_pixels: PositiveInt
+    seed: int
+
+
+class ComparisonParameters(Block):
+    """Block `comparison`: how strategies are told apart, and when the champion changes."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    errors: Annotated[float, Field(ge=0)]
+    promote: Literal["always", "when_better", "never"]
+    significance: Annotated[float, Field(gt=0, lt=1)]
+    fewest_images: PositiveInt
     seed: int
 
 
@@ -201,6 +213,7 @@ BLOCKS: dict[str, type[Block]] = {
     "finetune": FinetuneParameters,
     "scratch": ScratchParameters,
     "evaluation": EvaluationParameters,
+    "comparison": ComparisonParameters,
 }
 """Name of each parameter block and its type."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -249,3 +249,33 @@ class Classifier:
     test_views: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Floats] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegisteredChampion:
+    """The model that the registry calls champion, and what it is known by.
+
+    ``out_of_fold`` are its predictions on images that its fold models had not seen, ``learnt`` the SHA-256 of all that
+    the model itself learnt from; ``classifier`` reads it.
+    """
+
+    version: str
+    model_id: str
+    strategy: str
+    split_digest: str
+    out_of_fold: pd.DataFrame
+    learnt: Set[str]
+    classifier: Callable[[], Classifier]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Whether the alias moves to a logged model, why, and what the next newcomer must know of it."""
+
+    moves: bool
+    reason: str
+    model_id: str
+    run_id: str
+    strategy: str
+    split_digest: str
+    learnt: Set[str]

@@ -16,14 +16,21 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
-    read. kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
+    read; a ``logged`` table is kept by MLflow too. kedro-datasets' own class writes in place, so a kill would leave
+    half a table for the next run to trip over.
     """
 
     def __init__(
-        self, *, filepath: str, columns: list[str] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        columns: list[str] | None = None,
+        logged: bool = False,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(filepath)
         self._columns = columns
+        self._logged = logged
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -39,6 +46,11 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
                 data.to_csv(partial, index=False)
             else:
                 data.to_parquet(partial, index=False)
+
+    @property
+    def artifact(self) -> Path | None:
+        """The file to log, if it is to be."""
+        return self._path if self._logged else None
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""

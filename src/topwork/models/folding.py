@@ -77,24 +77,23 @@ def folded(network: nn.Module, pairs: Mapping[str, str]) -> Iterator[None]:
             del modules[name].forward
 
 
-def _convolve_and_normalise(conv: nn.Conv2d, norm: _Norm, inputs: Tensor) -> Tensor:
-    compute = type(conv).forward
+def _convolve_and_normalise(conv: nn.Conv2d, norm: Any, inputs: Tensor) -> Tensor:
+    compute: Any = type(conv).forward
     if norm.training:
-        return compute(conv, inputs)
-    mean, variance, scale, shift = norm.running_mean, norm.running_var, norm.weight, norm.bias
-    scale = scale * torch.rsqrt(variance + norm.eps)
+        return torch.as_tensor(compute(conv, inputs))
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    moved = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
+    folded_: Any = {"weight": conv.weight * scale.view(-1, 1, 1, 1), "bias": norm.bias + scale * moved}
     own = conv._parameters
-    kept = dict(own)
-    moved = -mean if kept["bias"] is None else kept["bias"] - mean
     try:  # set aside for the one call, since each kind of convolution pads and strides in its own way
-        conv._parameters = {"weight": kept["weight"] * scale.view(-1, 1, 1, 1), "bias": shift + scale * moved}
-        return compute(conv, inputs)
+        conv._parameters = folded_
+        return torch.as_tensor(compute(conv, inputs))
     finally:
         conv._parameters = own
 
 
-def _what_is_left(norm: _Norm, inputs: Tensor) -> Tensor:
+def _what_is_left(norm: Any, inputs: Tensor) -> Tensor:
     """The whole norm where it adapts; else the activation that timm's norms bring with them."""
     if norm.training:
-        return type(norm).forward(norm, inputs)
-    return norm.act(norm.drop(inputs)) if hasattr(norm, "act") else inputs
+        return torch.as_tensor(type(norm).forward(norm, inputs))
+    return torch.as_tensor(norm.act(norm.drop(inputs))) if hasattr(norm, "act") else inputs

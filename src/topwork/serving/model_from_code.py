@@ -19,9 +19,10 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
 
     def load_context(self, context: Any) -> None:
         """Build the network once."""
+        from topwork.datasets.classifier_file import read_classifier
         from topwork.serving.predictor import Predictor
 
-        self._predictor = Predictor.load(Path(context.artifacts["spec"]).parent)
+        self._predictor = Predictor.of(read_classifier(Path(context.artifacts["spec"]).parent))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """``label``, ``confidence`` and one column a class for each row's ``image`` bytes."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from topwork.datasets.classifier_file import read_classifier
 from topwork.images.augmentation import apply_views
 from topwork.images.decode import decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
-from topwork.models.backbones import describe_backbone, load_backbone
+from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 from topwork.models.engines import Engine
-from topwork.models.network_scores import classifier_engine, serving_engine
+from topwork.models.graft import network_backbone
+from topwork.models.network_scores import serving_engine
 from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
@@ -31,43 +30,49 @@ class Predictor:
     The backbone runs on the reference engine, whatever made the features that the head was fitted on.
     """
 
-    def __init__(self, classifier: Classifier, engine: Engine) -> None:
+    def __init__(self, classifier: Classifier, backbone: Backbone) -> None:
         self._classifier = classifier
-        self._engine = engine
+        self._engine: Engine = serving_engine(classifier.key, lambda: backbone, _BATCH)
+        weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
+        self._weights = sum(value.numel() for value in weights) + classifier.head.weight.size
 
     @classmethod
-    def load(cls, folder: Path) -> Predictor:
-        """The classifier in ``folder`` on the backbone that its spec names.
+    def of(cls, classifier: Classifier) -> Predictor:
+        """The classifier on its backbone.
 
         Raises:
             InputError: the weights found here are not those of training.
 
         """
-        classifier = read_classifier(folder)
         if classifier.network:
-            return cls(classifier, classifier_engine(classifier, _BATCH))
+            return cls(classifier, network_backbone(classifier))
         key = classifier.key
         spec = describe_backbone(key.backbone, "default", key.preprocessing["crop"])
         if spec.weights_digest != key.weights:
             raise InputError(
                 f"{classifier.strategy} was trained on other weights of {key.backbone} than are installed here."
             )
-        return cls(classifier, serving_engine(key, lambda: load_backbone(spec), _BATCH))
+        return cls(classifier, load_backbone(spec))
+
+    @property
+    def megabytes(self) -> float:
+        """Of all weights, in float32."""
+        return 4 * self._weights / 1e6
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
         """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
         names = list(self._classifier.class_names)
-        probabilities = np.concatenate(
-            [
-                np.empty((0, len(names))),
-                *(self._probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)),
-            ]
-        )
+        probabilities = self.probabilities(images)
         best = probabilities.argmax(axis=1)
         answers = pd.DataFrame({"label": np.asarray(names)[best], "confidence": probabilities.max(axis=1)})
         return pd.concat([answers, pd.DataFrame(probabilities, columns=pd.Index(names))], axis=1)
 
-    def _probabilities(self, images: Sequence[bytes]) -> np.ndarray:
+    def probabilities(self, images: Sequence[bytes]) -> Floats:
+        """Of each class, ``[n, c]``, row by row."""
+        batches = [self._probabilities(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+        return np.concatenate([np.empty((0, len(self._classifier.class_names))), *batches])
+
+    def _probabilities(self, images: Sequence[bytes]) -> Floats:
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
         decoded = [decode_pixels(image, _MAX_PIXELS, preprocessing.resize) for image in images]
         vectors = self._engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from topwork.schemas import CheckpointStore, Floats
 
+_ROUNDING = 1e-9  # one image that makes all the difference makes exactly one standard error
 _FACTS = ("step", "steps", "epochs", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
@@ -134,7 +135,7 @@ def is_as_good(losses: Tensor, best: Tensor, first: Tensor) -> bool:
     """
     excess = losses - best
     error = float(excess.std()) / math.sqrt(len(excess)) if len(excess) > 1 else 0.0
-    return float(excess.mean()) <= error and (losses is first or float(losses.mean()) < float(first.mean()))
+    return float(excess.mean()) <= error + _ROUNDING and (losses is first or float(losses.mean()) < float(first.mean()))
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

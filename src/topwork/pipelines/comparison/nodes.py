@@ -1,15 +1,23 @@
-"""A leaderboard of all strategies, ranked on the images that all of them were scored on."""
+"""A leaderboard of all strategies, the champion among them, and whether it takes the registered champion's place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.digests import split_digest
+from topwork.leaderboard import UNCOMPARED, choose_champion, compare_on_shared, rank
+from topwork.paired import Bools
+from topwork.parameters import ComparisonParameters
 from topwork.plots import plot_leaderboard
+from topwork.promotion import Verdict, judge
+from topwork.schemas import TEST, ImageStore, Promotion, RegisteredChampion
 
 _SCORES = (
     "accuracy",
@@ -23,46 +31,80 @@ _SCORES = (
     "log_loss",
     "ece",
 )
-
-
+_COSTS = ("seconds_per_thousand", "megabytes")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
+_PARTS = 5  # reports of a strategy
+_AT_ONCE = 64  # images held in memory
 
 
-def build_leaderboard(splits: pd.DataFrame, *reports: Any) -> list[dict[str, Any]]:
+def build_leaderboard(splits: pd.DataFrame, parameters: ComparisonParameters, *reports: Any) -> list[dict[str, Any]]:
     """One row a strategy, best out of fold first; what failed, did not run or used another split is last and says so.
 
     Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`.
 
     Args:
         splits: those that the scores must be of.
-        reports: metrics, timings and out-of-fold predictions of each strategy in turn.
+        parameters: of the block `comparison`.
+        reports: metrics, timings, out-of-fold predictions, serving and logged model of each strategy in turn.
 
     """
     digest = split_digest(splits)
-    triples = list(zip(reports[::3], reports[1::3], reports[2::3], strict=True))
-    rows = [_row(metrics, timings, digest) for metrics, timings, _ in triples]
-    tables = {row["strategy"]: table for row, (*_, table) in zip(rows, triples, strict=True) if row["status"] == "ok"}
-    shared = _shared_accuracy(tables)
-    rows = [{**row, **shared.get(row["strategy"], _NOT_SHARED)} for row in rows]
-    return sorted(
-        rows, key=lambda row: (row["shared_accuracy"] is None, -(row["shared_accuracy"] or 0), row["strategy"])
+    by_strategy = [reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)]
+    rows = [_row(metrics, timings, serving, digest) for metrics, timings, _, serving, _ in by_strategy]
+    scored = {
+        row["strategy"]: table
+        for row, (_, _, table, *_) in zip(rows, by_strategy, strict=True)
+        if row["status"] == "ok"
+    }
+    compared = compare_on_shared(scored, splits, parameters.resamples, parameters.seed)
+    return rank([{**row, **compared.get(row["strategy"], UNCOMPARED)} for row in rows])
+
+
+def crown_champion(
+    leaderboard: list[dict[str, Any]],
+    registered: RegisteredChampion | None,
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: ComparisonParameters,
+    *reports: Any,
+) -> tuple[dict[str, Any], Promotion]:
+    """The strategy to take, and whether MLflow's alias moves to it.
+
+    Args:
+        leaderboard: the strategies compared.
+        registered: what the alias names now.
+        images: to ask an older champion about, where the data changed.
+        manifest: of the images.
+        splits: of this run.
+        parameters: of the block `comparison`.
+        reports: as for `build_leaderboard`.
+
+    """
+    champion, digest = choose_champion(leaderboard, parameters.errors), split_digest(splits)
+    name = champion["strategy"]
+    starts = [start for start in range(0, len(reports), _PARTS) if reports[start]["strategy"] == name]
+    _, _, table, _, logged = reports[starts[0] : starts[0] + _PARTS] if starts else (None, None, None, None, {})
+    content = manifest.set_index("image_id")["sha256"]
+    if logged:
+        newcomer = table.assign(sha256=table["image_id"].map(content))
+        group_of = splits.set_index("image_id")["group"]
+        known = (registered, partial(_answers, registered, images), group_of, parameters)
+        verdict = judge(newcomer, logged["model_id"], digest, *known)
+    else:
+        verdict = Verdict(False, "there is no logged model to promote")
+    promotion = Promotion(
+        moves=verdict.moves,
+        reason=verdict.reason,
+        model_id=logged.get("model_id", ""),
+        run_id=logged.get("run_id", ""),
+        strategy=name or "",
+        split_digest=digest,
+        learnt=frozenset(splits.loc[splits["split"] != TEST, "image_id"].map(content)),
     )
-
-
-_NOT_SHARED = {"shared_accuracy": None, "shared_images": None}
-
-
-def _shared_accuracy(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
-    """Accuracy of each table's predictions on the images that all of them have."""
-    if not tables:
-        return {}
-    ids = set.intersection(*(set(table["image_id"]) for table in tables.values()))
-    found = {}
-    for strategy, table in tables.items():
-        common = table[table["image_id"].isin(ids)]
-        right = float((common["predicted"] == common["label"]).mean()) if len(common) else None
-        found[strategy] = {"shared_accuracy": right, "shared_images": len(common)}
-    return found
+    difference = asdict(verdict.difference) if verdict.difference else None
+    told = {"promoted": verdict.moves, "promotion": verdict.reason, "difference": difference}
+    return {**champion, **told, "against": registered.version if registered else None}, promotion
 
 
 def draw_leaderboard(leaderboard: list[dict[str, Any]]) -> Figure:
@@ -70,22 +112,42 @@ def draw_leaderboard(leaderboard: list[dict[str, Any]]) -> Figure:
     return plot_leaderboard(leaderboard)
 
 
-def _row(metrics: dict[str, Any], timings: dict[str, Any], digest: str) -> dict[str, Any]:
+def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd.DataFrame) -> Bools:
+    """Whether the champion is right on each row."""
+    from topwork.serving.predictor import Predictor
+
+    assert registered is not None
+    predictor, right = Predictor.of(registered.classifier()), list[bool]()
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows.iloc[start : start + _AT_ONCE]
+        answers = predictor.predict([images[name] for name in some["image_id"]])
+        right += (answers["label"].to_numpy() == some["label"].to_numpy()).tolist()
+    return np.array(right)
+
+
+def _row(
+    metrics: Mapping[str, Any], timings: Mapping[str, float], serving: Mapping[str, Any], digest: str
+) -> dict[str, Any]:
     status = metrics["status"]
     if status == "ok" and metrics["split_digest"] != digest:
         status = "not comparable"
-    scores = {name: metrics.get(name) if status == "ok" else None for name in _SCORES}
+    is_ok = status == "ok"
     return {
         "strategy": metrics["strategy"],
         "backbone": metrics.get("backbone"),
         "status": status,
         "reason": _reason(status, metrics),
-        **scores,
-        "seconds": sum(timings.get(node, 0.0) for node in _TRAINING) if status == "ok" else None,
+        **{name: metrics.get(name) if is_ok else None for name in _SCORES},
+        "seconds": _seconds(timings, _TRAINING) if is_ok else None,
+        **{name: serving.get(name) if is_ok else None for name in _COSTS},
     }
 
 
-def _reason(status: str, metrics: dict[str, Any]) -> str:
+def _seconds(timings: Mapping[str, float], nodes: Sequence[str]) -> float:
+    return sum(timings.get(node, 0.0) for node in nodes)
+
+
+def _reason(status: str, metrics: Mapping[str, Any]) -> str:
     if status == "not comparable":
         return "scored on another split"
     return str(metrics.get("reason", ""))

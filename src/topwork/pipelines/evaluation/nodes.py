@@ -89,6 +89,16 @@ def score_strategy(
     }
 
 
+def try_serving(
+    images: ImageStore, classifier: Classifier, predictions: pd.DataFrame, parameters: EvaluationParameters
+) -> dict[str, Any]:
+    """Whether image bytes get the probabilities that are reported, and what that costs."""
+    from topwork.serving.trial import try_serving as answers
+
+    asked = predictions.head(parameters.served_images)
+    return answers(classifier, [images[name] for name in asked["image_id"]], stacked_probabilities(asked))
+
+
 def score_classes(predictions: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     """Images, precision, recall with interval, and F1 of each class on the test split."""
     names = classifier.class_names

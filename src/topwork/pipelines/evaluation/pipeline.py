@@ -9,6 +9,7 @@ from topwork.pipelines.evaluation.nodes import (
     predict_test_split,
     score_classes,
     score_strategy,
+    try_serving,
 )
 
 _TEMPLATE = Pipeline(
@@ -24,6 +25,12 @@ _TEMPLATE = Pipeline(
             ["predictions", "out_of_fold", "splits", "classifier", "params:evaluation"],
             "metrics",
             name="score",
+        ),
+        Node(
+            try_serving,
+            ["images", "classifier", "predictions", "params:evaluation"],
+            "serving",
+            name="try_serving",
         ),
         Node(score_classes, ["predictions", "classifier"], "class_scores", name="score_classes"),
         Node(draw_confusion, ["predictions", "classifier"], "confusion_matrix", name="draw_confusion"),

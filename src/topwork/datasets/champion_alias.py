@@ -1,0 +1,101 @@
+"""The alias `champion` in MLflow's registry: read to judge a newcomer, written to let it in."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from topwork.datasets.classifier_file import read_classifier
+from topwork.schemas import CLASSIFIER_SPEC, Classifier, Promotion, RegisteredChampion
+
+ALIAS = "champion"
+_MODELS = "models:/"
+_LEARNT, _OUT_OF_FOLD = "learnt.parquet", "out_of_fold.parquet"
+_log = logging.getLogger(__name__)
+
+
+class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None"]):
+    """Loads as the registered champion, or None while there is none; saving a promotion moves the alias if it says so.
+
+    The model is registered under ``name``; without one, under that of the folder of ``images``.
+    """
+
+    def __init__(
+        self, *, name: str | None = None, images: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._name = name or re.sub(r"[^\w.-]+", "-", Path(images or "topwork").name)
+        self.metadata = metadata
+
+    def load(self) -> RegisteredChampion | None:
+        """The champion, with what its run keeps about it."""
+        version = self._version()
+        if version is None:
+            return None
+        run, model = str(version.run_id), str(version.source).removeprefix(_MODELS)  # model_id does not come back
+        return RegisteredChampion(
+            version=str(version.version),
+            model_id=model,
+            strategy=str(version.tags.get("strategy", "")),
+            split_digest=str(version.tags.get("split_digest", "")),
+            out_of_fold=_table(run, _OUT_OF_FOLD),
+            learnt=frozenset(_table(run, _LEARNT)["sha256"]),
+            classifier=lambda: _classifier(model),
+        )
+
+    def save(self, data: Promotion) -> None:
+        """Register the model and move the alias; or leave all as it is."""
+        if not data.moves:
+            return
+        client = MlflowClient()
+        if not client.search_registered_models(f"name = '{self._name}'"):
+            client.create_registered_model(self._name)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / _LEARNT
+            pd.DataFrame({"sha256": sorted(data.learnt)}).to_parquet(path, index=False)
+            client.log_artifact(data.run_id, str(path))
+        version = client.create_model_version(
+            self._name,
+            f"{_MODELS}{data.model_id}",
+            run_id=data.run_id,
+            tags={"strategy": data.strategy, "split_digest": data.split_digest},
+            description=data.reason,
+        )
+        client.set_registered_model_alias(self._name, ALIAS, version.version)
+        _log.info("%s%s@%s is version %s: %s", _MODELS, self._name, ALIAS, version.version, data.strategy)
+
+    def preview(self) -> JSONPreview:
+        """Which version it is, for kedro-viz."""
+        version = self._version()
+        known = {"version": str(version.version), **version.tags} if version else None
+        return JSONPreview(pd.Series({"name": self._name, "champion": known}).to_json())
+
+    def _version(self) -> ModelVersion | None:
+        client = MlflowClient()
+        found = client.search_registered_models(f"name = '{self._name}'")
+        number = dict(found[0].aliases).get(ALIAS) if found else None
+        return client.get_model_version(self._name, str(number)) if number else None
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self._name, "alias": ALIAS}
+
+
+def _table(run: str, name: str) -> pd.DataFrame:
+    with TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(run_id=run, artifact_path=name, dst_path=folder)
+        return pd.read_parquet(path)
+
+
+def _classifier(model: str) -> Classifier:
+    with TemporaryDirectory() as folder:
+        mlflow.artifacts.download_artifacts(artifact_uri=f"{_MODELS}{model}", dst_path=folder)
+        return read_classifier(next(Path(folder).rglob(CLASSIFIER_SPEC)).parent)

@@ -1,0 +1,77 @@
+"""Whether a newcomer takes the place of the registered champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from topwork.paired import Bools, Difference, compare
+from topwork.parameters import ComparisonParameters
+from topwork.schemas import RegisteredChampion
+
+_MOST_JUDGED = 2000  # images that an older champion is asked about
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the alias moves, why, and the difference that told, if one had to."""
+
+    moves: bool
+    reason: str
+    difference: Difference | None = None
+
+
+def judge(
+    newcomer: pd.DataFrame,
+    model_id: str,
+    digest: str,
+    registered: RegisteredChampion | None,
+    answers: Callable[[pd.DataFrame], Bools],
+    group_of: pd.Series[str],
+    parameters: ComparisonParameters,
+) -> Verdict:
+    """The alias moves to the first champion, and to one that is better by a paired test.
+
+    On the same split both are compared on the out-of-fold images that both were scored on; on another one, on images
+    that the champion has never learnt from, since it remembers the others.
+
+    Args:
+        newcomer: its out-of-fold predictions, with the ``sha256`` of the images.
+        model_id: its logged model.
+        digest: of the split.
+        registered: the champion of now.
+        answers: whether the champion is right on the rows it is given.
+        group_of: group of each image id.
+        parameters: of the block `comparison`.
+
+    """
+    if registered is None or parameters.promote != "when_better" or registered.model_id == model_id:
+        return _without_looking(model_id, registered, parameters)
+    if registered.split_digest == digest:
+        before = registered.out_of_fold[["image_id", "predicted"]]
+        rows = newcomer.merge(before, on="image_id", suffixes=("", "_before"))
+        theirs, told = (rows["predicted_before"] == rows["label"]).to_numpy(), "out-of-fold images"
+    else:
+        rows = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
+        told = "images that the champion never learnt from"
+        if len(rows) >= parameters.fewest_images:
+            theirs = answers(rows)
+    if len(rows) < parameters.fewest_images:
+        return Verdict(False, f"too few to judge by: {len(rows)} {told}, {parameters.fewest_images} are wanted")
+    mine = (rows["predicted"] == rows["label"]).to_numpy()
+    groups = rows["image_id"].map(group_of).to_numpy(dtype=str)
+    found = compare(mine, theirs, groups, parameters.resamples, parameters.seed)
+    moves = found.p_better < parameters.significance
+    points = f"{100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    verdict = "better" if moves else "not shown to be better"
+    return Verdict(moves, f"{verdict} on {len(rows)} {told}: {points}, one-sided p = {found.p_better:.2g}", found)
+
+
+def _without_looking(model_id: str, registered: RegisteredChampion | None, parameters: ComparisonParameters) -> Verdict:
+    if registered is not None and registered.model_id == model_id:
+        return Verdict(False, "it is the champion already")
+    if parameters.promote == "never":
+        return Verdict(False, "comparison.promote=never")
+    return Verdict(True, "the first champion" if registered is None else "comparison.promote=always")

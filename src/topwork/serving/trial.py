@@ -1,0 +1,38 @@
+"""A classifier asked as its users will ask it: the same answers as in training, and at which cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from topwork.schemas import Classifier, Floats, InputError
+from topwork.serving.predictor import Predictor
+
+_WARM_UP = 8  # images that do not count: what is done once
+
+
+def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Floats) -> dict[str, Any]:
+    """What image bytes give, against the probabilities ``[n, c]`` that are reported.
+
+    Returns ``status`` (``ok``, or why it cannot serve), ``images``, ``max_difference`` (of a probability),
+    ``same_label`` (a share), ``seconds_per_thousand`` and ``megabytes`` (of the network's and head's weights).
+    """
+    try:
+        predictor = Predictor.of(classifier)
+    except InputError as error:
+        return {"status": str(error)}
+    predictor.probabilities(images[:_WARM_UP])
+    start = time.perf_counter()
+    found = predictor.probabilities(images)
+    seconds = time.perf_counter() - start
+    return {
+        "status": "ok",
+        "images": len(images),
+        "max_difference": float(np.abs(found - expected).max()),
+        "same_label": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        "seconds_per_thousand": 1000 * seconds / len(images),
+        "megabytes": predictor.megabytes,
+    }

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import PROJECT
+from topwork.configuration import load_configuration
+from topwork.paired import Bools
+from topwork.parameters import ComparisonParameters
+from topwork.promotion import Verdict, judge
+from topwork.schemas import RegisteredChampion
+
+COUNT = 80
+IMAGES = pd.DataFrame(
+    {"image_id": [f"i{n:02d}" for n in range(COUNT)], "label": "x", "sha256": [f"s{n}" for n in range(COUNT)]}
+)
+GROUPS = pd.Series(IMAGES["image_id"].to_numpy(), index=IMAGES["image_id"])
+
+
+def table(wrong: int) -> pd.DataFrame:
+    return IMAGES.assign(predicted=np.where(np.arange(COUNT) < wrong, "y", "x"))
+
+
+def champion(wrong: int, digest: str = "now", learnt: int = COUNT) -> RegisteredChampion:
+    return RegisteredChampion(
+        version="1",
+        model_id="old",
+        strategy="svm",
+        split_digest=digest,
+        out_of_fold=table(wrong),
+        learnt=frozenset(IMAGES["sha256"][:learnt]),
+        classifier=lambda: pytest.fail("not asked for"),
+    )
+
+
+def verdict(wrong: int, registered: RegisteredChampion | None, model: str = "new", **changed: Any) -> Verdict:
+    block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
+    parameters = ComparisonParameters.model_validate({**block, "resamples": 100, **changed})
+
+    def answers(rows: pd.DataFrame) -> Bools:
+        assert registered is not None
+        assert not set(rows["sha256"]) & registered.learnt
+        return np.zeros(len(rows), bool)
+
+    return judge(table(wrong), model, "now", registered, answers, GROUPS, parameters)
+
+
+def test_the_first_champion_needs_no_test() -> None:
+    assert verdict(70, None).moves
+
+
+def test_a_newcomer_that_is_better_by_more_than_luck_takes_the_alias() -> None:
+    found = verdict(5, champion(20))
+    assert found.moves
+    assert found.difference is not None and found.difference.difference == pytest.approx(15 / COUNT)
+    assert "better on 80 out-of-fold images" in found.reason
+
+
+@pytest.mark.parametrize("wrong", [17, 20, 40])
+def test_one_that_is_not_leaves_it_where_it_is(wrong: int) -> None:
+    found = verdict(wrong, champion(20))
+    assert not found.moves
+    assert "not shown to be better" in found.reason
+
+
+def test_a_champion_of_other_images_is_judged_by_those_it_never_learnt_from() -> None:
+    found = verdict(0, champion(0, digest="before", learnt=40))
+    assert found.moves
+    assert found.difference is not None and found.difference.images == 40
+    assert "never learnt from" in found.reason
+
+
+def test_too_few_such_images_leave_the_alias_and_say_so() -> None:
+    found = verdict(0, champion(70, digest="before", learnt=60))
+    assert not found.moves
+    assert found.reason == "too few to judge by: 20 images that the champion never learnt from, 30 are wanted"
+
+
+def test_the_user_may_decide_instead() -> None:
+    assert verdict(80, champion(0), promote="always").moves
+    assert not verdict(0, champion(80), promote="never").moves
+    assert not verdict(0, None, promote="never").moves
+    assert verdict(0, champion(80), model="old", promote="always").reason == "it is the champion already"
