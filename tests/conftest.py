@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sklearn  # noqa: F401 - before MLflow, whose import hooks would load it by a deprecated way
 from hypothesis import HealthCheck, settings
-from PIL import Image
+from PIL import Image, ImageFilter
 
 # The usual run tries the same few cases each time; `--hypothesis-profile=long` many, and others each time.
 settings.register_profile("few", max_examples=60, derandomize=True, database=None, deadline=None)
@@ -38,6 +38,12 @@ def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=form, **options)
     return buffer.getvalue()
+
+
+def scene(seed: int) -> Image.Image:
+    """Smooth blobs, other ones for each seed."""
+    noise = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    return Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(3))
 
 
 def fill(folder: Path, per_class: int, first_seed: int = 0) -> Path:

@@ -80,6 +80,7 @@ def test_equal_bytes_under_two_labels_are_rejected_on_both_sides(image_folder: P
 def test_the_users_groups_are_joined_where_they_share_bytes(image_folder: Path) -> None:
     (image_folder / "red" / "copy.png").write_bytes((image_folder / "red" / "02001.png").read_bytes())
     names = {"02000.png": "anna", "02001.png": "anna", "copy.png": "bert", "02002.png": "bert", "02003.png": "cleo"}
+    names |= {"02004.png": "dora"}
     rows = [f"red/{name},red,{group}" for name, group in names.items()]
     rows += [f"blue/0000{number}.png,blue," for number in range(3)]
     (image_folder / "table.csv").write_text("path,label,group\n" + "\n".join(rows))
@@ -87,6 +88,14 @@ def test_the_users_groups_are_joined_where_they_share_bytes(image_folder: Path) 
     assert {group[f"red/{name}"] for name in ("02000.png", "02001.png", "copy.png", "02002.png")} == {"anna"}
     assert group["red/02003.png"] == "cleo"
     assert group.filter(like="blue").nunique() == 3
+
+
+def test_a_class_of_too_few_groups_is_refused_with_the_images(image_folder: Path) -> None:
+    rows = [f"red/0200{number}.png,red,{'anna' if number < 5 else 'bert'}" for number in range(8)]
+    rows += [f"blue/0000{number}.png,blue," for number in range(3)]
+    (image_folder / "table.csv").write_text("path,label,group\n" + "\n".join(rows))
+    with pytest.raises(InputError, match=r"too few different images or groups to split: 'red' has 2"):
+        manifest_of(image_folder / "table.csv")
 
 
 @pytest.mark.parametrize(

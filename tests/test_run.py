@@ -19,8 +19,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
-from tests.conftest import PROJECT, fill, image_bytes
+from tests.conftest import PROJECT, fill, image_bytes, scene
 from topwork.datasets.classifier_file import read_classifier
 from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
 from topwork.serving.predictor import Predictor
@@ -265,10 +266,41 @@ def test_a_strategy_that_cannot_even_load_its_inputs_is_a_failed_one(
     assert leaderboard(tmp_path)["svm"]["status"] == metrics_of(tmp_path)["svm"]["status"] == "failed"
 
 
+def test_near_duplicates_stay_together_and_what_a_blind_split_would_claim_is_said(
+    kedro: Callable[..., Any], tmp_path: Path
+) -> None:
+    image_folder = tmp_path / "scenes"
+    for seed in range(24):
+        path = image_folder / f"class {seed % 2}" / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene(seed).save(path)
+    originals = sorted(image_folder.glob("*/?.png"))
+    for path in originals:
+        with Image.open(path) as picture:
+            picture.resize((200, 150)).save(path.with_name(f"copy-{path.name}"))
+    result = kedro("--pipelines", "ingestion,features,splitting", params=f"images={image_folder}")
+    assert result.exit_code == 0, result.output
+    splits = pd.read_parquet(tmp_path / "data/03_primary/splits.parquet").set_index("image_id")
+    for path in originals:
+        one, copy = (f"{path.parent.name}/{name}" for name in (path.name, f"copy-{path.name}"))
+        assert splits.loc[one, "group"] == splits.loc[copy, "group"]
+        assert splits.loc[one, "fold"] == splits.loc[copy, "fold"]
+    leaks = json.loads((tmp_path / "data/08_reporting/leaks.json").read_text())
+    assert (leaks["pairs"], leaks["torn_here"]) == (len(originals), 0)
+    assert leaks["torn_by_a_blind_split"] > 0
+    assert 0 < leaks["accuracy_here"] <= 1
+    assert "would tear" in result.output
+    assert (tmp_path / "data/03_primary/near_duplicates.png").stat().st_size > 10_000
+
+    kept = kedro("--pipelines", "splitting", params=f"images={image_folder},duplicates.merge=false,split_seed=5")
+    assert kept.exit_code == 0, kept.output
+    assert json.loads((tmp_path / "data/08_reporting/leaks.json").read_text())["torn_here"] > 0
+
+
 def test_training_without_features_says_what_to_run_first(kedro: Callable[..., Any], image_folder: Path) -> None:
     assert kedro("--pipelines", "ingestion", params=f"images={image_folder}").exit_code == 0
     result = kedro("--namespaces", "svm", params=f"images={image_folder}")
-    assert "no features yet; run `--pipelines ingestion,features` first." in result.output
+    assert "no features yet; run `--pipelines ingestion,features,splitting` first." in result.output
     assert "Traceback" not in result.output
     assert "What else" not in result.output
     result = kedro("--namespaces", "svm", "--pipelines", "features", params=f"images={image_folder}")
@@ -335,12 +367,12 @@ def test_only_missing_outputs_is_refused_where_parameters_or_files_have_changed(
     assert "made with evaluation.seed=0, not 3" in other.output
     (image_folder / "red" / "new.png").write_bytes(image_bytes(5))
     assert "image files have changed" in kedro("--only-missing-outputs", params=params).output
-    assert kedro("--pipelines", "ingestion", params=f"{params},split_seed=1").exit_code == 0
+    assert kedro("--pipelines", "splitting", params=f"{params},split_seed=1").exit_code == 0
     assert "No complete run" in kedro("--only-missing-outputs", params=params).output
 
 
 def test_features_of_other_parameters_are_refused(kedro: Callable[..., Any], image_folder: Path) -> None:
-    assert kedro("--pipelines", "ingestion,features", params=f"images={image_folder}").exit_code == 0
+    assert kedro("--pipelines", "ingestion,features,splitting", params=f"images={image_folder}").exit_code == 0
     result = kedro("--pipelines", "classifier", params=f"images={image_folder},features.number_format=bfloat16")
     assert result.exit_code == 1
     assert "made with number_format=float32, but number_format=bfloat16" in result.output

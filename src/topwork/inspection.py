@@ -95,7 +95,10 @@ def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limit
     manifest.loc[torn, "reason"] = "same bytes under another label"
     manifest.loc[torn, "status"] = REJECTED
     manifest["group"] = _groups(manifest, manifest["status"] == OK)
-    _check_classes(manifest[manifest["status"] == OK], source, "usable images")
+    usable = manifest[manifest["status"] == OK]
+    _check_classes(usable, source, "usable images")
+    if not (listing["given_split"].fillna("") != "").any():
+        _check_classes(usable.drop_duplicates(["label", "group"]), source, "different images or groups")
     return manifest[list(MANIFEST_COLUMNS)]
 
 

@@ -76,6 +76,18 @@ class SplitParameters(Block):
     split_seed: int
 
 
+class DuplicateParameters(Block):
+    """Block `duplicates`: which images show the same thing, and whether they stay together."""
+
+    merge: bool
+    least_cosine: Annotated[float, Field(gt=0, le=1)]
+    most_bits: Annotated[int, Field(ge=0, le=64)]
+    at_most: PositiveInt
+    sheet_pairs: Annotated[int, Field(ge=1, le=50)]
+    max_pixels: PositiveInt
+    threads: PositiveInt
+
+
 class FeatureParameters(Block):
     """Block `features`: what is computed of each image."""
 
@@ -206,6 +218,7 @@ BLOCKS: dict[str, type[Block]] = {
     "wallpaper": WallpaperParameters,
     "ingestion": IngestionParameters,
     "split": SplitParameters,
+    "duplicates": DuplicateParameters,
     "augmentation": AugmentationParameters,
     "features": FeatureParameters,
     "svm": LinearParameters,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-DEFAULT = ("ingestion", "augmentation", "features", "classifier", "scratch", "finetune", "evaluation", "comparison")
+DEFAULT = (
+    *("ingestion", "augmentation", "features", "splitting"),
+    *("classifier", "scratch", "finetune", "evaluation", "comparison"),
+)
 """What `kedro run` runs; examples are made by pipelines of their own."""
 
 

@@ -36,7 +36,7 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
 
         """
         if not self._path.exists():
-            raise InputError(f"{self._path}: no features yet; run `--pipelines ingestion,features` first.")
+            raise InputError(f"{self._path}: no features yet; run `--pipelines ingestion,features,splitting` first.")
         with safe_open(self._path, framework="numpy") as file:
             header = json.loads(file.metadata()["features"])
             ids = json.loads(file.get_tensor("image_ids").tobytes())

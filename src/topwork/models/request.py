@@ -45,7 +45,7 @@ def check_current(
             )
     if features.content != splits.attrs.get("content"):
         raise InputError(
-            "The features are of other images than the splits: run `--pipelines ingestion,features` first."
+            "The features are of other images than the splits: run `--pipelines ingestion,features,splitting` first."
         )
 
 

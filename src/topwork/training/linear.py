@@ -85,6 +85,18 @@ def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> E
     return estimator
 
 
+def out_of_fold_scores(
+    estimator: Estimator, C: float, vectors: Floats, truth: Integers, folds: Integers, classes: int
+) -> Floats:
+    """Class scores ``[n, c]`` of vectors ``[n, d]``, each from a fit on the other folds."""
+    problem = _Problem(vectors[None], vectors, truth, folds, classes)
+    fitted = _fit_all(problem, [(estimator(C), (fold,)) for fold in problem.fold_numbers])
+    scores = np.empty((len(truth), classes))
+    for fold, of_fold in zip(problem.fold_numbers, fitted, strict=True):
+        scores[folds == fold] = of_fold.head.scores(vectors[folds == fold])
+    return scores
+
+
 def fit_linear(
     estimator: Estimator,
     grid: Sequence[float],

@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from topwork.digests import split_digest
-from topwork.images.decode import RejectedError, decode_rgb
+from topwork.images.thumbnails import shortened, thumbnail
 from topwork.metrics import confusion, per_class_scores, score, softmax
 from topwork.parameters import EvaluationParameters
 from topwork.plots import plot_confusion, plot_sheet
 from topwork.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
 from topwork.schemas import TEST, Classifier, Features, Floats, ImageStore, InputError
-
-_THUMBNAIL = (160, 160)
-_CAPTION = 28  # characters
 
 
 def predict_test_split(
@@ -124,23 +120,9 @@ def draw_mistakes(
 ) -> Figure:
     """The test images that were called wrong with the most confidence."""
     worst = most_confident_mistakes(predictions, parameters.sheet_images)
-    pictures = [_thumbnail(images, image_id, parameters.max_pixels) for image_id in worst["image_id"]]
+    pictures = [thumbnail(images, image_id, parameters.max_pixels) for image_id in worst["image_id"]]
     captions = [
-        f"{row.label}, called\n{row.predicted} at {row.confidence:.0%}\n{_ending(str(row.path))}"
+        f"{row.label}, called\n{row.predicted} at {row.confidence:.0%}\n{shortened(str(row.path))}"
         for row in worst.itertuples()
     ]
     return plot_sheet(pictures, captions, f"{classifier.strategy}: most confident mistakes on the test split")
-
-
-def _thumbnail(images: ImageStore, image_id: str, max_pixels: int) -> Image.Image:
-    try:
-        picture = decode_rgb(images[image_id], max_pixels)
-    except (OSError, RejectedError):  # gone since it was inspected: no reason to lose a finished training
-        return Image.new("RGB", _THUMBNAIL, "lightgrey")
-    picture.thumbnail(_THUMBNAIL)
-    return picture
-
-
-def _ending(path: str) -> str:
-    """As much of the end of a path as fits under a thumbnail."""
-    return path if len(path) <= _CAPTION else f"…{path[1 - _CAPTION :]}"

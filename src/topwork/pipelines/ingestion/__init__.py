@@ -1,4 +1,4 @@
-"""From a folder of images to a manifest and splits."""
+"""From a folder of images to a manifest."""
 
 from topwork.pipelines.ingestion.pipeline import create_pipeline
 

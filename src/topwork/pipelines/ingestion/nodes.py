@@ -1,17 +1,15 @@
-"""Look at every file once; decide who is trained on."""
+"""Look at every file once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
 from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
-from topwork.parameters import IngestionParameters, SplitParameters
-from topwork.schemas import OK, REJECTED, ImageStore
-from topwork.splits import SplitPlan, assign_splits, describe_splits
+from topwork.parameters import IngestionParameters
+from topwork.schemas import REJECTED, ImageStore
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal
@@ -38,19 +36,6 @@ def make_manifest(
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.path, row.reason)
     return manifest, rejected
-
-
-def split_images(
-    images: ImageStore, manifest: pd.DataFrame, previous_splits: pd.DataFrame, parameters: SplitParameters
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Splits and folds of the usable images, and a report of what was kept, excluded and moved."""
-    usable = manifest[manifest["status"] == OK]
-    given = images.listing.set_index("image_id")["given_split"]
-    plan = SplitPlan(parameters.test_fraction, parameters.folds, parameters.split_seed)
-    table = usable[["image_id", "sha256", "label", "group"]].assign(given_split=usable["image_id"].map(given))
-    splits, report = assign_splits(table, previous_splits, plan)
-    _log.info(describe_splits(report))
-    return splits, report
 
 
 def _limits(parameters: IngestionParameters) -> Limits:

@@ -1,12 +1,12 @@
-"""`images` to `manifest` and `splits`."""
+"""`images` to `manifest`."""
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest, split_images
+from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest
 
 
 def create_pipeline() -> Pipeline:
-    """Inspect, list, split."""
+    """Inspect, list."""
     return Pipeline(
         [
             Node(
@@ -20,12 +20,6 @@ def create_pipeline() -> Pipeline:
                 ["images", "inspected_files", "params:ingestion"],
                 ["manifest", "rejected_files"],
                 name="make_manifest",
-            ),
-            Node(
-                split_images,
-                ["images", "manifest", "previous_splits", "params:split"],
-                ["splits", "split_report"],
-                name="split_images",
             ),
         ]
     )

@@ -1,0 +1,136 @@
+"""Keep together what shows the same thing, decide who is trained on, and say what a leak would have claimed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from topwork.images.batches import decode_unchanged
+from topwork.images.hashes import perceptual_hash
+from topwork.images.thumbnails import shortened, thumbnail
+from topwork.metrics import wilson_interval
+from topwork.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
+from topwork.parameters import DuplicateParameters, LinearParameters, SplitParameters
+from topwork.plots import plot_sheet
+from topwork.schemas import NO_FOLD, OK, Features, ImageStore
+from topwork.splits import SplitPlan, assign_splits, describe_splits
+from topwork.training.linear import multinomial_logistic, out_of_fold_scores
+
+_log = logging.getLogger(__name__)
+_HASHED_SIDE = 128  # pixels of the short side; a perceptual hash looks at 32
+
+
+def find_near_duplicates(
+    images: ImageStore, manifest: pd.DataFrame, features: Features, parameters: DuplicateParameters
+) -> pd.DataFrame:
+    """Pairs of images of different bytes that show the same thing."""
+    usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
+    if len(usable) > parameters.at_most:
+        _log.warning("near-duplicates were not looked for: %d images, duplicates.at_most is fewer", len(usable))
+        return pd.DataFrame(columns=pd.Index(PAIR_COLUMNS))
+    contents = list(zip(usable["image_id"], usable["sha256"], strict=True))
+
+    def hash_of(place: int) -> np.uint64:
+        return perceptual_hash(decode_unchanged(images, *contents[place], parameters.max_pixels, _HASHED_SIDE))
+
+    def hashes(places: Sequence[int]) -> NDArray[np.uint64]:
+        with ThreadPoolExecutor(parameters.threads, thread_name_prefix="hash") as pool:
+            return np.fromiter(pool.map(hash_of, places), np.uint64, len(places))
+
+    ids = usable["image_id"].tolist()
+    vectors = features.vectors[features.positions(ids)]
+    pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits)
+    if len(pairs):
+        _log.info("%d pairs of near-duplicates", len(pairs))
+    return pairs
+
+
+def split_images(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    near_duplicates: pd.DataFrame,
+    previous_splits: pd.DataFrame,
+    parameters: SplitParameters,
+    duplicates: DuplicateParameters,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Splits and folds of the usable images, and a report of what was kept, excluded and moved."""
+    usable = manifest[manifest["status"] == OK]
+    given = images.listing.set_index("image_id")["given_split"]
+    group = usable.set_index("image_id")["group"]
+    linked = link_groups(group, near_duplicates) if duplicates.merge else group
+    table = usable[["image_id", "sha256", "label"]].assign(
+        group=linked.to_numpy(), given_split=usable["image_id"].map(given)
+    )
+    splits, report = assign_splits(table, previous_splits, _plan(parameters))
+    _log.info(describe_splits(report))
+    return splits, report
+
+
+def report_leaks(
+    manifest: pd.DataFrame,
+    features: Features,
+    near_duplicates: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: SplitParameters,
+    linear_parameters: LinearParameters,
+) -> dict[str, Any]:
+    """How many images a split that is blind to near-duplicates would have torn apart, and the score it would claim.
+
+    Both scores are out of fold, of logistic regression, on images that are in the training and validation splits of
+    both: the test split stays untouched.
+    """
+    usable = manifest[manifest["status"] == OK]
+    label = usable.set_index("image_id")["label"]
+    labels = [label.loc[near_duplicates[end]].to_numpy() for end in ("image_id", "other")]
+    found: dict[str, Any] = {
+        "pairs": len(near_duplicates),
+        "images": len({*near_duplicates["image_id"], *near_duplicates["other"]}),
+        "of_different_labels": int((labels[0] != labels[1]).sum()),
+        "torn_here": len(torn_images(near_duplicates, splits.set_index("image_id")["fold"])),
+    }
+    blind, _ = assign_splits(
+        usable[["image_id", "sha256", "label", "group"]].assign(given_split=""), splits.head(0), _plan(parameters)
+    )
+    fold_of = {"blind": blind.set_index("image_id")["fold"], "here": splits.set_index("image_id")["fold"]}
+    found["torn_by_a_blind_split"] = len(torn_images(near_duplicates, fold_of["blind"]))
+    if not found["torn_by_a_blind_split"]:
+        return found
+    ids = [name for name in splits["image_id"] if all(folds[name] != NO_FOLD for folds in fold_of.values())]
+    names, truth = np.unique(label.loc[ids], return_inverse=True)
+    vectors = features.vectors[features.positions(ids)]
+    C = float(np.median(linear_parameters.C))
+    estimator = multinomial_logistic("none", linear_parameters.max_iterations, linear_parameters.seed)
+    for where, folds in fold_of.items():
+        scores = out_of_fold_scores(estimator, C, vectors, truth, folds.loc[ids].to_numpy(), len(names))
+        right = scores.argmax(axis=1) == truth
+        low, high = wilson_interval(right.sum(), len(right))
+        found |= {f"accuracy_{where}": float(right.mean()), f"accuracy_{where}_interval": [low, high]}
+    found["scored_images"] = len(ids)
+    _log.info(
+        "near-duplicates: a split blind to them would tear %d images apart, and claim %.3f instead of %.3f",
+        *(found["torn_by_a_blind_split"], found["accuracy_blind"], found["accuracy_here"]),
+    )
+    return found
+
+
+def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: DuplicateParameters) -> Figure:
+    """The pairs that are least alike, side by side: where the bounds are too wide, it shows here."""
+    shown = near_duplicates.sort_values(["cosine", "image_id"]).head(parameters.sheet_pairs)
+    names = [name for row in shown.itertuples() for name in (str(row.image_id), str(row.other))]
+    cosines = [f"{row.cosine:.2f}, {row.bits} bits apart" for row in shown.itertuples()]
+    captions = [
+        f"{shortened(name)}\n{'cosine ' + cosines[place // 2] if place % 2 else ''}" for place, name in enumerate(names)
+    ]
+    pictures = [thumbnail(images, name, parameters.max_pixels) for name in names]
+    return plot_sheet(pictures, captions, f"{len(near_duplicates)} pairs of near-duplicates, the least alike first")
+
+
+def _plan(parameters: SplitParameters) -> SplitPlan:
+    return SplitPlan(parameters.test_fraction, parameters.folds, parameters.split_seed)

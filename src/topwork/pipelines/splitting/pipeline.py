@@ -1,0 +1,37 @@
+"""`manifest` and `features` to `near_duplicates` and `splits`, and to what a split blind to them would claim."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.splitting.nodes import draw_pairs, find_near_duplicates, report_leaks, split_images
+
+
+def create_pipeline() -> Pipeline:
+    """Find what shows the same, split so that it stays together, say what that changes."""
+    return Pipeline(
+        [
+            Node(
+                find_near_duplicates,
+                ["images", "manifest", "features", "params:duplicates"],
+                "near_duplicates",
+                name="find_near_duplicates",
+            ),
+            Node(
+                split_images,
+                ["images", "manifest", "near_duplicates", "previous_splits", "params:split", "params:duplicates"],
+                ["splits", "split_report"],
+                name="split_images",
+            ),
+            Node(
+                report_leaks,
+                ["manifest", "features", "near_duplicates", "splits", "params:split", "params:logistic"],
+                "leaks",
+                name="report_leaks",
+            ),
+            Node(
+                draw_pairs,
+                ["images", "near_duplicates", "params:duplicates"],
+                "near_duplicate_sheet",
+                name="draw_pairs",
+            ),
+        ]
+    )
