@@ -297,6 +297,37 @@ def test_near_duplicates_stay_together_and_what_a_blind_split_would_claim_is_sai
     assert json.loads((tmp_path / "data/08_reporting/leaks.json").read_text())["torn_here"] > 0
 
 
+def test_wrong_labels_are_suggested_and_the_users_ledger_is_honoured(kedro: Callable[..., Any], tmp_path: Path) -> None:
+    images = fill(tmp_path / "images", 20)
+    for number, path in enumerate(sorted((images / "red").glob("*.png"))[:2]):
+        path.rename(images / "blue" / f"x{number}.png")
+    result = kedro(params=f"images={images},strategies=logistic")
+    assert result.exit_code == 0, result.output
+    suggestions = pd.read_csv(tmp_path / "data/08_reporting/label_suggestions.csv")
+    doubted = suggestions[suggestions["image_id"].str.contains("x")]
+    assert len(doubted) and set(doubted["label"]) == {"red"}
+    assert (tmp_path / "data/08_reporting/label_suggestions.png").stat().st_size > 5000
+
+    ledger = tmp_path / "data/01_raw/label_ledger.csv"
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    text = "image_id,action,label\nblue/x0.png,relabel,red\nblue/x1.png,drop,\n"
+    ledger.write_text(text)
+    again = kedro(params=f"images={images},strategies=logistic")
+    assert again.exit_code == 0, again.output
+    assert "0 misses" in again.output  # nothing is computed anew
+    manifest = pd.read_parquet(tmp_path / "data/02_intermediate/manifest.parquet").set_index("image_id")
+    assert manifest.loc["blue/x0.png", ["label", "status"]].tolist() == ["red", "ok"]
+    assert manifest.loc["blue/x1.png", ["status", "reason"]].tolist() == ["rejected", "dropped in the label ledger"]
+    suggestions = pd.read_csv(tmp_path / "data/08_reporting/label_suggestions.csv", dtype=str)
+    assert not suggestions["image_id"].str.contains("x").any()
+    assert ledger.read_text() == text
+
+    ledger.write_text(text.replace("drop", "remove"))
+    refused = kedro(params=f"images={images}")
+    assert refused.exit_code == 1
+    assert "blue/x1.png: action 'remove' is not keep, relabel or drop" in refused.output
+
+
 def test_training_without_features_says_what_to_run_first(kedro: Callable[..., Any], image_folder: Path) -> None:
     assert kedro("--pipelines", "ingestion", params=f"images={image_folder}").exit_code == 0
     result = kedro("--namespaces", "svm", params=f"images={image_folder}")

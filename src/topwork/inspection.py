@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -75,10 +75,12 @@ def inspect_new(
             report("inspecting", start + len(chunk), len(new), "files")
 
 
-def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, source: str) -> pd.DataFrame:
+def build_manifest(
+    listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, source: str, left_out: Set[str] = frozenset()
+) -> pd.DataFrame:
     """One row a file (columns ``MANIFEST_COLUMNS``), usable or rejected for a reason; equal bytes share a group.
 
-    Equal bytes under different labels are rejected: nobody can tell which label is right.
+    Equal bytes under different labels are rejected: nobody can tell which label is right. So are those ``left_out``.
 
     Raises:
         InputError: fewer than two classes, or a class with too few usable images.
@@ -89,6 +91,8 @@ def build_manifest(listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limit
     if manifest["status"].isna().any():
         path = manifest.loc[manifest["status"].isna(), "path"].iloc[0]
         raise InputError(f"{path} has not been inspected: run `--pipelines ingestion` as a whole.")
+    unwanted = (manifest["status"] == OK) & manifest["image_id"].isin(list(left_out))
+    manifest.loc[unwanted, ["status", "reason"]] = [REJECTED, "dropped in the label ledger"]
     ok = manifest["status"] == OK
     labels = manifest[ok].groupby("sha256")["label"].nunique()
     torn = ok & manifest["sha256"].isin(labels.index[labels > 1])

@@ -191,6 +191,13 @@ class ScratchParameters(NetworkParameters):
     image_size: Annotated[int, Field(ge=16, le=2048)] | None
 
 
+class LabelParameters(Block):
+    """Block `labels`: how doubtful labels are shown."""
+
+    sheet_images: Annotated[int, Field(ge=1, le=200)]
+    max_pixels: PositiveInt
+
+
 class EvaluationParameters(Block):
     """Block `evaluation`: how scores and their intervals are computed."""
 
@@ -227,6 +234,7 @@ BLOCKS: dict[str, type[Block]] = {
     "scratch": ScratchParameters,
     "evaluation": EvaluationParameters,
     "comparison": ComparisonParameters,
+    "labels": LabelParameters,
 }
 """Name of each parameter block and its type."""
 

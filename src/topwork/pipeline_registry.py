@@ -7,7 +7,7 @@ from kedro.pipeline import Pipeline
 
 DEFAULT = (
     *("ingestion", "augmentation", "features", "splitting"),
-    *("classifier", "scratch", "finetune", "evaluation", "comparison"),
+    *("classifier", "scratch", "finetune", "evaluation", "comparison", "labels"),
 )
 """What `kedro run` runs; examples are made by pipelines of their own."""
 

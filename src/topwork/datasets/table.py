@@ -16,8 +16,8 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
-    read; a ``logged`` table is kept by MLflow too. kedro-datasets' own class writes in place, so a kill would leave
-    half a table for the next run to trip over.
+    read; a ``logged`` table is kept by MLflow too; the cells of a CSV file stay ``text`` if asked, `007` and all.
+    kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
     """
 
     def __init__(
@@ -25,11 +25,13 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         *,
         filepath: str,
         columns: list[str] | None = None,
+        text: bool = False,
         logged: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(filepath)
         self._columns = columns
+        self._text = text
         self._logged = logged
         self.metadata = metadata
 
@@ -37,7 +39,9 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """The table."""
         if self._columns is not None and not self._path.exists():
             return pd.DataFrame(columns=pd.Index(self._columns))
-        return pd.read_csv(self._path, keep_default_na=False) if self._is_csv else pd.read_parquet(self._path)
+        if not self._is_csv:
+            return pd.read_parquet(self._path)
+        return pd.read_csv(self._path, keep_default_na=False, dtype=str if self._text else None)
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the table."""

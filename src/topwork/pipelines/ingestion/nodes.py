@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.label_errors import check_ledger, dropped, relabelled
 from topwork.parameters import IngestionParameters
 from topwork.schemas import REJECTED, ImageStore
 
@@ -27,15 +28,24 @@ def inspect_images(
 
 
 def make_manifest(
-    images: ImageStore, inspected_files: pd.DataFrame, parameters: IngestionParameters
+    images: ImageStore, inspected_files: pd.DataFrame, label_ledger: pd.DataFrame, parameters: IngestionParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a file, usable or rejected for a named reason; and the rejected ones alone."""
-    manifest = build_manifest(images.listing, inspected_files, _limits(parameters), images.source)
+    """One row a file, usable or rejected for a named reason, as the ledger has it; and the rejected ones alone."""
+    check_ledger(label_ledger, images.listing["label"])
+    listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
+    _tell_strangers(label_ledger, listing)
+    manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     _log.info(describe_manifest(manifest))
     rejected = manifest.loc[manifest["status"] == REJECTED, ["path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.path, row.reason)
     return manifest, rejected
+
+
+def _tell_strangers(label_ledger: pd.DataFrame, listing: pd.DataFrame) -> None:
+    strangers = sorted(set(label_ledger["image_id"]) - set(listing["image_id"]))
+    if strangers:
+        _log.warning("label ledger: %d images are not here, first %s", len(strangers), strangers[0])
 
 
 def _limits(parameters: IngestionParameters) -> Limits:

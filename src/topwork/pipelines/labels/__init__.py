@@ -1,0 +1,5 @@
+"""Labels that are probably wrong."""
+
+from topwork.pipelines.labels.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,52 @@
+"""Suggest which labels to look at; what is done about them stands in the user's ledger."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import split_digest
+from topwork.images.thumbnails import shortened, thumbnail
+from topwork.label_errors import SUGGESTION_COLUMNS, suggest_labels
+from topwork.parameters import LabelParameters
+from topwork.plots import plot_sheet
+from topwork.schemas import ImageStore
+
+_log = logging.getLogger(__name__)
+_PARTS = 2  # reports of a strategy
+
+
+def find_label_errors(splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports: Any) -> pd.DataFrame:
+    """Images whose label is doubted by the strategy that scored most of them, and of these the most accurate one.
+
+    Args:
+        splits: those that the predictions must be of.
+        label_ledger: what the user has settled.
+        reports: metrics and out-of-fold predictions of each strategy in turn.
+
+    """
+    digest = split_digest(splits)
+    pairs = [reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)]
+    scored = [
+        (len(table), metrics["oof_accuracy"], table)
+        for metrics, table in pairs
+        if metrics["status"] == "ok" and metrics["split_digest"] == digest
+    ]
+    if not scored:
+        return pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
+    *_, table = max(scored, key=lambda each: each[:2])
+    suggestions = suggest_labels(table, label_ledger)
+    if len(suggestions):
+        _log.info("%d of %d labels look wrong: label_suggestions.csv, .png", len(suggestions), len(table))
+    return suggestions
+
+
+def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, parameters: LabelParameters) -> Figure:
+    """The most doubtful ones."""
+    shown = label_suggestions.head(parameters.sheet_images)
+    pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
+    captions = [f"{row.given}?\nrather {row.label}\n{shortened(str(row.path))}" for row in shown.itertuples()]
+    return plot_sheet(pictures, captions, f"{len(label_suggestions)} labels look wrong, the most doubtful first")
