@@ -328,6 +328,23 @@ def test_wrong_labels_are_suggested_and_the_users_ledger_is_honoured(kedro: Call
     assert "blue/x1.png: action 'remove' is not keep, relabel or drop" in refused.output
 
 
+def test_auto_runs_what_the_advice_cannot_rule_out_and_says_what_it_skips(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    result = kedro(params=f"images={image_folder},strategies=auto")
+    assert result.exit_code == 0, result.output
+    advice = json.loads((tmp_path / "data/08_reporting/advice.json").read_text())
+    assert advice["worth_running"][0] == "logistic"
+    rows = leaderboard(tmp_path)
+    assert rows["logistic"]["status"] == "ok"
+    skipped = {name: row["reason"] for name, row in rows.items() if row["status"] == "skipped"}
+    for name, reason in skipped.items():
+        assert f"{name} skipped: {reason}".split(":")[0] in result.output
+    assert set(advice["ruled_out"]) <= set(skipped)
+    assert skipped
+    assert (tmp_path / "data/08_reporting/probe_curve.png").stat().st_size > 5000
+
+
 def test_training_without_features_says_what_to_run_first(kedro: Callable[..., Any], image_folder: Path) -> None:
     assert kedro("--pipelines", "ingestion", params=f"images={image_folder}").exit_code == 0
     result = kedro("--namespaces", "svm", params=f"images={image_folder}")

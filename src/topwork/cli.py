@@ -6,12 +6,14 @@ Everything that can be refused is refused here, before MLflow, torch or a pipeli
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import pkgutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from topwork.configuration import load_configuration
 from topwork.failures import input_error
 from topwork.parameters import STRATEGIES
 from topwork.preflight import (
+    AUTO,
     MODEL_SCHEME,
     check_images,
     check_parameters,
@@ -90,7 +93,8 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     if options["only_missing_outputs"]:
         check_unchanged(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
     void_record(data, parameters)
-    _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies), data / "08_reporting")
+    skip = partial(_why_skip, data / "08_reporting") if parameters["strategies"] == AUTO else lambda *_: ""
+    _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies), data / "08_reporting", skip)
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in _FILTERS):
         keep_record(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
 
@@ -147,8 +151,32 @@ def _check_trainable_groups(wanted: str, parameters: dict[str, Any]) -> None:
     first_trainable(layer_groups(load_backbone(spec).trunk), wanted)
 
 
+def _why_skip(reporting: Path, strategy: str, done: Sequence[str]) -> str:
+    """Why `strategies=auto` leaves this one out, by the advice or by the scores of those that are done; or nothing.
+
+    The leaderboard says so too, unless the strategy has a score from before.
+    """
+    from topwork.advisor import why_stop
+    from topwork.datasets.report import ReportDataset
+
+    def read(path: Path) -> dict[str, Any]:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    scored = {name: read(reporting / name / "metrics.json") for name in [*done, strategy]}
+    earlier = scored.pop(strategy)
+    reason = str(read(reporting / "advice.json").get("ruled_out", {}).get(strategy) or why_stop(scored))
+    if reason and earlier.get("status") != "ok":
+        skipped = {"strategy": strategy, "status": "skipped", "reason": reason}
+        ReportDataset(filepath=str(reporting / strategy / "metrics.json")).save(skipped)
+    return reason
+
+
 def _run_parts(
-    options: dict[str, Any], names: list[str], plan: Callable[[Pipeline], list[Part]], reporting: Path
+    options: dict[str, Any],
+    names: list[str],
+    plan: Callable[[Pipeline], list[Part]],
+    reporting: Path,
+    why_skip: Callable[[str, Sequence[str]], str],
 ) -> None:
     from kedro.framework.project import pipelines
 
@@ -162,10 +190,13 @@ def _run_parts(
         )
     except ValueError as error:
         raise InputError(f"{str(error).rstrip('.')}: pipelines {', '.join(names)} have none.") from error
-    parts, failed = plan(selected), dict[str, Exception]()
+    parts, done, failed = plan(selected), list[str](), dict[str, Exception]()
     compared = any(part.strategy is None for part in parts[1:])
     with _terminable(), tracking.one_run(options, keeps_failures=compared), _closing(display.close):
         for part in parts:
+            if part.strategy and (reason := why_skip(part.strategy, done)):
+                _log.info("%s skipped: %s", part.strategy, reason)
+                continue
             try:
                 _run_part(options, names, part)
             except Exception as error:
@@ -174,6 +205,8 @@ def _run_parts(
                 failed[part.strategy] = error
                 if input_error(error) is None:
                     _log.exception("%s failed", part.strategy)
+            else:
+                done += [part.strategy] if part.strategy else []
         if failed:
             tracking.note_failed(list(failed))
     display.show_results({part.strategy for part in parts if part.strategy}, reporting)

@@ -6,7 +6,7 @@ from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 DEFAULT = (
-    *("ingestion", "augmentation", "features", "splitting"),
+    *("ingestion", "augmentation", "features", "splitting", "advice"),
     *("classifier", "scratch", "finetune", "evaluation", "comparison", "labels"),
 )
 """What `kedro run` runs; examples are made by pipelines of their own."""

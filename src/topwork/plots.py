@@ -84,6 +84,30 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
     return figure
 
 
+def plot_forecast(points: Sequence[dict[str, Any]], forecast: Sequence[dict[str, Any]]) -> Figure:
+    """Accuracy of the probe by number of images, and the forecast with its 95 % interval."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        [point["images"] for point in points],
+        [point["right"] / point["tested"] for point in points],
+        "o-",
+        color=_ACCENT,
+        label="out of fold",
+    )
+    sizes = [each["images"] for each in forecast]
+    axes.fill_between(
+        sizes, [each["low"] for each in forecast], [each["high"] for each in forecast], color=_SOFT, alpha=0.6, lw=0
+    )
+    axes.plot(sizes, [each["accuracy"] for each in forecast], "--", color=_INK, label="forecast, 95 % interval")
+    axes.set(xscale="log", xlabel="images learnt from", ylabel="accuracy of a linear probe")
+    axes.set_xticks(ticks := [point["images"] for point in points] + sizes[1:], [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(color=_SOFT, alpha=0.5)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
 def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
     """Test accuracy with its 95 % interval, and the out-of-fold accuracy, of each strategy that has them."""
     scored = [row for row in rows if row["accuracy"] is not None][::-1]

@@ -19,6 +19,8 @@ FOLDERS = ("images", "data", "store", "new_images")
 _TEXTS = ("backbone", "strategies", "layout", "example")
 MODEL_SCHEME = "models:/"
 """How MLflow's models are named."""
+AUTO = "auto"
+"""Stands for the strategies that the advice cannot rule out."""
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -76,18 +78,20 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
 
 
 def chosen_strategies(wanted: str) -> tuple[str, ...]:
-    """The strategies that `strategies=svm+logistic` or `strategies=all` asks for, cheapest first.
+    """The strategies that `strategies=svm+logistic`, `all` or `auto` asks for, cheapest first; `auto` skips some later.
 
     Raises:
         InputError: no such strategy.
 
     """
-    names = STRATEGIES if wanted == "all" else tuple(wanted.split("+"))
+    names = STRATEGIES if wanted in {"all", AUTO} else tuple(wanted.split("+"))
     for name in names:
         if name not in STRATEGIES:
             near = difflib.get_close_matches(name, STRATEGIES, n=1)
             hint = f"perhaps {near[0]}? " if near else ""
-            raise InputError(f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all.")
+            raise InputError(
+                f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all, auto."
+            )
     return tuple(name for name in STRATEGIES if name in names)
 
 

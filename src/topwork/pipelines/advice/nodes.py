@@ -1,0 +1,50 @@
+"""Evidence from the cached features, and what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.advisor import gather_evidence, give_advice
+from topwork.parameters import STRATEGIES, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.plots import plot_forecast
+from topwork.schemas import TEST, Features
+from topwork.training.linear import multinomial_logistic
+
+_log = logging.getLogger(__name__)
+
+
+def gather(
+    features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, parameters: LinearParameters
+) -> dict[str, Any]:
+    """What the features of all images but the test split tell."""
+    learnt = splits[splits["split"] != TEST]
+    of_image = manifest.set_index("image_id").loc[learnt["image_id"]]
+    return gather_evidence(
+        features.vectors[features.positions(learnt["image_id"].tolist())],
+        np.unique(learnt["label"], return_inverse=True)[1],
+        learnt["fold"].to_numpy(),
+        of_image[["width", "height"]].min(axis=1).to_numpy(dtype=int),
+        multinomial_logistic("none", parameters.max_iterations, parameters.seed),
+        float(np.median(parameters.C)),
+        parameters.seed,
+    )
+
+
+def advise(evidence: dict[str, Any], finetune: FinetuneParameters, scratch: ScratchParameters) -> dict[str, Any]:
+    """Practice, evidence, recommendation, expected score and cost."""
+    minutes = {"finetune": finetune.minutes, "scratch": scratch.minutes}
+    advice = give_advice(evidence, minutes, STRATEGIES)
+    for line in ("practice", "says", "more_images"):
+        _log.info(advice[line])
+    _log.info("Advice: %s (%s).", advice["recommended"], advice["sure"])
+    return advice
+
+
+def draw_learning_curve(evidence: dict[str, Any]) -> Figure:
+    """The probe's score by number of images, and where it is going."""
+    return plot_forecast(evidence["learning_curve"], evidence["forecast"])

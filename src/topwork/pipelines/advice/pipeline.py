@@ -1,0 +1,16 @@
+"""`features` and `splits` to `advice`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.advice.nodes import advise, draw_learning_curve, gather
+
+
+def create_pipeline() -> Pipeline:
+    """Gather evidence, advise, show how the score grows."""
+    return Pipeline(
+        [
+            Node(gather, ["features", "manifest", "splits", "params:logistic"], "evidence", name="gather_evidence"),
+            Node(advise, ["evidence", "params:finetune", "params:scratch"], "advice", name="advise"),
+            Node(draw_learning_curve, "evidence", "probe_curve", name="draw_learning_curve"),
+        ]
+    )

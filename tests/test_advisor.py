@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from topwork.advisor import gather_evidence, give_advice, practice, why_not, why_stop
+from topwork.learning_curve import Point, forecast
+from topwork.parameters import STRATEGIES
+from topwork.training.linear import multinomial_logistic
+
+NEAR = {"images": 500, "above_chance": 0.9, "median_side": 300.0, "largest_class": 60, "smallest_class": 40}
+
+
+def evidence(**changed: Any) -> dict[str, Any]:
+    return {**NEAR, **changed}
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "rule"),
+    [
+        pytest.param(evidence(), ["logistic", "svm"], "frozen backbone", id="few near"),
+        pytest.param(evidence(images=3000), ["logistic", "finetune"], "replace the head", id="some near"),
+        pytest.param(evidence(above_chance=0.2), ["logistic", "svm", "finetune"], "fine-tune deeper.", id="few far"),
+        pytest.param(
+            evidence(above_chance=0.2, images=20_000),
+            ["logistic", "scratch", "finetune"],
+            "or train from scratch",
+            id="many far",
+        ),
+        pytest.param(
+            evidence(median_side=8.0), ["logistic", "svm", "scratch", "finetune"], "shallow net", id="tiny pictures"
+        ),
+    ],
+)
+def test_practice_says_what_is_worth_running(given: dict[str, Any], left: list[str], rule: str) -> None:
+    assert [name for name in STRATEGIES if not why_not(name, given)] == left
+    assert rule in practice(given)
+
+
+def test_nothing_dearer_runs_where_nothing_is_left_to_gain() -> None:
+    perfect = {"status": "ok", "oof_accuracy": 0.995, "oof_images": 200}
+    assert "wrong on 1 of 200" in why_stop({"logistic": perfect})
+    assert why_stop({"logistic": {**perfect, "oof_accuracy": 0.9}}) == ""
+    assert why_stop({"logistic": {"status": "failed"}}) == ""
+    assert why_stop({}) == ""
+
+
+def clouds(count: int, distance: float) -> tuple[Any, ...]:
+    generator = np.random.default_rng(0)
+    truth = np.arange(count) % 4
+    vectors = (generator.normal(size=(4, 20)) * distance)[truth] + generator.normal(size=(count, 20))
+    return vectors.astype(np.float32), truth, np.arange(count) // 4 % 5, np.full(count, 200)
+
+
+def advice_for(distance: float) -> dict[str, Any]:
+    found = gather_evidence(*clouds(400, distance), multinomial_logistic("none", 200, 0), 0.01, 0)
+    return give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)
+
+
+def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_bring() -> None:
+    advice = advice_for(2.0)
+    assert advice["recommended"] == "svm"
+    assert advice["expected"]["low"] < advice["expected"]["accuracy"] <= 1
+    assert advice["cost_seconds"]["finetune"] == 180
+    assert advice["cost_seconds"]["scratch"] is None
+    assert set(advice["ruled_out"]) == {"finetune", "scratch"}
+    assert "With twice the images" in advice["more_images"]
+
+
+def test_features_that_say_nothing_lead_to_fine_tuning_deeper() -> None:
+    advice = advice_for(0.2)
+    assert advice["recommended"] == "finetune"
+    assert advice["settings"] == {"finetune.trainable_groups": "all"}
+    assert advice["expected"]["accuracy"] is None
+
+
+def test_a_power_law_is_continued() -> None:
+    def point(images: int) -> Point:
+        return Point(images, round(100_000 * (1 - 0.05 - 0.4 * (images / 100) ** -0.5)), 100_000)
+
+    points = [point(images) for images in (100, 200, 400, 800)]
+    for found in forecast(points, [1600, 3200], 0):
+        truth = point(found.images)
+        assert found.accuracy == pytest.approx(truth.right / truth.tested, abs=0.01)
+        assert found.low <= truth.right / truth.tested <= found.high
+
+
+def test_few_tested_images_make_a_wide_forecast_and_a_flat_curve_a_flat_one() -> None:
+    sure, unsure = (
+        forecast([Point(size, round(0.8 * n), n) for size in (50, 100, 200, 400)], [1600], 0)[0] for n in (50_000, 50)
+    )
+    assert sure.accuracy == pytest.approx(0.8, abs=0.01)
+    assert unsure.high - unsure.low > 5 * (sure.high - sure.low)
+    assert 0 <= unsure.low <= unsure.accuracy <= unsure.high <= 1
