@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -343,6 +344,34 @@ def test_auto_runs_what_the_advice_cannot_rule_out_and_says_what_it_skips(
     assert set(advice["ruled_out"]) <= set(skipped)
     assert skipped
     assert (tmp_path / "data/08_reporting/probe_curve.png").stat().st_size > 5000
+
+
+def test_the_history_tells_what_each_run_changed_and_the_page_what_was_found(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    nothing = kedro("--pipelines", "history", params=f"images={image_folder}")
+    assert nothing.exit_code == 1
+    assert "Traceback" not in nothing.output
+    for C in ("0.01", "10"):
+        assert kedro(params=f"images={image_folder},strategies=logistic,logistic.C=[{C}]").exit_code == 0
+    result = kedro("--pipelines", "history", params=f"images={image_folder}")
+    assert result.exit_code == 0, result.output
+    history = pd.read_csv(tmp_path / "data/08_reporting/history.csv")
+    assert history["changed"].tolist() == ["first run", "logistic.C: [0.01] → [10]"]
+    assert history["verdict"].tolist()[1] in {"noise", "better", "worse"}
+    assert (tmp_path / "data/08_reporting/history.png").stat().st_size > 5000
+
+    first = runs_of(tracking_uri)[1][0].info.run_id
+    params = f"images={image_folder},strategies=logistic,compare_runs={first}"
+    assert kedro("--pipelines", "comparison,report", params=params).exit_code == 0
+    assert leaderboard(tmp_path)[f"logistic {first[:8]}"]["status"] == "ok"
+    unknown = kedro("--pipelines", "comparison", params=f"images={image_folder},compare_runs=nothing")
+    assert "compare_runs=nothing: no such run" in unknown.output
+
+    page = (tmp_path / "data/08_reporting/report.html").read_text()
+    assert "<strong>Take logistic.</strong>" in page
+    assert page.count("<svg") == 4
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing is fetched from elsewhere
 
 
 def test_training_without_features_says_what_to_run_first(kedro: Callable[..., Any], image_folder: Path) -> None:

@@ -28,6 +28,11 @@ def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
+def manifest_digest(manifest: pd.DataFrame) -> str:
+    """Digest of which images there are, what they hold, their labels and whether they are usable."""
+    return table_digest(manifest, ["image_id", "sha256", "label", "status"])
+
+
 def split_digest(splits: pd.DataFrame) -> str:
     """Digest of who was trained on, who was held out and under which label: scores compare only where it is equal."""
     return table_digest(splits, ["image_id", "label", "split", "fold"])

@@ -161,7 +161,7 @@ class Display:
             get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
             if self._champion:
                 get_console().print(champion_lines(self._champion), soft_wrap=True)
-            get_console().print(f"Scores and pictures: {folder}; compare runs with `make mlflow`.", soft_wrap=True)
+            get_console().print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.", soft_wrap=True)
         self._leaderboard = self._champion = None
 
 

@@ -79,12 +79,12 @@ def rank(rows: Sequence[Row]) -> list[Row]:
 
 
 def choose_champion(rows: Sequence[Row], errors: float) -> dict[str, Any]:
-    """The cheapest strategy that is at most so many standard errors behind the best, and why.
+    """The cheapest strategy (earlier runs are none) that is at most so many standard errors behind the best, and why.
 
     The rule of one standard error (Breiman et al. 1984), on paired differences: with a few hundred images a test finds
     nothing significant, and would always take the cheapest.
     """
-    compared = [row for row in rows if row["behind"] is not None]
+    compared = [row for row in rows if row["behind"] is not None and row["strategy"] in STRATEGIES]
     if not compared:
         return {"strategy": None, "reason": "no strategy has a score"}
     best = max(compared, key=lambda row: row["behind"])

@@ -198,6 +198,13 @@ class LabelParameters(Block):
     max_pixels: PositiveInt
 
 
+class ReportParameters(Block):
+    """Block `report`: the page to read."""
+
+    pictures: Annotated[int, Field(ge=2, le=100)]
+    max_pixels: PositiveInt
+
+
 class EvaluationParameters(Block):
     """Block `evaluation`: how scores and their intervals are computed."""
 
@@ -235,6 +242,7 @@ BLOCKS: dict[str, type[Block]] = {
     "evaluation": EvaluationParameters,
     "comparison": ComparisonParameters,
     "labels": LabelParameters,
+    "report": ReportParameters,
 }
 """Name of each parameter block and its type."""
 

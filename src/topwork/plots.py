@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
-from topwork.schemas import Integers
+from topwork.metrics import wilson_interval
+from topwork.schemas import Floats, Integers
 
 _INK, _SOFT, _ACCENT = "#22313f", "#b8c4cc", "#2a7f62"
 _NUMBERED_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
@@ -81,6 +84,48 @@ def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
         axes.grid(color=_SOFT, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> Figure:
+    """How often predictions of a confidence are right, with 95 % intervals; and the error among the most confident.
+
+    Args:
+        confidence: of each prediction, ``[n]``.
+        right: whether it was, ``[n]``.
+        bins: of equally many predictions each.
+
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    reliability, rejection = figure.subplots(1, 2)
+    order = np.argsort(confidence)
+    for part in np.array_split(order, min(bins, len(order))):
+        share, (low, high) = right[part].mean(), wilson_interval(right[part].sum(), len(part))
+        reliability.plot([confidence[part].mean()] * 2, [low, high], color=_SOFT, lw=4, solid_capstyle="butt")
+        reliability.plot(confidence[part].mean(), share, "o", color=_ACCENT)
+    reliability.plot([0, 1], [0, 1], "--", color=_INK, lw=1)
+    reliability.set(xlabel="confidence", ylabel="share right, 95 %", xlim=(0, 1.02), ylim=(0, 1.02))
+    wrong = np.cumsum(~right[order[::-1]]) / np.arange(1, len(order) + 1)
+    rejection.plot(np.arange(1, len(order) + 1) / len(order), wrong, color=_ACCENT)
+    rejection.set(xlabel="share answered, the most confident first", ylabel="error among them", xlim=(0, 1))
+    for axes in (reliability, rejection):
+        axes.grid(color=_SOFT, alpha=0.5)
+    return figure
+
+
+def plot_runs(history: pd.DataFrame) -> Figure:
+    """Out-of-fold accuracy run by run, a line for each strategy; full dots where it changed by more than noise."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for number, (strategy, rows) in enumerate(history.groupby("strategy", sort=False)):
+        colour = f"C{number}"
+        axes.plot(rows.index, rows["oof_accuracy"], "-o", color=colour, mfc="white", label=str(strategy))
+        more = rows[rows["verdict"].isin(["better", "worse"])]
+        axes.plot(more.index, more["oof_accuracy"], "o", color=colour)
+    axes.set(xlabel="run", ylabel="accuracy out of fold (full: more than noise)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=_SOFT, alpha=0.5)
+    axes.legend(fontsize=8, frameon=False)
     return figure
 
 

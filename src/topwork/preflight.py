@@ -16,7 +16,7 @@ from topwork.schemas import InputError
 
 FOLDERS = ("images", "data", "store", "new_images")
 """Parameters that name a folder: relative to where the command was given."""
-_TEXTS = ("backbone", "strategies", "layout", "example")
+_TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
 MODEL_SCHEME = "models:/"
 """How MLflow's models are named."""
 AUTO = "auto"

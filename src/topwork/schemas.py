@@ -279,3 +279,17 @@ class Promotion:
     strategy: str
     split_digest: str
     learnt: Set[str]
+
+
+RUN_COLUMNS = ("run_id", "started", "strategy", "split_digest", "data_digest", "commit", "parameters", "metrics")
+
+
+@dataclass(frozen=True)
+class LoggedRuns:
+    """Earlier runs of strategies, a row each (columns ``RUN_COLUMNS``), oldest first.
+
+    ``out_of_fold`` gives the out-of-fold predictions of the run of an id, or None where none were kept.
+    """
+
+    table: pd.DataFrame
+    out_of_fold: Callable[[str], pd.DataFrame | None]

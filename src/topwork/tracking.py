@@ -28,7 +28,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
-from topwork.digests import table_digest
+from topwork.digests import manifest_digest, split_digest
 from topwork.parameters import STRATEGIES, flattened
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
 from topwork.progress import Measured
@@ -37,7 +37,7 @@ from topwork.schemas import Classifier
 
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
-_DATASETS = {"manifest": ["image_id", "sha256", "label", "status"], "splits": ["image_id", "label", "split", "fold"]}
+_DATASETS = {"manifest": manifest_digest, "splits": split_digest}
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
 
@@ -337,7 +337,7 @@ class RunTracking(MlflowHook):
         self._inputs_logged.add((run, name))
         source = json.dumps({"uri": str(_images_source(self._context))})
         profile = json.dumps({"rows": len(table), "classes": int(table["label"].nunique())})
-        dataset = Dataset(name, table_digest(table, _DATASETS[name]), "local", source, profile=profile)
+        dataset = Dataset(name, _DATASETS[name](table), "local", source, profile=profile)
         self._store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 

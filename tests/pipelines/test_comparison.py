@@ -7,6 +7,7 @@ import pandas as pd
 from topwork.digests import split_digest
 from topwork.parameters import ComparisonParameters
 from topwork.pipelines.comparison.nodes import build_leaderboard
+from topwork.schemas import RUN_COLUMNS, LoggedRuns
 
 SPLITS = pd.DataFrame(
     {
@@ -17,6 +18,7 @@ SPLITS = pd.DataFrame(
         "fold": [0, 1, 2, 0, 1, 2],
     }
 )
+NO_RUNS = LoggedRuns(pd.DataFrame(columns=pd.Index(RUN_COLUMNS)), lambda _: None)
 PARAMETERS = ComparisonParameters(
     resamples=100, errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0
 )
@@ -30,7 +32,7 @@ def report(strategy: str, **other: Any) -> dict[str, Any]:
 def board(*reports: Any) -> list[dict[str, Any]]:
     """Of metrics, timings and predictions of each strategy; none of them was served or logged."""
     triples = [reports[start : start + 3] for start in range(0, len(reports), 3)]
-    return build_leaderboard(SPLITS, PARAMETERS, *(part for triple in triples for part in (*triple, {}, {})))
+    return build_leaderboard(SPLITS, NO_RUNS, PARAMETERS, *(part for triple in triples for part in (*triple, {}, {})))
 
 
 def predictions(predicted: dict[str, str]) -> pd.DataFrame:
@@ -70,3 +72,22 @@ def test_the_seconds_are_those_of_all_that_trains() -> None:
     timings = {"fit_probe": 2.0, "train": 5.0, "score": 100.0}
     (row,) = board(report("finetune"), timings, predictions({"a": "x"}))
     assert row["seconds"] == 7.0
+
+
+def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
+    runs = pd.DataFrame(
+        [
+            {"run_id": "aaaaaaaaaa", "strategy": "svm", "split_digest": OK["split_digest"]},
+            {"run_id": "bbbbbbbbbb", "strategy": "svm", "split_digest": "other"},
+            {"run_id": "cccccccccc", "strategy": "svm", "split_digest": OK["split_digest"]},
+        ]
+    ).assign(metrics=[{"accuracy": 0.5, "train_seconds": 3.0}] * 3, parameters=[{"backbone": "net"}] * 3)
+    everything = predictions(dict.fromkeys("abcdef", "x"))
+    named = LoggedRuns(runs, lambda name: None if name.startswith("c") else everything)
+    perfect = predictions(dict(zip("abcdef", "xxxyyy", strict=True)))
+    found = build_leaderboard(SPLITS, named, PARAMETERS, report("logistic"), {}, perfect, {}, {})
+    rows = {row["strategy"]: row for row in found}
+    assert rows["svm aaaaaaaa"]["behind"] == -0.5
+    assert rows["svm aaaaaaaa"]["seconds"] == 3.0
+    assert rows["svm bbbbbbbb"]["reason"] == "scored on another split"
+    assert rows["svm cccccccc"]["reason"] == "its out-of-fold predictions were not kept"

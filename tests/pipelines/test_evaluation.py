@@ -19,7 +19,9 @@ def test_a_file_that_is_gone_leaves_a_blank_in_the_sheet_of_mistakes(image_folde
     shown = images.listing[images.listing["label"] == "blue"].head(3)
     predictions = shown[["image_id", "path", "label"]].assign(predicted="red", confidence=[0.9, 0.8, 0.7])
     Path(shown["path"].iloc[1]).unlink()
-    parameters = EvaluationParameters(resamples=100, calibration_bins=5, sheet_images=3, max_pixels=10**6, seed=0)
+    parameters = EvaluationParameters(
+        resamples=100, calibration_bins=5, sheet_images=3, served_images=8, max_pixels=10**6, seed=0
+    )
     sheet = draw_mistakes(images, pd.DataFrame(predictions), CLASSIFIER, parameters)
     pictures = [np.asarray(axes.get_images()[0].get_array()) for axes in sheet.axes if axes.get_images()]
     assert len(pictures) == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from topwork.paired import Bools
 from topwork.parameters import ComparisonParameters
 from topwork.plots import plot_leaderboard
 from topwork.promotion import Verdict, judge
-from topwork.schemas import TEST, ImageStore, Promotion, RegisteredChampion
+from topwork.schemas import TEST, ImageStore, LoggedRuns, Promotion, RegisteredChampion
 
 _SCORES = (
     "accuracy",
@@ -37,13 +37,16 @@ _PARTS = 5  # reports of a strategy
 _AT_ONCE = 64  # images held in memory
 
 
-def build_leaderboard(splits: pd.DataFrame, parameters: ComparisonParameters, *reports: Any) -> list[dict[str, Any]]:
+def build_leaderboard(
+    splits: pd.DataFrame, named_runs: LoggedRuns, parameters: ComparisonParameters, *reports: Any
+) -> list[dict[str, Any]]:
     """One row a strategy, best out of fold first; what failed, did not run or used another split is last and says so.
 
     Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`.
 
     Args:
         splits: those that the scores must be of.
+        named_runs: earlier runs that the user wants to see beside them.
         parameters: of the block `comparison`.
         reports: metrics, timings, out-of-fold predictions, serving and logged model of each strategy in turn.
 
@@ -51,10 +54,14 @@ def build_leaderboard(splits: pd.DataFrame, parameters: ComparisonParameters, *r
     digest = split_digest(splits)
     by_strategy = [reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)]
     rows = [_row(metrics, timings, serving, digest) for metrics, timings, _, serving, _ in by_strategy]
+    tables: list[pd.DataFrame | None] = [table for _, _, table, *_ in by_strategy]
+    for run in named_runs.table.to_dict("records"):
+        tables.append(named_runs.out_of_fold(str(run["run_id"])))
+        rows.append(_row_of_run(run, tables[-1] is not None, digest))
     scored = {
         row["strategy"]: table
-        for row, (_, _, table, *_) in zip(rows, by_strategy, strict=True)
-        if row["status"] == "ok"
+        for row, table in zip(rows, tables, strict=True)
+        if row["status"] == "ok" and table is not None
     }
     compared = compare_on_shared(scored, splits, parameters.resamples, parameters.seed)
     return rank([{**row, **compared.get(row["strategy"], UNCOMPARED)} for row in rows])
@@ -143,11 +150,21 @@ def _row(
     }
 
 
+def _row_of_run(run: Mapping[Hashable, Any], is_kept: bool, digest: str) -> dict[str, Any]:
+    """As that of a strategy; a run from before out-of-fold predictions were kept cannot be compared."""
+    name = f"{run['strategy']} {str(run['run_id'])[:8]}"
+    metrics = {**run["metrics"], "strategy": name, "backbone": run["parameters"].get("backbone"), "status": "ok"}
+    if not is_kept:
+        metrics |= {"status": "not comparable", "reason": "its out-of-fold predictions were not kept"}
+    costs = {"train": metrics.get("train_seconds", 0.0), "fit_probe": metrics.get("fit_probe_seconds", 0.0)}
+    return _row({**metrics, "split_digest": run["split_digest"]}, costs, {}, digest)
+
+
 def _seconds(timings: Mapping[str, float], nodes: Sequence[str]) -> float:
     return sum(timings.get(node, 0.0) for node in nodes)
 
 
 def _reason(status: str, metrics: Mapping[str, Any]) -> str:
     if status == "not comparable":
-        return "scored on another split"
+        return str(metrics.get("reason", "scored on another split"))
     return str(metrics.get("reason", ""))

@@ -18,7 +18,10 @@ def create_pipeline() -> Pipeline:
         # Kedro warns of dots in names lest they be mistaken for namespaces; here they are the strategies' namespaces.
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
         compare = Node(
-            build_leaderboard, ["splits", "params:comparison", *reports], "leaderboard", name="build_leaderboard"
+            build_leaderboard,
+            ["splits", "named_runs", "params:comparison", *reports],
+            "leaderboard",
+            name="build_leaderboard",
         )
         crown = Node(crown_champion, [*judged, *reports], ["champion", "promotion"], name="crown_champion")
     draw = Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard")

@@ -1,0 +1,96 @@
+"""What MLflow knows of earlier runs: one row for each strategy that was ever trained and scored."""
+
+from __future__ import annotations
+
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.io import AbstractDataset
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+
+from topwork.schemas import RUN_COLUMNS, InputError, LoggedRuns
+
+_OUT_OF_FOLD = "out_of_fold.parquet"
+_PAGE = 1000  # runs asked for at a time
+_STRATEGY_TAG = "topwork.strategy"
+
+
+class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
+    """Runs of strategies in MLflow's store, oldest first.
+
+    They are all there are; or those whose ids are joined by ``+`` in ``run_ids``, which may be None for no run at all.
+    """
+
+    def __init__(self, *, run_ids: str | None = "", metadata: dict[str, Any] | None = None) -> None:
+        self._named = None if run_ids == "" else [name for name in (run_ids or "").split("+") if name]
+        self.metadata = metadata
+
+    def load(self) -> LoggedRuns:
+        """The runs that were scored; out-of-fold predictions are fetched when they are asked for."""
+        client = MlflowClient()
+        runs = _all_runs(client) if self._named is None else [_named_run(client, name) for name in self._named]
+        parents: dict[str, Run] = {}
+        rows = [_row(run, _parent_of(run, client, parents)) for run in runs if "accuracy" in run.data.metrics]
+        table = pd.DataFrame(rows, columns=pd.Index(RUN_COLUMNS)).sort_values("started", kind="stable")
+        return LoggedRuns(table.reset_index(drop=True), _out_of_fold)
+
+    def save(self, data: Any) -> None:
+        """Runs are logged as they run, not here."""
+        raise NotImplementedError("runs are logged as they run")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"run_ids": self._named}
+
+
+def _named_run(client: MlflowClient, name: str) -> Run:
+    try:
+        return client.get_run(name)
+    except mlflow.MlflowException as error:
+        raise InputError(f"compare_runs={name}: no such run in the MLflow store ({client.tracking_uri}).") from error
+
+
+def _all_runs(client: MlflowClient) -> list[Run]:
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(experiments, f"tags.`{_STRATEGY_TAG}` != ''", max_results=_PAGE, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _parent_of(run: Run, client: MlflowClient, known: dict[str, Run]) -> Run:
+    name = run.data.tags.get(MLFLOW_PARENT_RUN_ID, "")
+    if name and name not in known:
+        known[name] = client.get_run(name)
+    return known.get(name, run)
+
+
+def _row(run: Run, parent: Run) -> dict[str, Any]:
+    digests = {each.dataset.name: each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])}
+    return {
+        "run_id": run.info.run_id,
+        "started": pd.Timestamp(run.info.start_time, unit="ms"),
+        "strategy": run.data.tags.get(_STRATEGY_TAG, run.info.run_name),
+        "split_digest": digests.get("splits", ""),
+        "data_digest": digests.get("manifest", ""),
+        "commit": parent.data.tags.get(MLFLOW_GIT_COMMIT, ""),
+        "parameters": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+    }
+
+
+def _out_of_fold(run_id: str) -> pd.DataFrame | None:
+    """Its out-of-fold predictions; None for a run from before they were kept."""
+    with TemporaryDirectory() as folder:
+        try:
+            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=_OUT_OF_FOLD, dst_path=folder)
+        except (mlflow.MlflowException, OSError):
+            return None
+        return pd.read_parquet(path)

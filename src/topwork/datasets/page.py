@@ -1,0 +1,38 @@
+"""A web page as one file, which MLflow keeps too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from topwork.datasets.atomic import appearing_whole
+
+
+class PageDataset(AbstractDataset[str, str]):
+    """HTML text, written whole or not at all."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    @property
+    def artifact(self) -> Path:
+        """The file to log."""
+        return self._path
+
+    def load(self) -> str:
+        """The text."""
+        return self._path.read_text()
+
+    def save(self, data: str) -> None:
+        """Replace it."""
+        with appearing_whole(self._path) as partial:
+            partial.write_text(data)
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

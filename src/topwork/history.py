@@ -1,0 +1,95 @@
+"""What changed from run to run, what that did to the score, and whether it was more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from topwork.paired import Difference, compare
+from topwork.schemas import LoggedRuns
+
+HISTORY_COLUMNS = (
+    "started",
+    "strategy",
+    "changed",
+    "oof_accuracy",
+    "accuracy",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "verdict",
+    "run_id",
+)
+_PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # where things lie changes no score
+_SIGNIFICANT = 0.05
+_NAMED = 3  # changed parameters that are spelt out
+
+
+def compare_history(runs: LoggedRuns, data_digest: str, resamples: int, seed: int) -> pd.DataFrame:
+    """Runs on the same images (columns ``HISTORY_COLUMNS``), each compared with the strategy's run before it.
+
+    Both are compared on the out-of-fold images that both were scored on, pair by pair; the verdict is ``noise`` where
+    a difference as large comes about by chance in one of twenty cases or more.
+
+    Args:
+        runs: of any images.
+        data_digest: names the images.
+        resamples: bootstrap draws of a difference.
+        seed: of the draws.
+
+    """
+    table = runs.table[runs.table["data_digest"] == data_digest]
+    rows = []
+    for _, of_strategy in table.groupby("strategy", sort=False):
+        before: Mapping[Any, Any] | None = None
+        predictions: pd.DataFrame | None = None
+        for run in of_strategy.to_dict("records"):
+            now = runs.out_of_fold(str(run["run_id"]))
+            found = _difference(now, predictions, resamples, seed)
+            rows.append(_row(run, before, found))
+            before, predictions = run, now
+    history = pd.DataFrame(rows, columns=pd.Index(HISTORY_COLUMNS))
+    return history.sort_values("started", kind="stable").reset_index(drop=True)
+
+
+def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
+    """Parameters, splits and code that differ, in words."""
+    own, other = run["parameters"], before["parameters"]
+    names = sorted(name for name in {*own, *other} if own.get(name) != other.get(name) and name not in _PLACES)
+    changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        changes.append(f"{len(names) - _NAMED} more parameters")
+    if run["split_digest"] != before["split_digest"]:
+        changes.append("splits")
+    if run["commit"] != before["commit"]:
+        changes.append(f"code {before['commit'][:7]} → {run['commit'][:7]}")
+    return "; ".join(changes) or "nothing"
+
+
+def _difference(now: pd.DataFrame | None, before: pd.DataFrame | None, resamples: int, seed: int) -> Difference | None:
+    if now is None or before is None:
+        return None
+    both = now.merge(before, on=["image_id", "label"], suffixes=("", "_before"))
+    if both.empty:
+        return None
+    right, right_before = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_before"))
+    return compare(right, right_before, both["image_id"].to_numpy(dtype=str), resamples, seed)
+
+
+def _row(run: Mapping[Any, Any], before: Mapping[Any, Any] | None, found: Difference | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "started": run["started"],
+        "strategy": run["strategy"],
+        "changed": what_changed(run, before) if before else "first run",
+        "oof_accuracy": run["metrics"].get("oof_accuracy"),
+        "accuracy": run["metrics"].get("accuracy"),
+        "run_id": run["run_id"],
+        "verdict": "" if before is None else "not comparable",
+    }
+    if found:
+        verdict = "noise" if found.p >= _SIGNIFICANT else ("better" if found.difference > 0 else "worse")
+        row |= {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "verdict": verdict}
+    return row

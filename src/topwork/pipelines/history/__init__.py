@@ -1,0 +1,5 @@
+"""All runs on these images that MLflow knows."""
+
+from topwork.pipelines.history.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

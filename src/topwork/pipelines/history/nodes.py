@@ -1,0 +1,38 @@
+"""What every run on these images changed, and what it was worth."""
+
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import manifest_digest
+from topwork.history import compare_history
+from topwork.parameters import ComparisonParameters
+from topwork.plots import plot_runs
+from topwork.schemas import InputError, LoggedRuns
+
+_log = logging.getLogger(__name__)
+_SHOWN = 20  # of the last runs, in the terminal
+
+
+def tell_history(logged_runs: LoggedRuns, manifest: pd.DataFrame, parameters: ComparisonParameters) -> pd.DataFrame:
+    """A row for each run of a strategy on the present images.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    history = compare_history(logged_runs, manifest_digest(manifest), parameters.resamples, parameters.seed)
+    if history.empty:
+        raise InputError("No run on these images is in the MLflow store: `kedro run` makes one.")
+    for row in history.tail(_SHOWN).itertuples():
+        gained = "" if pd.isna(row.difference) else f" {100 * float(row.difference):+.1f} points"  # type: ignore[arg-type]
+        _log.info("%s %s %.3f%s %s: %s", row.started, row.strategy, row.oof_accuracy, gained, row.verdict, row.changed)
+    return history
+
+
+def draw_history(history: pd.DataFrame) -> Figure:
+    """The scores in the order of the runs."""
+    return plot_runs(history)

@@ -1,0 +1,15 @@
+"""`logged_runs` to `history`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.history.nodes import draw_history, tell_history
+
+
+def create_pipeline() -> Pipeline:
+    """Tell, draw."""
+    return Pipeline(
+        [
+            Node(tell_history, ["logged_runs", "manifest", "params:comparison"], "history", name="tell_history"),
+            Node(draw_history, "history", "history_plot", name="draw_history"),
+        ]
+    )

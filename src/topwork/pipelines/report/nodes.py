@@ -1,0 +1,106 @@
+"""The page that a person reads after a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from topwork.images.thumbnails import shortened, thumbnail
+from topwork.metrics import confusion
+from topwork.pages import Thumbnail, render_page, svg_of, thumbnail_of
+from topwork.parameters import STRATEGIES, ReportParameters
+from topwork.plots import plot_confusion, plot_forecast, plot_leaderboard, plot_reliability
+from topwork.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
+from topwork.schemas import OK, TEST, ImageStore
+
+
+def write_report(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    advice: dict[str, Any],
+    leaks: dict[str, Any],
+    leaderboard: list[dict[str, Any]],
+    champion: dict[str, Any],
+    label_suggestions: pd.DataFrame,
+    near_duplicates: pd.DataFrame,
+    parameters: ReportParameters,
+    *predictions: pd.DataFrame,
+) -> str:
+    """The answer first, then the evidence for it.
+
+    Args:
+        images: for the pictures.
+        manifest: of the images.
+        splits: of the images.
+        advice: what was said before training.
+        leaks: what was found about near-duplicates.
+        leaderboard: the strategies compared.
+        champion: the one to take.
+        label_suggestions: labels that look wrong.
+        near_duplicates: pairs.
+        parameters: of the block `report`.
+        predictions: of each strategy on the test split.
+
+    """
+
+    def picture(image_id: str, *lines: str) -> Thumbnail:
+        return thumbnail_of(thumbnail(images, image_id, parameters.max_pixels), *lines)
+
+    best = next((row for row in leaderboard if row["strategy"] == champion["strategy"]), None)
+    of_best = predictions[STRATEGIES.index(best["strategy"])] if best else pd.DataFrame()
+    evidence, count = advice["evidence"], parameters.pictures
+    return render_page(
+        "report.html",
+        {
+            "source": Path(images.source).name,
+            "images": int((manifest["status"] == OK).sum()),
+            "rejected": int((manifest["status"] != OK).sum()),
+            "classes": int(splits["label"].nunique()),
+            "learnt": int((splits["split"] != TEST).sum()),
+            "tested": int((splits["split"] == TEST).sum()),
+            "advice": advice,
+            "leaks": leaks,
+            "leaderboard": leaderboard,
+            "champion": champion,
+            "best": best,
+            "shared": max((row["shared_images"] or 0 for row in leaderboard), default=0),
+            "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
+            "forecast_figure": svg_of(plot_forecast(evidence["learning_curve"], evidence["forecast"])),
+            **(_figures_of(of_best) if best else {}),
+            "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
+            "duplicates": list(_pairs(picture, near_duplicates, count)),
+            "doubtful": [
+                picture(str(row.image_id), f"{row.given}?", f"rather {row.label}", shortened(str(row.path)))
+                for row in label_suggestions.head(count).itertuples()
+            ],
+            "doubtful_count": len(label_suggestions),
+        },
+    )
+
+
+def _figures_of(predictions: pd.DataFrame) -> dict[str, Any]:
+    names = predictions.attrs["class_names"]
+    truth = class_numbers(predictions["label"], names)
+    counts = confusion(class_numbers(predictions["predicted"], names), truth, len(names))
+    right = (predictions["label"] == predictions["predicted"]).to_numpy()
+    confidence = stacked_probabilities(predictions).max(axis=1)
+    return {
+        "confusion_figure": svg_of(plot_confusion(counts, names, "")),
+        "reliability_figure": svg_of(plot_reliability(confidence, right)),
+    }
+
+
+def _mistakes(picture: Any, predictions: pd.DataFrame, count: int) -> Iterable[Thumbnail]:
+    for row in most_confident_mistakes(predictions, count).itertuples():
+        called = f"called {row.predicted} at {row.confidence:.0%}"
+        yield picture(row.image_id, str(row.label), called, shortened(str(row.path)))
+
+
+def _pairs(picture: Any, pairs: pd.DataFrame, count: int) -> Iterable[Thumbnail]:
+    for row in pairs.sort_values(["cosine", "image_id"]).head(count // 2).itertuples():
+        yield picture(row.image_id, shortened(str(row.image_id)))
+        yield picture(row.other, shortened(str(row.other)), f"cosine {row.cosine:.2f}, {row.bits} bits apart")

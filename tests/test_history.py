@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from topwork.history import compare_history, what_changed
+from topwork.schemas import LoggedRuns
+
+COUNT = 100
+
+
+def run(number: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "run_id": f"r{number}",
+        "started": pd.Timestamp(2026, 1, 1 + number),
+        "strategy": "svm",
+        "split_digest": "split",
+        "data_digest": "images",
+        "commit": "abcdef1234",
+        "parameters": {"svm.C": "1", "data": f"folder{number}"},
+        "metrics": {"accuracy": 0.5, "oof_accuracy": 0.5},
+        **changed,
+    }
+
+
+def predictions(wrong: int) -> pd.DataFrame:
+    names = [f"i{number}" for number in range(COUNT)]
+    return pd.DataFrame({"image_id": names, "label": "x", "predicted": np.where(np.arange(COUNT) < wrong, "y", "x")})
+
+
+def runs_of(*runs: tuple[dict[str, Any], int | None]) -> LoggedRuns:
+    kept = {each["run_id"]: None if wrong is None else predictions(wrong) for each, wrong in runs}
+    return LoggedRuns(pd.DataFrame([each for each, _ in runs]), kept.__getitem__)
+
+
+def test_each_run_is_held_against_the_one_before_it() -> None:
+    runs = runs_of(
+        (run(0), 40),
+        (run(1, parameters={"svm.C": "2"}), 38),
+        (run(2, parameters={"svm.C": "4"}), 10),
+        (run(3, parameters={"svm.C": "4"}, strategy="logistic"), 50),
+        (run(4, data_digest="other images"), 0),
+    )
+    history = compare_history(runs, "images", 200, 0)
+    assert history["run_id"].tolist() == ["r0", "r1", "r2", "r3"]
+    assert history["changed"].tolist() == ["first run", "svm.C: 1 → 2", "svm.C: 2 → 4", "first run"]
+    assert history["verdict"].tolist() == ["", "noise", "better", ""]
+    assert history["difference"].iloc[2] == 0.28
+
+
+def test_a_run_whose_predictions_were_not_kept_is_not_compared() -> None:
+    history = compare_history(runs_of((run(0), None), (run(1), 3)), "images", 200, 0)
+    assert history["verdict"].tolist() == ["", "not comparable"]
+
+
+def test_changes_are_named_a_few_of_them_and_places_are_none() -> None:
+    before = run(0)
+    assert what_changed(run(1), before) == "nothing"
+    many = run(1, parameters={f"p{number}": "1" for number in range(5)}, split_digest="new", commit="fedcba9876")
+    assert what_changed(many, before) == (
+        "p0: none → 1; p1: none → 1; p2: none → 1; 3 more parameters; splits; code abcdef1 → fedcba9"
+    )
