@@ -132,6 +132,7 @@ class LinearParameters(Block):
     """Blocks `svm` and `logistic`: how a linear classifier is fitted."""
 
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    rejected: Annotated[float, Field(gt=0, lt=0.5)]
     class_weight: Literal["none", "balanced"]
     max_iterations: PositiveInt
     seed: int
@@ -158,6 +159,7 @@ class NetworkParameters(Block):
     inner_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     hidden: list[PositiveInt]
+    rejected: Annotated[float, Field(gt=0, lt=0.5)]
     precision: Literal["auto", "float32", "bfloat16"]
     seed: int
     threads: PositiveInt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -229,6 +229,39 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Rejection:
+    """How far features are from all that was learnt from, and from where on they are of none of the classes.
+
+    Features ``[n, d]`` less the ``centre`` ``[d]`` are taken along ``directions`` ``[k, d]``, with the length of the
+    rest as one more coordinate; ``whitening`` ``[k + 1, k + 1]`` makes the classes round, ``means`` ``[c, k + 1]`` are
+    theirs.
+    """
+
+    centre: Floats
+    directions: Floats
+    whitening: Floats
+    means: Floats
+    threshold: float
+
+    def distances(self, features: Floats) -> Floats:
+        """To the nearest class mean, ``[n]``."""
+        places = self.coordinates(features) @ self.whitening.T
+        squared = (places**2).sum(1)[:, None] - 2 * places @ self.means.T + (self.means**2).sum(1)
+        return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0)))
+
+    def coordinates(self, features: Floats) -> Floats:
+        """Along the directions, and the length of what lies outside them, ``[n, k + 1]``."""
+        centred = np.asarray(features, np.float64) - self.centre
+        along = centred @ self.directions.T
+        outside = np.sqrt(np.maximum((centred**2).sum(1) - (along**2).sum(1), 0))
+        return np.column_stack([along, outside])
+
+    def rejecting_above(self, threshold: float) -> Rejection:
+        """The same with another bound."""
+        return replace(self, threshold=threshold)
+
+
+@dataclass(frozen=True)
 class Classifier:
     """A backbone (named by ``key``) with a head grafted on: what every strategy ends in.
 
@@ -236,7 +269,7 @@ class Classifier:
     training reports, numbers and words. With ``test_views`` (``count`` and ``plan``) an image's scores are the mean
     over the original and so many of its augmented views. A backbone that has learnt, or that no name leads to, comes
     with its tensors in ``network``: those of the trunk (``trunk.…``) and of the dense layers of ``hidden`` sizes before
-    the head (``neck.…``).
+    the head (``neck.…``). ``rejection`` tells images of none of the classes.
     """
 
     strategy: str
@@ -249,6 +282,7 @@ class Classifier:
     test_views: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Floats] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
+    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.feature_key import key_from_fields
-from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError
+from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError, Rejection
 
-FORMAT = "topwork-classifier-2"
+FORMAT = "topwork-classifier-3"
+_REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
 
 
 def read_classifier(folder: Path) -> Classifier:
@@ -43,6 +44,8 @@ def read_classifier(folder: Path) -> Classifier:
         tensors = load_file(folder / CLASSIFIER_WEIGHTS)
     except SafetensorError as error:
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
+    kept = [name for name in _REJECTION_PARTS if f"{_REJECTION}{name}" in tensors]
+    rejection = {name: tensors.pop(f"{_REJECTION}{name}") for name in kept}
     return Classifier(
         strategy=spec["strategy"],
         key=key_from_fields(spec["features"]),
@@ -54,6 +57,7 @@ def read_classifier(folder: Path) -> Classifier:
         test_views=spec["test_views"],
         network=tensors,
         hidden=tuple(spec["hidden"]),
+        rejection=Rejection(**rejection, threshold=spec["reject_above"]) if rejection else None,
     )
 
 
@@ -62,6 +66,8 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
     head = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in head.items()}
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
+    for name in _REJECTION_PARTS if classifier.rejection else ():
+        tensors[f"{_REJECTION}{name}"] = np.ascontiguousarray(getattr(classifier.rejection, name), np.float32)
     with appearing_whole(folder / CLASSIFIER_WEIGHTS) as partial:
         save_file(tensors, partial)
         digest = hashlib.sha256(partial.read_bytes()).hexdigest()
@@ -75,6 +81,7 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "training": classifier.training,
         "test_views": classifier.test_views,
         "hidden": classifier.hidden,
+        "reject_above": classifier.rejection.threshold if classifier.rejection else None,
         "weights_sha256": digest,
     }
     with appearing_whole(folder / CLASSIFIER_SPEC) as partial:

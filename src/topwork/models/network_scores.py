@@ -35,15 +35,15 @@ def serving_engine(key: FeatureKey, backbone: Callable[[], Backbone], batch_size
     return build_engine(recipe)
 
 
-def score_images(classifier: Classifier, images: Mapping[str, bytes], wanted: Wanted) -> Floats:
-    """Class scores ``[len(wanted), c]`` of pairs of image id and SHA-256."""
+def network_features(classifier: Classifier, images: Mapping[str, bytes], wanted: Wanted) -> Floats:
+    """What the head sees, ``[len(wanted), d]``, of pairs of image id and SHA-256."""
     engine, preprocessing = classifier_engine(classifier), Preprocessing(**classifier.key.preprocessing)
 
-    def scores(batch: Wanted) -> Floats:
-        return classifier.head.scores(engine(decode_batch(images, batch, preprocessing, _LARGEST)))
+    def features(batch: Wanted) -> Floats:
+        return engine(decode_batch(images, batch, preprocessing, _LARGEST))
 
     found, task = [], f"{classifier.strategy}, predicting"
-    for _, of_batch in map_batches(scores, wanted, engine.batch_size, 2):
+    for _, of_batch in map_batches(features, wanted, engine.batch_size, 2):
         found.append(of_batch)
         report(task, sum(map(len, found)), len(wanted), "images")
     return np.concatenate(found)

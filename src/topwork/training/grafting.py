@@ -16,14 +16,16 @@ from topwork.metrics import softmax
 from topwork.models.graft import Graft, suffix_alone
 from topwork.models.groups import LayerGroup, check_frozen, first_trainable, frozen_digests
 from topwork.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
-from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Integers
+from topwork.rejection import measure, threshold
+from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Integers, Rejection
 from topwork.splits import inner_split
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
-from topwork.training.loop import FitPlan, Lesson, class_scores, fit
+from topwork.training.loop import FitPlan, Lesson, bottleneck_features, fit
 from topwork.training.reached import Reached
 from topwork.training.samples import Samples
 
+_MEASURED = 1000  # images
 FINAL = -1
 """Stands for the fold that the final model leaves out: none."""
 
@@ -68,11 +70,12 @@ class Examples:
 
 @dataclass(frozen=True)
 class Grown:
-    """The final network: tensors, head, temperature; its out-of-fold probabilities with their rows; how it went."""
+    """The final network with its head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
 
     network: dict[str, Floats]
     head: Head
     temperature: float
+    rejection: Rejection
     scored: Integers
     out_of_fold: Floats
     history: list[dict[str, Any]]
@@ -191,6 +194,7 @@ def train_grafts(course: Course) -> Grown:
     scored: list[tuple[Integers, Floats, Floats]] = []
     history: list[dict[str, Any]] = []
     chosen: list[float] = []
+    distances: list[Floats] = []
     plan = course.plan
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
@@ -198,19 +202,23 @@ def train_grafts(course: Course) -> Grown:
             plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
         if fold == FINAL:
             plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
-        graft, reached, scores_of = _train(course, lesson, fold, plan)
+        graft, reached, features_of = _train(course, lesson, fold, plan)
         chosen.append(reached.chosen_after)
         plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
         history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
+        some = _some(lesson.taught, course.parameters.seed)
+        bounds = measure(features_of(some), truth[some])
         if fold != FINAL:
-            temperature = fit_temperature(scores_of(lesson.inner), truth[lesson.inner])
-            scores = scores_of(held_out)
-            scored.append((held_out, scores, softmax(scores, temperature)))
+            head, vectors = graft.grown_head(), features_of(held_out)
+            temperature = fit_temperature(head.scores(features_of(lesson.inner)), truth[lesson.inner])
+            scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
+            distances.append(bounds.distances(vectors))
     rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     return Grown(
         network=graft.tensors(),
         head=graft.grown_head(),
         temperature=fit_temperature(scores, truth[rows]),
+        rejection=bounds.rejecting_above(threshold(np.concatenate(distances), course.parameters.rejected)),
         scored=rows,
         out_of_fold=probabilities,
         history=history,
@@ -237,7 +245,7 @@ def _as_the_first(plan: FitPlan, first: Reached) -> FitPlan:
 def _train(
     course: Course, lesson: Lesson, fold: int, plan: FitPlan
 ) -> tuple[Graft, Reached, Callable[[Integers], Floats]]:
-    """The network, what was reached, and the scores that it gives rows."""
+    """The network, what was reached, and the features that it gives rows."""
     samples = course.samples
     graft = course.graft_for(lesson.taught, fold)
     reached = Reached(course.checkpoints, course.checkpoint(fold))
@@ -246,11 +254,16 @@ def _train(
         fit(graft, lesson, plan, reached)
     check_frozen(graft.trunk, audited)
 
-    def scores_of(rows: Integers) -> Floats:
+    def features_of(rows: Integers) -> Floats:
         with suffix_alone(graft.trunk, graft.groups, samples.starts_at):
-            return class_scores(graft, samples, rows, plan.batch_size, plan.threads)
+            return bottleneck_features(graft, samples, rows, plan.batch_size, plan.threads)
 
-    return graft, reached, scores_of
+    return graft, reached, features_of
+
+
+def _some(rows: Integers, seed: int) -> Integers:
+    """Not all of many: spread and means of features do not want more."""
+    return rows if len(rows) <= _MEASURED else np.random.default_rng(seed).permutation(rows)[:_MEASURED]
 
 
 def _facts(course: Course, graft: Graft, reached: Reached) -> dict[str, Any]:

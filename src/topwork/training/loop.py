@@ -110,12 +110,17 @@ def steps_an_epoch(taught: Integers, batch_size: int) -> int:
 
 
 def class_scores(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
-    """Scores ``[len(rows), c]`` (float64) of the originals, in float32."""
+    """Scores ``[len(rows), c]`` (float64) of the originals."""
+    return graft.grown_head().scores(bottleneck_features(graft, samples, rows, batch_size, threads))
+
+
+def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
+    """What the head sees of the originals, ``[len(rows), d]``, in float32."""
     graft.eval()
     found = []
     with torch.inference_mode():
         for _, inputs in load_batches(samples, _cut(rows, batch_size), 0, threads):
-            found.append(graft(inputs.to(accelerator())).double().cpu().numpy())
+            found.append(graft.neck(graft.trunk_features(inputs.to(accelerator()))).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -206,6 +206,7 @@ def _classifier(
         training=grown.facts,
         network=grown.network,
         hidden=tuple(parameters.hidden),
+        rejection=grown.rejection,
     )
 
 

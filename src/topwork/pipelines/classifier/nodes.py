@@ -11,6 +11,7 @@ from topwork.digests import split_digest
 from topwork.models.request import check_current
 from topwork.parameters import AugmentationParameters, FeatureParameters, LinearParameters
 from topwork.predictions import prediction_table
+from topwork.rejection import fit_rejection
 from topwork.schemas import TEST, Classifier, Features
 from topwork.training.linear import Estimator, fit_linear, linear_svm, multinomial_logistic
 
@@ -64,6 +65,8 @@ def _train(
     fit = fit_linear(estimator, parameters.C, samples, truth, learnt["fold"].to_numpy(), len(class_names), average)
     if fit.unconverged:
         _log.warning("%s: %d fits stopped at max_iterations=%d", strategy, fit.unconverged, parameters.max_iterations)
+    averages = average and len(features.views) > 0
+    vectors = (features.averaged() if averages else features.vectors)[rows]
     test_views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
     classifier = Classifier(
         strategy=strategy,
@@ -80,6 +83,7 @@ def _train(
             "class_weight": parameters.class_weight,
             "unconverged_fits": fit.unconverged,
         },
-        test_views=test_views if average and len(features.views) else {},
+        test_views=test_views if averages else {},
+        rejection=fit_rejection(vectors, truth, learnt["fold"].to_numpy(), parameters.rejected),
     )
     return classifier, prediction_table(learnt, manifest, fit.out_of_fold, class_names)

@@ -20,39 +20,45 @@ from topwork.schemas import TEST, Classifier, Features, Floats, ImageStore, Inpu
 
 def predict_test_split(
     images: ImageStore, classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
-) -> pd.DataFrame:
-    """Predictions on the images that no training saw."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions on the images that no training saw, and how far each is from what was learnt."""
     if classifier.split_digest != split_digest(splits):
         raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
     held_out = splits[splits["split"] == TEST]
     if classifier.network:
-        scores = _network_scores(images, classifier, manifest, held_out)
+        vectors = _network_features(images, classifier, manifest, held_out)
     else:
-        scores = _cached_scores(classifier, features, held_out)
-    return prediction_table(held_out, manifest, softmax(scores, classifier.temperature), classifier.class_names)
+        vectors = _cached_features(classifier, features, held_out)
+    probabilities = softmax(classifier.head.scores(vectors), classifier.temperature)
+    distances = pd.DataFrame({"image_id": held_out["image_id"].to_numpy()})
+    if classifier.rejection:
+        distances["distance"] = classifier.rejection.distances(vectors)
+        distances["rejected"] = distances["distance"] > classifier.rejection.threshold
+    return prediction_table(held_out, manifest, probabilities, classifier.class_names), distances
 
 
-def _network_scores(
+def _network_features(
     images: ImageStore, classifier: Classifier, manifest: pd.DataFrame, held_out: pd.DataFrame
 ) -> Floats:
-    from topwork.models.network_scores import score_images
+    from topwork.models.network_scores import network_features
 
     content = held_out["image_id"].map(manifest.set_index("image_id")["sha256"])
-    return score_images(classifier, images, list(zip(held_out["image_id"], content, strict=True)))
+    return network_features(classifier, images, list(zip(held_out["image_id"], content, strict=True)))
 
 
-def _cached_scores(classifier: Classifier, features: Features, held_out: pd.DataFrame) -> Floats:
+def _cached_features(classifier: Classifier, features: Features, held_out: pd.DataFrame) -> Floats:
     if features.key != classifier.key:
         raise InputError(f"The features are not those that {classifier.strategy} was trained on: train it again.")
     views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
     if classifier.test_views and classifier.test_views != views:
         raise InputError(f"{classifier.strategy} averages over other views than these features have: train it again.")
     vectors = features.averaged() if classifier.test_views else features.vectors
-    return classifier.head.scores(vectors[features.positions(held_out["image_id"].tolist())])
+    return np.asarray(vectors[features.positions(held_out["image_id"].tolist())])
 
 
 def score_strategy(
     predictions: pd.DataFrame,
+    distances: pd.DataFrame,
     out_of_fold: pd.DataFrame,
     splits: pd.DataFrame,
     classifier: Classifier,
@@ -80,8 +86,21 @@ def score_strategy(
         "oof_images": len(out_of_fold),
         **scored(predictions),
         **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
+        **_rejection(predictions, distances),
         "temperature": classifier.temperature,
         "training": dict(classifier.training),
+    }
+
+
+def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, float]:
+    """Share of the test images that lie near enough to be answered, and the accuracy among them."""
+    if "rejected" not in distances:
+        return {}
+    answered = ~distances["rejected"].to_numpy()
+    right = (predictions["predicted"] == predictions["label"]).to_numpy()
+    return {
+        "coverage": float(answered.mean()),
+        "answered_accuracy": float(right[answered].mean()) if answered.any() else 0.0,
     }
 
 

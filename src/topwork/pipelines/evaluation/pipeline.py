@@ -17,12 +17,12 @@ _TEMPLATE = Pipeline(
         Node(
             predict_test_split,
             ["images", "classifier", "features", "manifest", "splits"],
-            "predictions",
+            ["predictions", "distances"],
             name="predict",
         ),
         Node(
             score_strategy,
-            ["predictions", "out_of_fold", "splits", "classifier", "params:evaluation"],
+            ["predictions", "distances", "out_of_fold", "splits", "classifier", "params:evaluation"],
             "metrics",
             name="score",
         ),
