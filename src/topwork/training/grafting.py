@@ -70,7 +70,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Grown:
-    """The final network with its head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
+    """The final network with head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
 
     network: dict[str, Floats]
     head: Head
