@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from topwork.configuration import load_configuration
 from topwork.paired import Bools
 from topwork.parameters import ComparisonParameters
 from topwork.promotion import Verdict, judge
-from topwork.schemas import RegisteredChampion
+from topwork.schemas import InputError, RegisteredChampion
 
 COUNT = 80
 IMAGES = pd.DataFrame(
@@ -41,7 +42,7 @@ def verdict(wrong: int, registered: RegisteredChampion | None, model: str = "new
     parameters = ComparisonParameters.model_validate({**block, "resamples": 100, **changed})
 
     def answers(rows: pd.DataFrame) -> Bools:
-        assert registered is not None
+        assert registered is not None and registered.learnt is not None
         assert not set(rows["sha256"]) & registered.learnt
         return np.zeros(len(rows), bool)
 
@@ -77,6 +78,23 @@ def test_too_few_such_images_leave_the_alias_and_say_so() -> None:
     found = verdict(0, champion(70, digest="before", learnt=60))
     assert not found.moves
     assert found.reason == "too few to judge by: 20 images that the champion never learnt from, 30 are wanted"
+
+
+def test_a_champion_of_which_nothing_is_kept_stays() -> None:
+    found = verdict(0, replace(champion(70), learnt=None))
+    assert not found.moves
+    assert "nothing is kept" in found.reason
+
+
+def test_a_champion_that_cannot_be_asked_stays() -> None:
+    block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
+
+    def refused(_rows: pd.DataFrame) -> Bools:
+        raise InputError("other weights")
+
+    old, parameters = champion(0, digest="before", learnt=10), ComparisonParameters.model_validate(block)
+    found = judge(table(0), "new", "now", old, refused, GROUPS, parameters)
+    assert (found.moves, found.reason) == (False, "the champion cannot be asked (other weights)")
 
 
 def test_the_user_may_decide_instead() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from topwork.paired import Bools, Difference, compare
 from topwork.parameters import ComparisonParameters
-from topwork.schemas import RegisteredChampion
+from topwork.schemas import InputError, RegisteredChampion
 
 _MOST_JUDGED = 2000  # images that an older champion is asked about
 
@@ -49,6 +49,8 @@ def judge(
     """
     if registered is None or parameters.promote != "when_better" or registered.model_id == model_id:
         return _without_looking(model_id, registered, parameters)
+    if registered.learnt is None:
+        return Verdict(False, "nothing is kept of what the champion learnt from; comparison.promote=always moves it")
     if registered.split_digest == digest:
         before = registered.out_of_fold[["image_id", "predicted"]]
         rows = newcomer.merge(before, on="image_id", suffixes=("", "_before"))
@@ -57,7 +59,10 @@ def judge(
         rows = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
         told = "images that the champion never learnt from"
         if len(rows) >= parameters.fewest_images:
-            theirs = answers(rows)
+            try:
+                theirs = answers(rows)
+            except InputError as error:
+                return Verdict(False, f"the champion cannot be asked ({error})")
     if len(rows) < parameters.fewest_images:
         return Verdict(False, f"too few to judge by: {len(rows)} {told}, {parameters.fewest_images} are wanted")
     mine = (rows["predicted"] == rows["label"]).to_numpy()

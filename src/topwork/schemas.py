@@ -290,7 +290,7 @@ class RegisteredChampion:
     """The model that the registry calls champion, and what it is known by.
 
     ``out_of_fold`` are its predictions on images that its fold models had not seen, ``learnt`` the SHA-256 of all that
-    the model itself learnt from; ``classifier`` reads it.
+    the model itself learnt from, None where nobody kept them; ``classifier`` reads it.
     """
 
     version: str
@@ -298,7 +298,7 @@ class RegisteredChampion:
     strategy: str
     split_digest: str
     out_of_fold: pd.DataFrame
-    learnt: Set[str]
+    learnt: Set[str] | None
     classifier: Callable[[], Classifier]
 
 

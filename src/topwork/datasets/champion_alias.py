@@ -41,14 +41,15 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         version = self._version()
         if version is None:
             return None
-        run, model = str(version.run_id), str(version.source).removeprefix(_MODELS)  # model_id does not come back
+        model = str(version.source).removeprefix(_MODELS)  # model_id does not come back
+        out_of_fold, learnt = (_table(str(version.run_id), name) for name in (_OUT_OF_FOLD, _LEARNT))
         return RegisteredChampion(
             version=str(version.version),
             model_id=model,
             strategy=str(version.tags.get("strategy", "")),
             split_digest=str(version.tags.get("split_digest", "")),
-            out_of_fold=_table(run, _OUT_OF_FOLD),
-            learnt=frozenset(_table(run, _LEARNT)["sha256"]),
+            out_of_fold=pd.DataFrame() if out_of_fold is None else out_of_fold,
+            learnt=None if out_of_fold is None or learnt is None else frozenset(learnt["sha256"]),
             classifier=lambda: _classifier(model),
         )
 
@@ -89,9 +90,13 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         return {"name": self._name, "alias": ALIAS}
 
 
-def _table(run: str, name: str) -> pd.DataFrame:
+def _table(run: str, name: str) -> pd.DataFrame | None:
+    """None where the run has no such table: somebody registered the model otherwise."""
     with TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(run_id=run, artifact_path=name, dst_path=folder)
+        try:
+            path = mlflow.artifacts.download_artifacts(run_id=run, artifact_path=name, dst_path=folder)
+        except (mlflow.MlflowException, OSError):
+            return None
         return pd.read_parquet(path)
 
 
