@@ -61,7 +61,7 @@ def advice_for(distance: float) -> dict[str, Any]:
 
 def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_bring() -> None:
     advice = advice_for(2.0)
-    assert advice["recommended"] == "svm"
+    assert advice["recommended"] == "logistic"
     assert advice["expected"]["low"] < advice["expected"]["accuracy"] <= 1
     assert advice["cost_seconds"]["finetune"] == 180
     assert advice["cost_seconds"]["scratch"] is None

@@ -95,7 +95,7 @@ def give_advice(
     """
     out = {name: reason for name in strategies if (reason := why_not(name, evidence))}
     left = [name for name in strategies if name not in out]
-    recommended = left[-1]
+    recommended = "finetune" if "finetune" in left else left[0]
     return {
         "practice": practice(evidence),
         "says": _says(evidence),
