@@ -12,7 +12,9 @@ _SCRATCH_IMAGES = 1_000_000  # four times as many: nothing is there to start fro
 _MANY = 20_000  # images from which BiT-HyperRule mixes them
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}  # of a new head: the optimizers' usual ones
 _PLANTED = 0.3  # times that of a new head: a probe has converged, and ten times less learns nothing in a few epochs
-_NEAR, _FAR = (0.1, 0.8), (1.0, 1.0)  # rate of the last group, times the head's, and of a group, times the next one's
+# rate of the last group, times the head's, and of a group, times the next one's
+_NEAR, _NEAR_AND_MANY, _FAR = (0.1, 0.8), (1.0, 0.8), (1.0, 1.0)
+_ENOUGH = 1_000  # images that outweigh what the backbone knows (docs/decisions/0010-fine-tuning.md)
 _SCRATCH_RATES = {"adamw": 1e-3, "sgd": 1e-1}  # He et al. 2016 for SGD
 
 
@@ -48,9 +50,12 @@ def trainable_groups(groups: int, *, far: bool) -> str:
     return "all" if far else str(max(1, round(groups / 3)))
 
 
-def backbone_rates(*, far: bool) -> tuple[float, float]:
+def backbone_rates(images: int, *, far: bool) -> tuple[float, float]:
     """Learning rate of the backbone as a share of the head's, and its decay from group to group.
 
-    A tenth, less towards the first layers (Howard & Ruder 2018); in a far domain all layers have as far to go.
+    A tenth, less towards the first layers (Howard & Ruder 2018), where images are few. A thousand and more teach the
+    last layers at the rate of a planted head, which is low itself; in a far domain all layers have as far to go.
     """
-    return _FAR if far else _NEAR
+    if far:
+        return _FAR
+    return _NEAR if images < _ENOUGH else _NEAR_AND_MANY

@@ -102,7 +102,7 @@ def plan_finetune(parameters: FinetuneParameters, images: int, groups: Sequence[
     """The parameters with the gaps filled by `defaults`; ``far`` is what the probe says of the domain."""
     p, planted = parameters, parameters.head == "probe"
     wanted = p.trainable_groups
-    rate, decay = defaults.backbone_rates(far=far)
+    rate, decay = defaults.backbone_rates(images, far=far)
     return _plan(
         p,
         images,
