@@ -89,10 +89,9 @@ def crown_champion(
 
     """
     champion, digest = choose_champion(leaderboard, parameters.errors), split_digest(splits)
-    name = champion["strategy"]
-    starts = [start for start in range(0, len(reports), _PARTS) if reports[start]["strategy"] == name]
-    _, _, table, _, logged = reports[starts[0] : starts[0] + _PARTS] if starts else (None, None, None, None, {})
-    content = manifest.set_index("image_id")["sha256"]
+    name, content = champion["strategy"], manifest.set_index("image_id")["sha256"]
+    by_name = {reports[start]["strategy"]: reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)}
+    table, logged = (by_name[name][2], by_name[name][4]) if name else (None, {})
     if logged:
         newcomer = table.assign(sha256=table["image_id"].map(content))
         group_of = splits.set_index("image_id")["group"]
