@@ -31,7 +31,7 @@ _SCORES = (
     "log_loss",
     "ece",
 )
-_COSTS = ("seconds_per_thousand", "megabytes")
+_SERVED = ("same_label", "max_difference", "seconds_per_thousand", "megabytes")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _PARTS = 5  # reports of a strategy
 _AT_ONCE = 64  # images held in memory
@@ -145,7 +145,7 @@ def _row(
         "reason": _reason(status, metrics),
         **{name: metrics.get(name) if is_ok else None for name in _SCORES},
         "seconds": _seconds(timings, _TRAINING) if is_ok else None,
-        **{name: serving.get(name) if is_ok else None for name in _COSTS},
+        **{name: serving.get(name) if is_ok else None for name in _SERVED},
     }
 
 
