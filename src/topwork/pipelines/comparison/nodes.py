@@ -91,7 +91,7 @@ def crown_champion(
     champion, digest = choose_champion(leaderboard, parameters.errors), split_digest(splits)
     name, content = champion["strategy"], manifest.set_index("image_id")["sha256"]
     by_name = {reports[start]["strategy"]: reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)}
-    table, logged = (by_name[name][2], by_name[name][4]) if name else (None, {})
+    table, logged = (by_name[name][2], by_name[name][4]) if name else (pd.DataFrame(), {})
     if logged:
         newcomer = table.assign(sha256=table["image_id"].map(content))
         group_of = splits.set_index("image_id")["group"]
