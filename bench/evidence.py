@@ -30,7 +30,8 @@ from topwork.schemas import TEST, Floats, Integers
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 C, DRAWS, FLIPPED, PLANTED = 0.01, 5, 0.05, 100
-ESTIMATOR = multinomial_logistic("none", 300, 0)
+PROBES = {weights: multinomial_logistic(weights, 300, 0) for weights in ("none", "balanced")}
+ESTIMATOR = PROBES["none"]
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def _forecasts(vectors: Floats, truth: Integers, folds: Integers) -> None:
         parts = [order[: len(order) // share] for share in (4, 2, 1)]
         quarter = parts[0]
         found = gather_evidence(
-            vectors[quarter], truth[quarter], folds[quarter], np.full(len(quarter), 200), ESTIMATOR, C, seed
+            vectors[quarter], truth[quarter], folds[quarter], np.full(len(quarter), 200), PROBES, C, seed
         )
         points = [Point(**each) for each in found["learning_curve"]]
         predicted = forecast(points, [factor * points[-1].images for factor in (2, 4)], seed)

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from bench.measure import console
 from topwork.metrics import wilson_interval
-from topwork.paired import Bools, compare
+from topwork.paired import compare
+from topwork.schemas import Bools
 
 ACCURACY, DISAGREEMENT, SIGNIFICANCE = 0.85, 0.10, 0.05
 PAIRS, CHAINS, CHALLENGERS = 5_000, 500, 20

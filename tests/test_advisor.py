@@ -13,6 +13,9 @@ from topwork.training.linear import multinomial_logistic
 NEAR = {"images": 500, "above_chance": 0.9, "median_side": 300.0, "largest_class": 60, "smallest_class": 40}
 
 
+PROBES = {weights: multinomial_logistic(weights, 200, 0) for weights in ("none", "balanced")}
+
+
 def evidence(**changed: Any) -> dict[str, Any]:
     return {**NEAR, **changed}
 
@@ -55,7 +58,7 @@ def clouds(count: int, distance: float) -> tuple[Any, ...]:
 
 
 def advice_for(distance: float) -> dict[str, Any]:
-    found = gather_evidence(*clouds(400, distance), multinomial_logistic("none", 200, 0), 0.01, 0)
+    found = gather_evidence(*clouds(400, distance), PROBES, 0.01, 0)
     return give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)
 
 
@@ -94,3 +97,14 @@ def test_few_tested_images_make_a_wide_forecast_and_a_flat_curve_a_flat_one() ->
     assert sure.accuracy == pytest.approx(0.8, abs=0.01)
     assert unsure.high - unsure.low > 5 * (sure.high - sure.low)
     assert 0 <= unsure.low <= unsure.accuracy <= unsure.high <= 1
+
+
+@pytest.mark.parametrize(("spread", "worth"), [(0.5, False), (4.0, True)], ids=["easy", "hard"])
+def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: float, worth: bool) -> None:
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1], [360, 40])
+    vectors = (3.0 * truth[:, None] + generator.normal(0, spread, (400, 8))).astype(np.float32)
+    found = gather_evidence(vectors, truth, np.arange(400) % 5, np.full(400, 200), PROBES, 0.01, 0)
+    advice = give_advice(found | {"above_chance": 0.9}, {"finetune": 3.0, "scratch": None}, STRATEGIES)
+    assert "weights that make them count alike" in advice["says"]
+    assert ("logistic.class_weight" in advice["settings"]) is worth

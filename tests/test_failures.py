@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
 from safetensors import SafetensorError
 
+from topwork.datasets.table import TableDataset
 from topwork.failures import input_error
 from topwork.schemas import InputError
 
@@ -50,3 +52,11 @@ def test_a_disk_that_takes_no_more_is_told_in_a_line_with_the_way_out(cause: Exc
     )
     with pytest.raises(InputError, match=message):
         raise told
+
+
+def test_a_file_that_nothing_has_made_yet_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as raised:
+        TableDataset(filepath=str(tmp_path / "t.parquet")).load()
+    told = input_error(raised.value)
+    assert told is not None
+    assert str(told).startswith(f"{tmp_path / 't.parquet'} is not there")

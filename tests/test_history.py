@@ -50,6 +50,18 @@ def test_each_run_is_held_against_the_one_before_it() -> None:
     assert history["difference"].iloc[2] == 0.28
 
 
+def test_runs_over_the_same_folder_stay_together_when_labels_were_mended() -> None:
+    here, there = {"images": "/photos", "svm.C": "1"}, {"images": "/elsewhere"}
+    runs = runs_of(
+        (run(0, parameters=here), 40),
+        (run(1, parameters=here, data_digest="mended", split_digest="mended"), 10),
+        (run(2, parameters=there, data_digest="other"), 10),
+    )
+    history = compare_history(runs, "mended", 200, 0)
+    assert history["changed"].tolist() == ["first run", "images or labels"]
+    assert history["verdict"].tolist() == ["", "better"]
+
+
 def test_a_run_whose_predictions_were_not_kept_is_not_compared() -> None:
     history = compare_history(runs_of((run(0), None), (run(1), 3)), "images", 200, 0)
     assert history["verdict"].tolist() == ["", "not comparable"]
@@ -57,7 +69,7 @@ def test_a_run_whose_predictions_were_not_kept_is_not_compared() -> None:
 
 def test_changes_are_named_a_few_of_them_and_places_are_none() -> None:
     before = run(0)
-    assert what_changed(run(1), before) == "nothing"
+    assert what_changed(run(1), before) == "the same settings again"
     many = run(1, parameters={f"p{number}": "1" for number in range(5)}, split_digest="new", commit="fedcba9876")
     assert what_changed(many, before) == (
         "p0: none → 1; p1: none → 1; p2: none → 1; 3 more parameters; splits; code abcdef1 → fedcba9"

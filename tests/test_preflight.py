@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import PROJECT
 from topwork.configuration import load_configuration
 from topwork.parameters import BLOCKS, STRATEGIES
-from topwork.preflight import check_parameters, chosen_strategies, knob_names, plain_parameters
+from topwork.preflight import check_history, check_parameters, chosen_strategies, knob_names, plain_parameters
 from topwork.schemas import InputError
 
 KNOBS = knob_names(PROJECT / "conf")
@@ -94,3 +94,12 @@ def test_names_made_of_digits_stay_text_and_folders_are_the_callers(tmp_path: Pa
 
 def test_words_for_weights_are_no_files(tmp_path: Path) -> None:
     assert plain_parameters("weights=none", {"weights": "none"}, tmp_path) == {"weights": "none"}
+
+
+def test_history_is_refused_where_no_run_has_listed_its_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="data=DIR"):
+        check_history(["history"], tmp_path)
+    check_history(["ingestion", "history"], tmp_path)
+    (tmp_path / "02_intermediate").mkdir()
+    (tmp_path / "02_intermediate/manifest.parquet").touch()
+    check_history(["history"], tmp_path)

@@ -9,10 +9,9 @@ import pytest
 
 from tests.conftest import PROJECT
 from topwork.configuration import load_configuration
-from topwork.paired import Bools
 from topwork.parameters import ComparisonParameters
 from topwork.promotion import Verdict, judge
-from topwork.schemas import InputError, RegisteredChampion
+from topwork.schemas import Bools, InputError, RegisteredChampion
 
 COUNT = 80
 IMAGES = pd.DataFrame(
@@ -77,7 +76,9 @@ def test_a_champion_of_other_images_is_judged_by_those_it_never_learnt_from() ->
 def test_too_few_such_images_leave_the_alias_and_say_so() -> None:
     found = verdict(0, champion(70, digest="before", learnt=60))
     assert not found.moves
-    assert found.reason == "too few to judge by: 20 images that the champion never learnt from, 30 are wanted"
+    assert found.reason.startswith(
+        "too few to judge by: 20 images that the champion never learnt from, 30 are wanted; comparison.promote=always"
+    )
 
 
 def test_a_champion_of_which_nothing_is_kept_stays() -> None:

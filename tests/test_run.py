@@ -230,13 +230,15 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
         with KedroSession.create(PROJECT, runtime_params=params) as opened:
             opened.run(**options)
 
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # Kedro runs nodes in a thread, and the interrupt arrives in the main one
+
     with monkeypatch.context() as patch:
         patch.setattr("topwork.pipelines.features.nodes.requested_features", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session(pipeline_names=["ingestion", "features"])
-        patch.setattr(
-            "topwork.pipelines.features.nodes.requested_features", lambda *_: signal.raise_signal(signal.SIGINT)
-        )
+        patch.setattr("topwork.pipelines.features.nodes.requested_features", interrupted)
         with pytest.raises(KeyboardInterrupt):
             session(pipeline_names=["ingestion", "features"])
     session()

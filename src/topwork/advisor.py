@@ -14,7 +14,7 @@ import numpy as np
 
 from topwork.learning_curve import Point, forecast
 from topwork.metrics import wilson_interval
-from topwork.schemas import Floats, Integers
+from topwork.schemas import Bools, Floats, Integers
 from topwork.training.defaults import FAR_DOMAIN
 from topwork.training.linear import Estimator, fit_head, out_of_fold_scores
 from topwork.transferability import h_score, knn_accuracy, log_me
@@ -27,7 +27,7 @@ SMALL_PICTURE = 64
 """Pixels of the shorter side below which a backbone for photographs sees little but interpolation, and a small network
 of its own may do better (handwritten digits, docs/decisions/0012-advice.md)."""
 UNBALANCED = 3.0
-"""Largest class to smallest from which balanced weights are worth a try; a convention, no more."""
+"""Largest class to smallest from which balanced weights are tried on the probe; a convention, no more."""
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _MOST = 8_000  # images that the evidence is taken from: more change a score by less than its interval
@@ -37,7 +37,13 @@ Evidence = dict[str, Any]
 
 
 def gather_evidence(
-    vectors: Floats, truth: Integers, folds: Integers, sides: Integers, estimator: Estimator, C: float, seed: int
+    vectors: Floats,
+    truth: Integers,
+    folds: Integers,
+    sides: Integers,
+    probes: Mapping[str, Estimator],
+    C: float,
+    seed: int,
 ) -> Evidence:
     """What the cached features tell in seconds, of images that are learnt from; the test split is none of them.
 
@@ -46,7 +52,7 @@ def gather_evidence(
         truth: class numbers ``[n]``.
         folds: fold numbers ``[n]``.
         sides: shorter side of each image in pixels ``[n]``.
-        estimator: makes the probe.
+        probes: make the probe, without weights for the classes (``none``) and with (``balanced``).
         C: of the probe.
         seed: of the samples drawn.
 
@@ -56,9 +62,13 @@ def gather_evidence(
     if images > _MOST:
         some = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST])
         vectors, truth, folds = vectors[some], truth[some], folds[some]
-    started = time.perf_counter()
-    right = int((out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1) == truth).sum())
-    seconds = time.perf_counter() - started
+    estimator, started = probes["none"], time.perf_counter()
+    predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
+    right, seconds = int((predicted == truth).sum()), time.perf_counter() - started
+    weighting: Evidence = {}
+    if _is_unbalanced(balance := {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}):
+        weighted = out_of_fold_scores(probes["balanced"], C, vectors, truth, folds, classes).argmax(axis=1)
+        weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
     low, high = wilson_interval(right, len(truth))
     accuracy, chance = right / len(truth), 1 / classes
     points = _curve(vectors, truth, folds, estimator, C, classes, seed)
@@ -66,8 +76,8 @@ def gather_evidence(
     return {
         "images": images,
         "classes": classes,
-        "smallest_class": int(counts.min()),
-        "largest_class": int(counts.max()),
+        **balance,
+        **weighting,
         "median_side": float(np.median(sides)),
         "probe_accuracy": accuracy,
         "probe_low": low,
@@ -163,6 +173,18 @@ def why_stop(scored: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{best} is wrong on {wrong} of {ran[best]['oof_images']} images out of fold: nothing is left to gain"
 
 
+def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> Evidence:
+    """Balanced accuracy without and with weights for the classes, and the standard error of the difference."""
+    change = weighted.astype(float) - right.astype(float)
+    classes = [truth == number for number in np.unique(truth)]
+    variance = sum(float(np.var(change[each]) / each.sum()) for each in classes) / len(classes) ** 2
+    return {
+        "balanced_accuracy": float(np.mean([right[each].mean() for each in classes])),
+        "balanced_accuracy_weighted": float(np.mean([weighted[each].mean() for each in classes])),
+        "weighting_error": variance**0.5,
+    }
+
+
 def _curve(
     vectors: Floats, truth: Integers, folds: Integers, estimator: Estimator, C: float, classes: int, seed: int
 ) -> list[Point]:
@@ -194,13 +216,22 @@ def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
 
 def _says(evidence: Mapping[str, Any]) -> str:
     near = "far from" if is_far(evidence) else "near"
-    largest, smallest = evidence["largest_class"], evidence["smallest_class"]
-    balance = f" The largest class has {largest} images, the smallest {smallest}." if _is_unbalanced(evidence) else ""
     return (
         f"A linear probe gets {evidence['probe_accuracy']:.3f} [{evidence['probe_low']:.3f}, "
         f"{evidence['probe_high']:.3f}] out of fold, {evidence['above_chance']:.0%} of the way from chance to perfect; "
         f"five nearest neighbours get {evidence['knn_accuracy']:.3f}. These images are {near} what the backbone knows."
-        f"{balance}"
+        f"{_balance(evidence)}"
+    )
+
+
+def _balance(evidence: Mapping[str, Any]) -> str:
+    if not _is_unbalanced(evidence):
+        return ""
+    before, after = evidence["balanced_accuracy"], evidence["balanced_accuracy_weighted"]
+    return (
+        f" The largest class has {evidence['largest_class']} images, the smallest {evidence['smallest_class']}; "
+        f"weights that make them count alike take balanced accuracy from {before:.3f} to {after:.3f} (standard error "
+        f"{evidence['weighting_error']:.3f})."
     )
 
 
@@ -212,7 +243,8 @@ def _settings(strategy: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if strategy == "finetune" and is_far(evidence):
         settings["finetune.trainable_groups"] = "all"
-    if _is_unbalanced(evidence) and strategy in {"svm", "logistic"}:
+    gain = evidence.get("balanced_accuracy_weighted", 0.0) - evidence.get("balanced_accuracy", 0.0)
+    if gain > evidence.get("weighting_error", 0.0) and strategy in {"svm", "logistic"}:
         settings[f"{strategy}.class_weight"] = "balanced"
     return settings
 
@@ -229,7 +261,7 @@ def _how_sure(strategy: str, evidence: Mapping[str, Any]) -> str:
     if is_far(evidence):
         return "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
     if strategy in {"svm", "logistic"}:
-        return "sure to within the interval: the score is measured, not guessed"
+        return "sure to within the interval, which is that of one untuned probe: tuning C moves it a little"
     return "fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is there"
 
 

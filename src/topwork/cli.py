@@ -10,7 +10,7 @@ import json
 import logging
 import pkgutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from topwork.parameters import STRATEGIES
 from topwork.preflight import (
     AUTO,
     MODEL_SCHEME,
+    check_history,
     check_images,
     check_parameters,
     check_runner,
@@ -83,7 +84,10 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     example = knobs["example"] if not options["params"].get("images") else None
     names = pipelines_to_run(asked, _known_pipelines(), example)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
+    check_history(names, metadata.project_path / knobs["data"])
     _check_backbone(names, parameters["features"])
+    if knobs["compare_runs"] and {"__default__", "comparison"} & set(names):
+        _check_compared_runs(metadata, configuration, str(knobs["compare_runs"]))
     if "finetune" in strategies and {"__default__", "finetune"} & set(names):
         _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), parameters["features"])
     if "scratch" in strategies and parameters["scratch"]["backbone"] != _OWN_NETWORK:
@@ -106,13 +110,25 @@ def _with_backbone_at_hand(
     if not str(params.get("backbone", "")).startswith(MODEL_SCHEME):
         return params
     from topwork.registry import fetch_classifier
-    from topwork.tracking import settled
 
     configuration = load_configuration(conf_source, env, params)
-    server = settled(dict(configuration["mlflow"]), metadata.project_path)["server"]
     store = metadata.project_path / {**configuration["globals"], **params}["store"]
-    folder = fetch_classifier(params["backbone"], store / "backbones", server["mlflow_tracking_uri"])
+    folder = fetch_classifier(params["backbone"], store / "backbones", _tracking_uri(metadata, configuration))
     return {**params, "backbone": str(folder)}
+
+
+def _check_compared_runs(metadata: ProjectMetadata, configuration: Mapping[str, Any], names: str) -> None:
+    """Ids that MLflow does not know are refused now, not after the training."""
+    from topwork.registry import check_runs
+
+    check_runs(names, _tracking_uri(metadata, configuration))
+
+
+def _tracking_uri(metadata: ProjectMetadata, configuration: Mapping[str, Any]) -> str:
+    from topwork.tracking import settled
+
+    server = settled(dict(configuration["mlflow"]), metadata.project_path)["server"]
+    return str(server["mlflow_tracking_uri"])
 
 
 def _known_pipelines() -> list[str]:

@@ -159,6 +159,9 @@ class Display:
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
             get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
+            for row in self._leaderboard:
+                if row["reason"]:
+                    get_console().print(f"{row['strategy']} {row['status']}: {row['reason']}.", soft_wrap=True)
             if self._champion:
                 get_console().print(champion_lines(self._champion), soft_wrap=True)
             get_console().print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.", soft_wrap=True)
@@ -180,7 +183,7 @@ def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row["accuracy"] is None:
-            table.add_row(row["strategy"], row["status"], style="dim")
+            table.add_row(row["strategy"], row["status"], style="dim")  # the reason is a line below the table
             continue
         table.add_row(
             row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)",
@@ -197,12 +200,17 @@ def champion_lines(champion: dict[str, Any]) -> str:
     """Which strategy to take, and what became of the alias."""
     if not champion["strategy"]:
         return f"No champion: {champion['reason']}."
-    alias = "The alias champion moved" if champion["promoted"] else "The alias champion stays"
+    alias = "The alias `champion` in MLflow moved to it" if champion["promoted"] else _where_it_stays(champion)
     return f"Champion: {champion['strategy']}, {champion['reason']}.\n{alias}: {champion['promotion']}."
+
+
+def _where_it_stays(champion: dict[str, Any]) -> str:
+    version = f"stays at version {champion['against']}" if champion["against"] else "is not set"
+    return f"The alias `champion` in MLflow {version}"
 
 
 def _behind(row: dict[str, Any]) -> str:
     if row["p_adjusted"] is None:
         return "best"
     low, high = -100 * row["behind_high"], -100 * row["behind_low"]
-    return f"{-100 * row['behind']:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{-100 * row['behind']:z.1f} [{low:z.1f}, {high:z.1f}]"

@@ -21,6 +21,11 @@ def input_error(error: BaseException) -> InputError | None:
     for each in _chain(error):
         if isinstance(each, InputError):
             return each
+    if missing := _never_made(error):
+        return InputError(
+            f"{missing} is not there: it comes from a pipeline that has not run with this `data=DIR`. "
+            "Name that pipeline too (`kedro run` without --pipelines runs all), or give that of the earlier runs."
+        )
     number = next(filter(None, map(_disk_error, _chain(error))), None)
     if number is None:
         return None
@@ -36,6 +41,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _never_made(error: BaseException) -> str | None:
+    """The file that a dataset was asked for before anything wrote it."""
+    if "Failed while loading data" not in "".join(map(str, _chain(error))):
+        return None
+    lost = [each for each in _chain(error) if isinstance(each, FileNotFoundError)]
+    return (lost[0].filename or _dataset_path(error)) if lost else None
 
 
 def _disk_error(error: BaseException) -> int | None:

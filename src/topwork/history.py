@@ -24,6 +24,7 @@ HISTORY_COLUMNS = (
     "run_id",
 )
 _PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # where things lie changes no score
+_UNKNOWN = "None"
 _SIGNIFICANT = 0.05
 _NAMED = 3  # changed parameters that are spelt out
 
@@ -31,8 +32,9 @@ _NAMED = 3  # changed parameters that are spelt out
 def compare_history(runs: LoggedRuns, data_digest: str, resamples: int, seed: int) -> pd.DataFrame:
     """Runs on the same images (columns ``HISTORY_COLUMNS``), each compared with the strategy's run before it.
 
-    Both are compared on the out-of-fold images that both were scored on, pair by pair; the verdict is ``noise`` where
-    a difference as large comes about by chance in one of twenty cases or more.
+    A run over the folder of such a run belongs to them too: files may have been added since, or labels mended. Two runs
+    are compared on the out-of-fold images that both were scored on under the same label, pair by pair; the verdict is
+    ``noise`` where a difference as large comes about by chance in one of twenty cases or more.
 
     Args:
         runs: of any images.
@@ -41,7 +43,9 @@ def compare_history(runs: LoggedRuns, data_digest: str, resamples: int, seed: in
         seed: of the draws.
 
     """
-    table = runs.table[runs.table["data_digest"] == data_digest]
+    folders = runs.table["parameters"].map(lambda parameters: parameters.get("images", _UNKNOWN))
+    same = runs.table["data_digest"] == data_digest
+    table = runs.table[same | folders.isin(set(folders[same]) - {_UNKNOWN})]
     rows = []
     for _, of_strategy in table.groupby("strategy", sort=False):
         before: Mapping[Any, Any] | None = None
@@ -62,11 +66,13 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         changes.append(f"{len(names) - _NAMED} more parameters")
-    if run["split_digest"] != before["split_digest"]:
+    if run["data_digest"] != before["data_digest"]:
+        changes.append("images or labels")
+    elif run["split_digest"] != before["split_digest"]:
         changes.append("splits")
     if run["commit"] != before["commit"]:
         changes.append(f"code {before['commit'][:7]} → {run['commit'][:7]}")
-    return "; ".join(changes) or "nothing"
+    return "; ".join(changes) or "the same settings again"
 
 
 def _difference(now: pd.DataFrame | None, before: pd.DataFrame | None, resamples: int, seed: int) -> Difference | None:

@@ -112,7 +112,8 @@ def describe_manifest(manifest: pd.DataFrame) -> str:
     rejected = manifest.loc[manifest["status"] == REJECTED, "reason"]
     kinds = rejected.str.replace(r" \(.*\)$", "", regex=True).value_counts().sort_index()
     kinds = kinds.sort_values(ascending=False, kind="stable")
-    line = f"{len(ok):,} images of {ok['label'].nunique()} classes; {len(rejected):,} files rejected"
+    files = "file" if len(rejected) == 1 else "files"
+    line = f"{len(ok):,} images of {ok['label'].nunique()} classes; {len(rejected):,} {files} rejected"
     return line + (": " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if len(kinds) else "")
 
 

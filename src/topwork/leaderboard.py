@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from topwork.paired import Bools, compare, corrected_resampled_t, holm
+from topwork.paired import compare, corrected_resampled_t, holm
 from topwork.parameters import STRATEGIES
-from topwork.schemas import TEST
+from topwork.schemas import TEST, Bools
 
 _ROUNDING = 1e-9  # a difference of one image is exactly one standard error
 _FEWEST_FOLDS = 3  # fewer differences have no spread to speak of

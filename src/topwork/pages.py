@@ -49,11 +49,11 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+    return "" if share is None else f"{100 * share:z.1f} %"
 
 
 def _points(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+    return "" if share is None else f"{100 * share:z.1f}"
 
 
 def _seconds(seconds: float | None) -> str:

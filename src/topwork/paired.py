@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from topwork.schemas import Floats
-
-Bools = NDArray[np.bool_]
+from topwork.schemas import Bools, Floats
 
 _FLIPS = 10_000  # sign flips where images come in groups
 

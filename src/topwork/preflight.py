@@ -21,6 +21,7 @@ MODEL_SCHEME = "models:/"
 """How MLflow's models are named."""
 AUTO = "auto"
 """Stands for the strategies that the advice cannot rule out."""
+_MANIFEST = Path("02_intermediate/manifest.parquet")
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -126,6 +127,19 @@ def check_images(names: Sequence[str], images: str | None, example: str | None, 
         )
     if not (project / images).exists():
         raise InputError(f"images={images}: there is no such folder or table.")
+
+
+def check_history(names: Sequence[str], data: Path) -> None:
+    """Refuse to tell the history of images that no run has listed.
+
+    Raises:
+        InputError: there is no manifest in this data folder.
+    """
+    if "history" in names and not {"__default__", "ingestion"} & set(names) and not (data / _MANIFEST).exists():
+        raise InputError(
+            f"data={data}: no run has listed its images here. Give the `data=DIR` of the runs, or list the images "
+            "first: `kedro run --pipelines ingestion,history --params images=DIR`."
+        )
 
 
 def check_runner(runner: str) -> None:

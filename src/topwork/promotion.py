@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from topwork.paired import Bools, Difference, compare
+from topwork.paired import Difference, compare
 from topwork.parameters import ComparisonParameters
-from topwork.schemas import InputError, RegisteredChampion
+from topwork.schemas import Bools, InputError, RegisteredChampion
 
 _MOST_JUDGED = 2000  # images that an older champion is asked about
 
@@ -64,7 +64,8 @@ def judge(
             except InputError as error:
                 return Verdict(False, f"the champion cannot be asked ({error})")
     if len(rows) < parameters.fewest_images:
-        return Verdict(False, f"too few to judge by: {len(rows)} {told}, {parameters.fewest_images} are wanted")
+        wanted = f"{parameters.fewest_images} are wanted; comparison.promote=always moves it all the same"
+        return Verdict(False, f"too few to judge by: {len(rows)} {told}, {wanted}")
     mine = (rows["predicted"] == rows["label"]).to_numpy()
     groups = rows["image_id"].map(group_of).to_numpy(dtype=str)
     found = compare(mine, theirs, groups, parameters.resamples, parameters.seed)

@@ -1,10 +1,11 @@
-"""Classifiers that lie in MLflow's registry, as folders."""
+"""What the user names in MLflow's store: classifiers in its registry, fetched as folders, and runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 
 from topwork.digests import text_digest
 from topwork.schemas import CLASSIFIER_SPEC, InputError
@@ -28,3 +29,23 @@ def fetch_classifier(uri: str, into: Path, tracking_uri: str) -> Path:
     if not found:
         raise InputError(f"backbone={uri}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it.")
     return found[0].parent
+
+
+def check_runs(names: str, tracking_uri: str) -> None:
+    """Refuse ids of runs, joined by `+`, that MLflow does not have or that are not of a strategy.
+
+    Raises:
+        InputError: names the id.
+
+    """
+    client = MlflowClient(tracking_uri)
+    for name in names.split("+"):
+        try:
+            run = client.get_run(name)
+        except mlflow.MlflowException as error:
+            raise InputError(f"compare_runs={name}: no such run in the MLflow store ({tracking_uri}).") from error
+        if "accuracy" not in run.data.metrics:
+            raise InputError(
+                f"compare_runs={name}: this run has no score. The run of a strategy is wanted: `--pipelines history` "
+                "lists them (history.csv, column run_id)."
+            )

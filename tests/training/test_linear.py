@@ -141,3 +141,10 @@ def test_the_temperature_undoes_a_stretch() -> None:
     scores = generator.normal(0, 2, (20_000, 4))
     truth = np.array([generator.choice(4, p=row) for row in softmax(scores, 1.0)])
     assert fit_temperature(scores * 5, truth) == pytest.approx(5, rel=0.05)
+
+
+def test_a_classifier_without_a_mistake_is_as_sure_as_its_images_are_many() -> None:
+    truth = np.arange(100) % 4
+    scores = np.where(np.arange(4) == truth[:, None], 5.0, 0.0)
+    sure = softmax(scores, fit_temperature(scores, truth))[np.arange(100), truth]
+    np.testing.assert_allclose(sure, 1 - 1 / 102, atol=1e-3)

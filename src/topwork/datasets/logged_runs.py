@@ -10,6 +10,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 
 from topwork.schemas import RUN_COLUMNS, InputError, LoggedRuns
@@ -31,6 +32,7 @@ class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
 
     def load(self) -> LoggedRuns:
         """The runs that were scored; out-of-fold predictions are fetched when they are asked for."""
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         client = MlflowClient()
         runs = _all_runs(client) if self._named is None else [_named_run(client, name) for name in self._named]
         parents: dict[str, Run] = {}
@@ -76,7 +78,7 @@ def _row(run: Run, parent: Run) -> dict[str, Any]:
     digests = {each.dataset.name: each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])}
     return {
         "run_id": run.info.run_id,
-        "started": pd.Timestamp(run.info.start_time, unit="ms"),
+        "started": pd.Timestamp(run.info.start_time, unit="ms").floor("s"),
         "strategy": run.data.tags.get(_STRATEGY_TAG, run.info.run_name),
         "split_digest": digests.get("splits", ""),
         "data_digest": digests.get("manifest", ""),

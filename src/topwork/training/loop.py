@@ -39,6 +39,7 @@ _SAVE_EVERY = 30.0  # seconds
 _SAFETY = 0.9  # share of the time that is planned for
 _TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps by which the time of all is told
 _MOMENTUM = 0.9
+_TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; one epoch is the least that is trained"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,10 @@ def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     reached.steps = round(plan.epochs * an_epoch)
     if plan.seconds is not None and plan.epochs:
         left = _SAFETY * plan.seconds - (time.perf_counter() - start)
-        reached.steps = min(reached.steps, max(an_epoch, int(left / (a_step + scoring / an_epoch))))
+        affordable = int(left / (a_step + scoring / an_epoch))
+        if affordable < an_epoch:
+            _log.warning(_TOO_SHORT, lesson.name, a_step * an_epoch + scoring, max(0.0, left))
+        reached.steps = min(reached.steps, max(an_epoch, affordable))
     reached.epochs = reached.steps / an_epoch
     reached.save()
 

@@ -29,7 +29,10 @@ def gather(
         np.unique(learnt["label"], return_inverse=True)[1],
         learnt["fold"].to_numpy(),
         of_image[["width", "height"]].min(axis=1).to_numpy(dtype=int),
-        multinomial_logistic("none", parameters.max_iterations, parameters.seed),
+        {
+            weights: multinomial_logistic(weights, parameters.max_iterations, parameters.seed)
+            for weights in ("none", "balanced")
+        },
         float(np.median(parameters.C)),
         parameters.seed,
     )
@@ -42,6 +45,8 @@ def advise(evidence: dict[str, Any], finetune: FinetuneParameters, scratch: Scra
     for line in ("practice", "says", "more_images"):
         _log.info(advice[line])
     _log.info("Advice: %s (%s).", advice["recommended"], advice["sure"])
+    for name, value in advice["settings"].items():
+        _log.info("Worth a try: %s=%s", name, value)
     return advice
 
 

@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 
 from topwork.digests import split_digest
 from topwork.leaderboard import UNCOMPARED, choose_champion, compare_on_shared, rank
-from topwork.paired import Bools
 from topwork.parameters import ComparisonParameters
 from topwork.plots import plot_leaderboard
 from topwork.promotion import Verdict, judge
-from topwork.schemas import TEST, ImageStore, LoggedRuns, Promotion, RegisteredChampion
+from topwork.schemas import TEST, Bools, ImageStore, LoggedRuns, Promotion, RegisteredChampion
 
 _SCORES = (
     "accuracy",
@@ -31,7 +30,7 @@ _SCORES = (
     "log_loss",
     "ece",
 )
-_SERVED = ("same_label", "max_difference", "seconds_per_thousand", "megabytes")
+_SERVED = ("served_images", "same_label", "max_difference", "seconds_per_thousand", "megabytes")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _PARTS = 5  # reports of a strategy
 _AT_ONCE = 64  # images held in memory

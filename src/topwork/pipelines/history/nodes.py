@@ -27,9 +27,17 @@ def tell_history(logged_runs: LoggedRuns, manifest: pd.DataFrame, parameters: Co
     history = compare_history(logged_runs, manifest_digest(manifest), parameters.resamples, parameters.seed)
     if history.empty:
         raise InputError("No run on these images is in the MLflow store: `kedro run` makes one.")
-    for row in history.tail(_SHOWN).itertuples():
-        gained = "" if pd.isna(row.difference) else f" {100 * float(row.difference):+.1f} points"  # type: ignore[arg-type]
-        _log.info("%s %s %.3f%s %s: %s", row.started, row.strategy, row.oof_accuracy, gained, row.verdict, row.changed)
+    for row in history.tail(_SHOWN).to_dict("records"):
+        gained = "" if pd.isna(row["difference"]) else f", {100 * row['difference']:+.1f} points"
+        verdict = f" ({row['verdict']})" if row["verdict"] else ""
+        started = row["started"].strftime("%Y-%m-%d %H:%M")
+        _log.info("%s %s %.3f%s%s: %s", started, row["strategy"], row["oof_accuracy"], gained, verdict, row["changed"])
+    others = len(logged_runs.table) - len(history)
+    _log.info(
+        "%d runs in all; %d on other images are left out. The table and its picture are history.csv and history.png "
+        "in 08_reporting.",
+        *(len(history), others),
+    )
     return history
 
 

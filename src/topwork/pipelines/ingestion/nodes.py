@@ -33,7 +33,7 @@ def make_manifest(
     """One row a file, usable or rejected for a named reason, as the ledger has it; and the rejected ones alone."""
     check_ledger(label_ledger, images.listing["label"])
     listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
-    _tell_strangers(label_ledger, listing)
+    _tell_ledger(label_ledger, listing)
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     _log.info(describe_manifest(manifest))
     rejected = manifest.loc[manifest["status"] == REJECTED, ["path", "label", "reason"]]
@@ -42,7 +42,10 @@ def make_manifest(
     return manifest, rejected
 
 
-def _tell_strangers(label_ledger: pd.DataFrame, listing: pd.DataFrame) -> None:
+def _tell_ledger(label_ledger: pd.DataFrame, listing: pd.DataFrame) -> None:
+    counts = label_ledger.loc[label_ledger["image_id"].isin(listing["image_id"]), "action"].value_counts()
+    if len(counts):
+        _log.info("label ledger: %s", ", ".join(f"{action} {count}" for action, count in sorted(counts.items())))
     strangers = sorted(set(label_ledger["image_id"]) - set(listing["image_id"]))
     if strangers:
         _log.warning("label ledger: %d images are not here, first %s", len(strangers), strangers[0])
