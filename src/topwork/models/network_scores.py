@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,23 +10,29 @@ import numpy as np
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.models.backbones import Backbone
-from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
+from topwork.models.engines import REFERENCE, Engine, Recipe, available_engines, build_engine
+from topwork.models.engines.hardware import native_formats
 from topwork.models.graft import network_backbone
 from topwork.progress import report
-from topwork.schemas import Classifier, FeatureKey, Floats
+from topwork.schemas import Classifier, Floats
 
+_log = logging.getLogger(__name__)
 _LARGEST = 2**31 - 1  # pixels: who comes here has been inspected
 
 
-def classifier_engine(classifier: Classifier, batch_size: int | None = None) -> Engine:
-    """The network that the classifier brings, on the engine and in the format that it serves with."""
-    return serving_engine(classifier.key, lambda: network_backbone(classifier), batch_size)
+def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], batch_size: int | None = None) -> Engine:
+    """What computes the features that the head was fitted on, and therefore the same answers.
 
-
-def serving_engine(key: FeatureKey, backbone: Callable[[], Backbone], batch_size: int | None = None) -> Engine:
-    """The reference engine for a key's features, whatever made those that a head was fitted on."""
+    A network that has learnt is run as it learnt, on the reference engine; a frozen one on the engine that made its
+    features, as long as this machine has it. Where it has not, the log says so: answers may then differ a little.
+    """
+    key = classifier.key
+    pair = REFERENCE if classifier.network else (key.engine, key.number_format)
+    if pair[0] not in available_engines() or pair[1] not in {"float32", *native_formats()}:
+        _log.warning("%s in %s cannot run here; answers may differ a little from those in training", *pair)
+        pair = REFERENCE
     recipe = Recipe(
-        *REFERENCE,
+        *pair,
         layers=key.layers,
         pool=key.pool if key.pool != "own" else "average",
         preprocessing=Preprocessing(**key.preprocessing),
@@ -37,7 +44,8 @@ def serving_engine(key: FeatureKey, backbone: Callable[[], Backbone], batch_size
 
 def network_features(classifier: Classifier, images: Mapping[str, bytes], wanted: Wanted) -> Floats:
     """What the head sees, ``[len(wanted), d]``, of pairs of image id and SHA-256."""
-    engine, preprocessing = classifier_engine(classifier), Preprocessing(**classifier.key.preprocessing)
+    engine = serving_engine(classifier, lambda: network_backbone(classifier))
+    preprocessing = Preprocessing(**classifier.key.preprocessing)
 
     def features(batch: Wanted) -> Floats:
         return engine(decode_batch(images, batch, preprocessing, _LARGEST))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import mlflow
@@ -13,7 +14,19 @@ from mlflow.types import ColSpec, DataType, Schema
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 
 _CODE = Path(__file__).with_name("model_from_code.py")
-_PINNED = ("topwork", "torch", "torchvision", "timm", "pillow", "numpy", "pandas", "safetensors", "mlflow")
+_PINNED = (
+    "topwork",
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "pillow",
+    "simplejpeg",
+    "numpy",
+    "pandas",
+    "safetensors",
+    "mlflow",
+)
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
     outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence")]),
@@ -32,7 +45,15 @@ def log_classifier(name: str, folder: Path) -> str:
         name=name,
         python_model=str(_CODE),
         artifacts={"spec": str(folder / CLASSIFIER_SPEC), "weights": str(folder / CLASSIFIER_WEIGHTS)},
-        pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
+        pip_requirements=_pins(),
         signature=_SIGNATURE,
     )
     return str(info.model_id)
+
+
+def _pins() -> list[str]:
+    pins = []
+    for package in _PINNED:
+        with suppress(PackageNotFoundError):  # OpenVINO is not made for every platform
+            pins.append(f"{package}=={version(package)}")
+    return pins

@@ -25,14 +25,11 @@ _MAX_PIXELS = 89_478_485
 
 
 class Predictor:
-    """Backbone and head joined, with the preprocessing and layers of training.
-
-    The backbone runs on the reference engine, whatever made the features that the head was fitted on.
-    """
+    """Backbone and head joined, with the preprocessing, layers and engine of training."""
 
     def __init__(self, classifier: Classifier, backbone: Backbone) -> None:
         self._classifier = classifier
-        self._engine: Engine = serving_engine(classifier.key, lambda: backbone, _BATCH)
+        self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
         weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
         self._weights = sum(value.numel() for value in weights) + classifier.head.weight.size
 
