@@ -115,7 +115,7 @@ def _planted(images: Path) -> None:
         kinds = ["encoded again", "resized", "cropped"]
         copies = {}
         for number, path in enumerate(originals):
-            copy = path.with_name(f"planted-{number}.jpg")
+            copy = _place(path, folder, elsewhere=number % 2 == 0) / f"planted-{number}.jpg"
             with Image.open(path) as picture:
                 _changed(picture.convert("RGB"), kinds[number % 3]).save(copy, quality=60 if number % 3 == 0 else 90)
             copies[str(copy.relative_to(folder))] = (str(path.relative_to(folder)), kinds[number % 3])
@@ -131,6 +131,13 @@ def _planted(images: Path) -> None:
             console.print(f"near-duplicates, {kind}: {sum(pair in found for pair in ids)} of {len(ids)} found")
         console.print(f"pairs in all: {len(pairs)}, beside the {PLANTED} planted")
         console.print((Path(work) / "data/08_reporting/leaks.json").read_text())
+
+
+def _place(path: Path, folder: Path, elsewhere: bool) -> Path:
+    """The folder of the image; or that of its class in another split, if the splits are folders."""
+    split, *rest = path.parent.relative_to(folder).parts
+    others = [each for each in sorted(folder.iterdir()) if each.name != split and each.joinpath(*rest).is_dir()]
+    return others[0].joinpath(*rest) if elsewhere and rest and others else path.parent
 
 
 def _changed(picture: Image.Image, kind: str) -> Image.Image:
