@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 def file_digest(path: Path) -> str:
@@ -18,6 +21,14 @@ def file_digest(path: Path) -> str:
 def text_digest(text: str) -> str:
     """Hexadecimal SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def arrays_digest(arrays: Iterable[NDArray[Any]]) -> str:
+    """Hexadecimal SHA-256 of the numbers of some arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:

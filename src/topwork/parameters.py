@@ -229,6 +229,15 @@ class ComparisonParameters(Block):
     seed: int
 
 
+class PredictionParameters(Block):
+    """Block `prediction`: answers for new images."""
+
+    top: Annotated[int, Field(ge=1, le=100)]
+    sheet_images: Annotated[int, Field(ge=1, le=200)]
+    max_pixels: PositiveInt
+    max_bytes: PositiveInt
+
+
 BLOCKS: dict[str, type[Block]] = {
     "digits": DigitsParameters,
     "wallpaper": WallpaperParameters,
@@ -245,6 +254,7 @@ BLOCKS: dict[str, type[Block]] = {
     "comparison": ComparisonParameters,
     "labels": LabelParameters,
     "report": ReportParameters,
+    "prediction": PredictionParameters,
 }
 """Name of each parameter block and its type."""
 

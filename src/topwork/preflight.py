@@ -129,6 +129,20 @@ def check_images(names: Sequence[str], images: str | None, example: str | None, 
         raise InputError(f"images={images}: there is no such folder or table.")
 
 
+def check_new_images(names: Sequence[str], new_images: str | None) -> None:
+    """Refuse to predict for images that are not there.
+
+    Raises:
+        InputError: nothing was given, or it is no folder.
+    """
+    if "prediction" not in names:
+        return
+    if not new_images:
+        raise InputError("No new images given: `kedro run --pipelines prediction --params new_images=DIR`.")
+    if not Path(new_images).is_dir():
+        raise InputError(f"new_images={new_images}: there is no such folder.")
+
+
 def check_history(names: Sequence[str], data: Path) -> None:
     """Refuse to tell the history of images that no run has listed.
 

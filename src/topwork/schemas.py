@@ -45,6 +45,7 @@ MANIFEST_COLUMNS = (
 )
 SPLIT_COLUMNS = ("image_id", "label", "group", "split", "fold")
 PREDICTION_COLUMNS = ("image_id", "path", "label", "predicted", "confidence", "probabilities")
+ANSWER_COLUMNS = (*STAMP_COLUMNS, "status", "reason", "distance", "probabilities")
 
 OK, REJECTED = "ok", "rejected"
 TRAIN, VAL, TEST = "train", "val", "test"

@@ -17,7 +17,7 @@ from kedro_datasets._typing import TablePreview
 from topwork.datasets.atomic import appearing_whole
 from topwork.schemas import LISTING_COLUMNS, TEST, TRAIN, VAL, ImageStore, InputError
 
-LAYOUTS = ("auto", "folders", "split", "table")
+LAYOUTS = ("auto", "folders", "split", "table", "flat")
 _SPLIT_NAMES = {
     "train": TRAIN,
     "training": TRAIN,
@@ -59,14 +59,23 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
 
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
-    relative to the table), or `auto`, which recognises them.
+    relative to the table), `flat` (all files below the folder, of no known class), or `auto`, which recognises the
+    labelled ones. ``parameter`` is what errors call the path.
     """
 
-    def __init__(self, *, path: str | None, layout: str = "auto", metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        path: str | None,
+        layout: str = "auto",
+        parameter: str = "images",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         if layout not in LAYOUTS:
             raise InputError(f"layout={layout}: known layouts are {', '.join(LAYOUTS)}.")
         self._given = path
         self._layout = layout
+        self._parameter = parameter
         self.metadata = metadata
 
     def load(self) -> ImageStore:
@@ -78,10 +87,14 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         """
         path = self._path()
         if not path.exists():
-            raise InputError(f"images={path}: there is no such folder or table.")
+            raise InputError(f"{self._parameter}={path}: there is no such folder or table.")
         layout = self._recognised(path)
+        if layout == "flat" and not path.is_dir():
+            raise InputError(f"{self._parameter}={path}: expected a folder.")
         rows = _table_rows(path) if layout == "table" else _folder_rows(path, layout)
         listing = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
+        if listing.empty and layout == "flat":
+            raise InputError(f"{self._parameter}={path}: there are no files in this folder.")
         if listing.empty:
             raise InputError(
                 f"images={path}: no files in class folders. Expected one subfolder a class, with its images inside, "
@@ -119,6 +132,8 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         return TablePreview(shown.astype(str).to_dict(orient="split"))
 
     def _path(self) -> Path:
+        if not self._given and self._parameter != "images":
+            raise InputError(f"No images given: `--params {self._parameter}=DIR` with a folder of them.")
         if not self._given:
             raise InputError(
                 "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
@@ -183,6 +198,10 @@ def _has_visible(folder: Path) -> bool:
 
 
 def _folder_rows(path: Path, layout: str) -> Iterator[tuple[Any, ...]]:
+    if layout == "flat":
+        for file in _walk(str(path), "", frozenset()):
+            yield _row(file, "", None, "")
+        return
     splits = [(folder, _SPLIT_NAMES.get(folder.name.lower(), "")) for folder in _subfolders(path)]
     roots = [(path, "")] if layout == "folders" else [(folder, split) for folder, split in splits if split]
     for root, given_split in roots:
@@ -204,7 +223,7 @@ def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iter
         yield _File(relative, folder, None, _reason(error))
         return
     for entry in entries:
-        name = f"{relative}/{entry.name}"
+        name = f"{relative}/{entry.name}" if relative else entry.name
         if _is_folder(entry):
             yield from _walk(entry.path, name, above | {(status.st_dev, status.st_ino)})
         else:

@@ -7,14 +7,14 @@ from typing import Any
 
 from kedro_datasets.matplotlib import MatplotlibDataset
 
-_DOTS_PER_INCH = 110
+DOTS_PER_INCH = 110
 
 
 class PictureDataset(MatplotlibDataset):
     """Matplotlib's figure at the one resolution that the project uses."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath=filepath, save_args={"dpi": _DOTS_PER_INCH}, metadata=metadata)
+        super().__init__(filepath=filepath, save_args={"dpi": DOTS_PER_INCH}, metadata=metadata)
         self._path = Path(filepath)
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from topwork.images.augmentation import apply_views
-from topwork.images.decode import decode_pixels
+from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
@@ -22,6 +23,19 @@ from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
 _MAX_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is said of n images, row by row.
+
+    ``reasons`` say why an image was not looked at, and are empty where it was; ``probabilities`` ``[n, c]`` and the
+    ``distances`` ``[n]`` from what was learnt are NaN where it was not.
+    """
+
+    reasons: tuple[str, ...]
+    probabilities: Floats
+    distances: Floats
 
 
 class Predictor:
@@ -52,6 +66,21 @@ class Predictor:
         return cls(classifier, load_backbone(spec))
 
     @property
+    def classifier(self) -> Classifier:
+        """The classifier that answers."""
+        return self._classifier
+
+    @property
+    def batch_size(self) -> int:
+        """The most images that `answer` takes at once."""
+        return self._engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        """Calls of `answer` that compute at the same time."""
+        return self._engine.streams
+
+    @property
     def megabytes(self) -> float:
         """Of all weights, in float32."""
         return 4 * self._weights / 1e6
@@ -65,18 +94,47 @@ class Predictor:
         return pd.concat([answers, pd.DataFrame(probabilities, columns=pd.Index(names))], axis=1)
 
     def probabilities(self, images: Sequence[bytes]) -> Floats:
-        """Of each class, ``[n, c]``, row by row."""
-        batches = [self._probabilities(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-        return np.concatenate([np.empty((0, len(self._classifier.class_names))), *batches])
+        """Of each class, ``[n, c]``, row by row.
 
-    def _probabilities(self, images: Sequence[bytes]) -> Floats:
+        Raises:
+            RejectedError: one of them is no usable image.
+
+        """
+        batches = [self.answer(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+        if reasons := [reason for batch in batches for reason in batch.reasons if reason]:
+            raise RejectedError(reasons[0])
+        return np.concatenate([self._nothing(0), *(batch.probabilities for batch in batches)])
+
+    def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
+        """Answers for at most `batch_size` images; one that cannot be used leaves the others' rows where they are."""
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
-        decoded = [decode_pixels(image, _MAX_PIXELS, preprocessing.resize) for image in images]
+        decoded, reasons = dict[int, NDArray[np.uint8]](), [""] * len(images)
+        for row, image in enumerate(images):
+            try:
+                decoded[row] = decode_pixels(image, max_pixels, preprocessing.resize)
+            except RejectedError as reason:
+                reasons[row] = str(reason)
+        probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
+        if decoded:
+            rows = list(decoded)
+            vectors = self._vectors([images[row] for row in rows], list(decoded.values()), preprocessing)
+            probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
+            if self._classifier.rejection:
+                distances[rows] = self._classifier.rejection.distances(vectors)
+        return Answers(tuple(reasons), probabilities, distances)
+
+    def _vectors(
+        self, images: Sequence[bytes], decoded: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
+    ) -> Floats:
+        """What the head sees of each image ``[n, d]``."""
         vectors = self._engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
-        if self._classifier.test_views:
-            canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])
-            vectors = np.mean([vectors, *self._views(images, canvases, preprocessing.crop)], axis=0)
-        return softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
+        if not self._classifier.test_views:
+            return vectors
+        canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])
+        return np.asarray(np.mean([vectors, *self._views(images, canvases, preprocessing.crop)], axis=0))
+
+    def _nothing(self, images: int) -> Floats:
+        return np.full((images, len(self._classifier.class_names)), np.nan)
 
     def _views(self, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int) -> Iterator[Floats]:
         plan = ViewPlan(**self._classifier.test_views["plan"])

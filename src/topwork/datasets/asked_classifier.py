@@ -1,0 +1,78 @@
+"""The classifier that new images are put to: one of MLflow's, a folder's, or the champion of the last run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+from kedro.io import AbstractDataset
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+
+from topwork.datasets.champion_alias import ALIAS
+from topwork.datasets.classifier_file import read_classifier
+from topwork.schemas import CLASSIFIER_SPEC, Classifier, InputError
+
+_MODELS = "models:/"
+
+
+class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
+    """Loads the classifier that ``model`` names; without one, the champion of the last run under ``data``.
+
+    ``model`` is a URI of MLflow's (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), the NAME of a registered model, whose
+    champion is meant, or a folder.
+    """
+
+    def __init__(self, *, model: str | None, data: str, metadata: dict[str, Any] | None = None) -> None:
+        self._model = model
+        self._data = Path(data)
+        self.metadata = metadata
+
+    def load(self) -> Classifier:
+        """The classifier, checked.
+
+        Raises:
+            InputError: there is none; the message says how to come by one.
+
+        """
+        if self._model is None:
+            return read_classifier(self._champion())
+        if self._model.startswith(_MODELS):
+            return _registered(self._model, self._model)
+        if Path(self._model).is_dir():
+            return read_classifier(Path(self._model))
+        return _registered(f"{_MODELS}{self._model}@{ALIAS}", self._model)
+
+    def save(self, data: Any) -> None:
+        """It is trained, not written here."""
+        raise NotImplementedError("classifiers are trained")
+
+    def _champion(self) -> Path:
+        told = self._data / "08_reporting" / "champion.json"
+        name = json.loads(told.read_text())["strategy"] if told.exists() else None
+        if not name:
+            raise InputError(
+                f"data={self._data}: no run has left a champion here. Train one first, give the `data=DIR` of a run "
+                "that has, or name a model: `model=models:/NAME@champion`."
+            )
+        return self._data / "06_models" / str(name)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model": self._model, "data": self._data}
+
+
+def _registered(uri: str, asked: str) -> Classifier:
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    with TemporaryDirectory() as folder:
+        try:
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        except (mlflow.MlflowException, OSError) as error:
+            raise InputError(f"model={asked}: cannot be had from MLflow ({str(error).splitlines()[0]}).") from error
+        found = sorted(Path(folder).rglob(CLASSIFIER_SPEC))
+        if not found:
+            raise InputError(
+                f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
+            )
+        return read_classifier(found[0].parent)

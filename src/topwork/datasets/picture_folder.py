@@ -1,0 +1,37 @@
+"""Figures by name as a folder of PNG files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from matplotlib.figure import Figure
+
+from topwork.datasets.picture import DOTS_PER_INCH
+
+
+class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
+    """A PNG file for each figure, called as it is, as far as a file may be; those of before go."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def save(self, data: dict[str, Figure]) -> None:
+        """Replace the folder's pictures."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
+        for number, (name, figure) in enumerate(data.items()):
+            safe = re.sub(r"[^\w .-]+", "_", name)[:80]
+            figure.savefig(self._folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)
+
+    def load(self) -> Any:
+        """They are for people, not for nodes."""
+        raise NotImplementedError("pictures are only written")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder)}

@@ -1,0 +1,95 @@
+"""Answers for images that nobody has labelled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from topwork.digests import arrays_digest, text_digest
+from topwork.images.thumbnails import shortened, thumbnail
+from topwork.parameters import PredictionParameters
+from topwork.plots import plot_sheet
+from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore
+
+_log = logging.getLogger(__name__)
+_NAMED = 5  # rejected files that are named in the log
+
+
+def answer_new_images(
+    new_images: ImageStore, asked_classifier: Classifier, known_answers: pd.DataFrame, parameters: PredictionParameters
+) -> Iterator[pd.DataFrame]:
+    """Chunks of answers for the files that this classifier has not answered for as they are now."""
+    from topwork.serving.batch import answer_new
+    from topwork.serving.predictor import Predictor
+
+    limits = (parameters.max_pixels, parameters.max_bytes)
+    predictor = Predictor.of(asked_classifier)
+    yield from answer_new(new_images, known_answers, predictor, _name(asked_classifier), *limits)
+
+
+def tabulate_answers(
+    new_images: ImageStore, asked_classifier: Classifier, answers: pd.DataFrame, parameters: PredictionParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a file in the order of the names, twice: for people, and with all probabilities.
+
+    ``label`` and ``confidence`` are of the most likely class, ``label_2`` … of the next; ``none_of_these`` says that
+    the image lies farther from all that was learnt than the classifier's bound.
+    """
+    from topwork.serving.batch import stamped
+
+    files = stamped(new_images.listing, _name(asked_classifier), parameters.max_pixels, parameters.max_bytes)
+    table = files.merge(answers, how="left", on=list(STAMP_COLUMNS), validate="one_to_one").sort_values("image_id")
+    names = np.asarray(asked_classifier.class_names)
+    probabilities = np.stack(table["probabilities"].to_list())
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : parameters.top]
+    is_ok = (table["status"] == OK).to_numpy()
+    found = table[["image_id", "status", "reason"]].reset_index(drop=True)
+    for rank in range(order.shape[1]):
+        suffix = f"_{rank + 1}" if rank else ""
+        found[f"label{suffix}"] = np.where(is_ok, names[order[:, rank]], "")
+        found[f"confidence{suffix}"] = probabilities[np.arange(len(found)), order[:, rank]]
+    bound = asked_classifier.rejection.threshold if asked_classifier.rejection else np.inf
+    found["none_of_these"] = (table["distance"] > bound).to_numpy()
+    found["distance"] = table["distance"].to_numpy()
+    _tell(found)
+    whole = found.assign(probabilities=list(probabilities))
+    whole.attrs = {"class_names": list(asked_classifier.class_names)}
+    return found, whole
+
+
+def draw_answers(
+    new_images: ImageStore, new_predictions_table: pd.DataFrame, parameters: PredictionParameters
+) -> dict[str, Figure]:
+    """A sheet for each class that was predicted: the most confident images first."""
+    usable = new_predictions_table[new_predictions_table["status"] == OK].sort_values(
+        "confidence", ascending=False, kind="stable"
+    )
+    sheets = {}
+    for label, rows in usable.groupby("label"):
+        shown = rows.head(parameters.sheet_images)
+        pictures = [thumbnail(new_images, str(name), parameters.max_pixels) for name in shown["image_id"]]
+        captions = [
+            f"{row.confidence:.2f}{', none of these?' if row.none_of_these else ''}\n{shortened(str(row.image_id))}"
+            for row in shown.itertuples()
+        ]
+        sheets[str(label)] = plot_sheet(pictures, captions, f"{label}: {len(rows):,} images")
+    return sheets
+
+
+def _name(classifier: Classifier) -> str:
+    """Names all that its answers depend on."""
+    parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
+    weights = [classifier.head.weight, classifier.head.bias, *classifier.network.values()]
+    return text_digest(f"{parts} {arrays_digest(weights)}")[:16]
+
+
+def _tell(found: pd.DataFrame) -> None:
+    rejected = found[found["status"] == REJECTED]
+    strange = int(found["none_of_these"].sum())
+    _log.info("%d files: %d rejected, %d probably of none of the classes", len(found), len(rejected), strange)
+    for row in rejected.head(_NAMED).itertuples():
+        _log.info("  rejected: %s (%s)", row.image_id, row.reason)

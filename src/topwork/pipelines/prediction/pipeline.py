@@ -1,0 +1,31 @@
+"""`new_images` and `asked_classifier` to `new_predictions`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from topwork.pipelines.prediction.nodes import answer_new_images, draw_answers, tabulate_answers
+
+
+def create_pipeline() -> Pipeline:
+    """Answer what is new, then put all of it into one table."""
+    return Pipeline(
+        [
+            Node(
+                answer_new_images,
+                ["new_images", "asked_classifier", "known_answers", "params:prediction"],
+                "answers",
+                name="answer_new_images",
+            ),
+            Node(
+                tabulate_answers,
+                ["new_images", "asked_classifier", "answers", "params:prediction"],
+                ["new_predictions", "new_predictions_table"],
+                name="tabulate_answers",
+            ),
+            Node(
+                draw_answers,
+                ["new_images", "new_predictions_table", "params:prediction"],
+                "new_sheets",
+                name="draw_answers",
+            ),
+        ]
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import COLOURS, image_bytes
+from topwork.datasets.classifier_file import read_classifier
+from topwork.serving.predictor import Predictor
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def trained(kedro: Callable[..., Any], image_folder: Path) -> Callable[..., Any]:
+    result = kedro(params=f"images={image_folder},strategies=logistic")
+    assert result.exit_code == 0, result.output
+    return kedro
+
+
+def test_every_file_has_its_own_row_in_the_order_of_the_names_whatever_lies_between(
+    trained: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "new"
+    contents = {}
+    for number in range(30):
+        name = list(COLOURS)[number % 3]
+        path = folder / f"deep{number % 2}" / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contents[f"deep{number % 2}/{number:02d}.png"] = image_bytes(100 + number, COLOURS[name])
+        path.write_bytes(contents[f"deep{number % 2}/{number:02d}.png"])
+    for number in range(0, 30, 4):
+        (folder / "deep0" / f"{number:02d}-broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(number))
+    (folder / "deep1" / "empty.png").touch()
+
+    result = trained("--pipelines", "prediction", params=f"new_images={folder}")
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "data/07_model_output/new"
+    found = pd.read_csv(out / "predictions.csv", keep_default_na=False)
+    assert found["image_id"].tolist() == sorted(found["image_id"])
+    assert len(found) == 30 + 8 + 1
+    usable = found[found["status"] == "ok"].set_index("image_id")
+    alone = Predictor.of(read_classifier(tmp_path / "data/06_models/logistic"))
+    assert usable["label"].to_dict() == {name: alone.predict([each])["label"][0] for name, each in contents.items()}
+    rejected = found[found["status"] == "rejected"].set_index("image_id")
+    assert rejected["label"].eq("").all() and rejected["reason"].ne("").all()
+    assert rejected.loc["deep1/empty.png", "reason"] == "empty file"
+    assert {path.name[4:] for path in (out / "sheets").iterdir()} == {"blue.png", "green.png", "red.png"}
+
+    whole = pd.read_parquet(out / "predictions.parquet").set_index("image_id")
+    probabilities = np.stack(whole.loc[usable.index, "probabilities"])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    names = np.array(whole.attrs["class_names"])
+    assert names[probabilities.argmax(axis=1)].tolist() == usable["label"].tolist()
+
+
+def test_what_was_answered_is_not_asked_again_but_for_another_model(
+    trained: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    params = f"new_images={image_folder}"
+    assert trained("--pipelines", "prediction", params=params).exit_code == 0
+    shards = tmp_path / "data/07_model_output/new/answers"
+    assert len(list(shards.iterdir())) == 1
+    assert trained("--pipelines", "prediction", params=params).exit_code == 0
+    assert len(list(shards.iterdir())) == 1
+    other = f"images={image_folder},strategies=logistic,logistic.C=[0.5],comparison.promote=never"
+    assert trained(params=other).exit_code == 0
+    assert trained("--pipelines", "prediction", params=params).exit_code == 0
+    assert len(list(shards.iterdir())) == 2
+
+    named = image_folder.name
+    result = trained("--pipelines", "prediction", params=f"{params},model={named}")
+    assert result.exit_code == 0, result.output
+    result = trained("--pipelines", "prediction", params=f"{params},model=models:/{named}@champion")
+    assert result.exit_code == 0, result.output
+    assert len(list(shards.iterdir())) == 3
+
+
+def test_what_is_not_there_is_refused_in_a_line(kedro: Callable[..., Any], image_folder: Path, tmp_path: Path) -> None:
+    for params, message in {
+        "": "No new images given",
+        f"new_images={tmp_path / 'nowhere'}": "there is no such folder",
+        f"new_images={image_folder}": "no run has left a champion",
+        f"new_images={image_folder},model=models:/nobody@champion": "model=models:/nobody@champion: cannot be had",
+    }.items():
+        result = kedro("--pipelines", "prediction", params=params)
+        assert result.exit_code == 1
+        assert message in " ".join(result.output.split())
+        assert "Traceback" not in result.output
