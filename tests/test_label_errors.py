@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from topwork.label_errors import check_ledger, dropped, relabelled, suggest_labels
+from topwork.label_errors import can_doubt, check_ledger, dropped, relabelled, suggest_labels
 from topwork.schemas import InputError
 
 NAMES = ["cat", "dog", "owl"]
@@ -40,6 +40,11 @@ def test_labels_that_the_predictions_contradict_are_suggested_with_what_they_say
     ]
     assert (found["quality"] < 0.3).all()
     assert found["quality"].is_monotonic_increasing
+
+
+def test_a_classifier_that_is_mostly_wrong_doubts_no_label() -> None:
+    assert can_doubt(0.87, 10)
+    assert not can_doubt(0.19, 17)
 
 
 def test_what_the_user_has_settled_is_not_suggested_again() -> None:

@@ -206,11 +206,11 @@ def _curve(
 
 
 def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
-    """The first of each class in the order, at least one."""
+    """The first of each class in the order, at least two."""
     taken = []
     for number in np.unique(truth[order]):
         members = order[truth[order] == number]
-        taken.append(members[: max(1, round(share * len(members)))])
+        taken.append(members[: max(2, round(share * len(members)))])
     return np.concatenate(taken)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from topwork.digests import split_digest
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.label_errors import SUGGESTION_COLUMNS, suggest_labels
+from topwork.label_errors import SUGGESTION_COLUMNS, can_doubt, suggest_labels
 from topwork.parameters import LabelParameters
 from topwork.plots import plot_sheet
 from topwork.schemas import ImageStore
@@ -37,7 +37,10 @@ def find_label_errors(splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports
     ]
     if not scored:
         return pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
-    *_, table = max(scored, key=lambda each: each[:2])
+    _, accuracy, table = max(scored, key=lambda each: each[:2])
+    if not can_doubt(accuracy, len(table.attrs["class_names"])):
+        _log.info("No labels are doubted: predictions that are right on %.0f %% cannot tell.", 100 * accuracy)
+        return pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
     suggestions = suggest_labels(table, label_ledger)
     if len(suggestions):
         _log.info("%d of %d labels look wrong: label_suggestions.csv, .png", len(suggestions), len(table))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from topwork.images.thumbnails import shortened, thumbnail
+from topwork.label_errors import can_doubt
 from topwork.metrics import confusion
 from topwork.pages import Thumbnail, render_page, svg_of, thumbnail_of
 from topwork.parameters import STRATEGIES, ReportParameters
@@ -78,6 +79,7 @@ def write_report(
                 for row in label_suggestions.head(count).itertuples()
             ],
             "doubtful_count": len(label_suggestions),
+            "can_doubt": bool(best and can_doubt(best["oof_accuracy"], splits["label"].nunique())),
         },
     )
 
