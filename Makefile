@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK = 1
 
-.PHONY: setup run wallpaper test check bench viz mlflow lock clean
+.PHONY: setup run wallpaper test check bench viz mlflow serve lock clean
 
 setup: .venv/.complete
 
@@ -46,6 +46,10 @@ viz: setup
 
 mlflow: setup
 	$(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db
+
+# MODEL=models:/NAME@champion, if there are several. Plain `mlflow models serve` runs the same model without limits and page.
+serve: setup
+	$(BIN)/python -m topwork.serving $(MODEL)
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite \

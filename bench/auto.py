@@ -62,8 +62,8 @@ def _judge(data: Path) -> Cell:
     cost = sum(seconds[name] for name in ran) / sum(seconds[name] for name in metrics)
     scores = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in metrics.items())
     console.print(
-        f"{data.name}: {scores}; auto runs {'+'.join(ran)} and takes {taken} (of all: {choice}); {best} is best, regret "
-        f"{100 * lost.difference:.1f} points [{100 * lost.low:.1f}, {100 * lost.high:.1f}]; cost {cost:.0%}"
+        f"{data.name}: {scores}; auto runs {'+'.join(ran)} and takes {taken} (of all: {choice}); {best} is best, "
+        f"regret {100 * lost.difference:.1f} points [{100 * lost.low:.1f}, {100 * lost.high:.1f}]; cost {cost:.0%}"
     )
     return Cell(lost.difference, metrics[choice]["accuracy"] - metrics[taken]["accuracy"], cost)
 

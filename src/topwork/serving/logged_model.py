@@ -10,6 +10,7 @@ import mlflow
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Map
 
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 
@@ -29,7 +30,14 @@ _PINNED = (
 )
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
-    outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "label"),
+            ColSpec(DataType.double, "confidence"),
+            ColSpec(DataType.boolean, "none_of_these"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    ),
 )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
+from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
+from mlflow.exceptions import MlflowException
 
 if TYPE_CHECKING:
     from topwork.serving.predictor import Predictor
@@ -25,8 +27,16 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         self._predictor = Predictor.of(read_classifier(Path(context.artifacts["spec"]).parent))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """``label``, ``confidence`` and one column a class for each row's ``image`` bytes."""
-        return self._predictor.predict(model_input["image"].tolist())
+        """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, unless served, a path."""
+        from topwork.images.decode import RejectedError
+        from topwork.schemas import InputError
+        from topwork.serving.request import image_bytes
+
+        is_served = bool(_MLFLOW_IS_IN_SERVING_ENVIRONMENT.get())  # then files are none of the client's business
+        try:
+            return self._predictor.predict(image_bytes(model_input["image"].tolist(), not is_served))
+        except (InputError, RejectedError) as mistake:
+            raise MlflowException.invalid_parameter_value(str(mistake)) from None
 
 
 mlflow.models.set_model(ImageClassifier())

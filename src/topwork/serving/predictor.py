@@ -22,6 +22,7 @@ from topwork.models.network_scores import serving_engine
 from topwork.schemas import Classifier, Floats, InputError
 
 _BATCH = 8
+_NAMED = 5  # broken images that an error names
 _MAX_PIXELS = 89_478_485
 
 
@@ -86,24 +87,44 @@ class Predictor:
         return 4 * self._weights / 1e6
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
-        """``label``, ``confidence``, and the probability of each class, one row an image in the order given."""
-        names = list(self._classifier.class_names)
-        probabilities = self.probabilities(images)
-        best = probabilities.argmax(axis=1)
-        answers = pd.DataFrame({"label": np.asarray(names)[best], "confidence": probabilities.max(axis=1)})
-        return pd.concat([answers, pd.DataFrame(probabilities, columns=pd.Index(names))], axis=1)
+        """One row an image in the order given.
+
+        ``label``, its ``confidence``, ``none_of_these`` (it lies farther from all that was learnt than the bound), and
+        the ``probabilities`` of the classes by name.
+
+        Raises:
+            RejectedError: one of them is no usable image; its number is named.
+
+        """
+        found = self._answers(images)
+        names, best = self._classifier.class_names, found.probabilities.argmax(axis=1)
+        bound = self._classifier.rejection.threshold if self._classifier.rejection else np.inf
+        return pd.DataFrame(
+            {
+                "label": np.asarray(names)[best],
+                "confidence": found.probabilities.max(axis=1),
+                "none_of_these": found.distances > bound,
+                "probabilities": [dict(zip(names, row, strict=True)) for row in found.probabilities.tolist()],
+            }
+        )
 
     def probabilities(self, images: Sequence[bytes]) -> Floats:
         """Of each class, ``[n, c]``, row by row.
 
         Raises:
-            RejectedError: one of them is no usable image.
+            RejectedError: one of them is no usable image; its number is named.
 
         """
-        batches = [self.answer(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-        if reasons := [reason for batch in batches for reason in batch.reasons if reason]:
-            raise RejectedError(reasons[0])
-        return np.concatenate([self._nothing(0), *(batch.probabilities for batch in batches)])
+        return self._answers(images).probabilities
+
+    def _answers(self, images: Sequence[bytes]) -> Answers:
+        size = self.batch_size
+        batches = [self.answer(images[start : start + size]) for start in range(0, len(images), size)]
+        reasons = tuple(reason for batch in batches for reason in batch.reasons)
+        if broken := [f"image {number}: {reason}" for number, reason in enumerate(reasons, 1) if reason]:
+            raise RejectedError("; ".join(broken[:_NAMED]))
+        probabilities = np.concatenate([self._nothing(0), *(batch.probabilities for batch in batches)])
+        return Answers(reasons, probabilities, np.concatenate([np.empty(0), *(batch.distances for batch in batches)]))
 
     def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
         """Answers for at most `batch_size` images; one that cannot be used leaves the others' rows where they are."""

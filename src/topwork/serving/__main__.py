@@ -1,0 +1,56 @@
+"""`python -m topwork.serving models:/NAME@champion` serves a model of MLflow's registry.
+
+Without a name it serves the champion, if there is but one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import mlflow
+import uvicorn
+from mlflow import MlflowClient
+
+from topwork.schemas import InputError
+from topwork.serving.app import serving_app
+
+_ALIAS = "champion"
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(prog="python -m topwork.serving", description=__doc__)
+    parser.add_argument("model", nargs="?", help="a URI of MLflow's, such as models:/NAME@champion")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in")
+    parser.add_argument("--port", type=int, default=5001)
+    asked = parser.parse_args()
+    if not mlflow.is_tracking_uri_set():
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve()}")
+    try:
+        uri = asked.model or only_champion(MlflowClient())
+        model = mlflow.pyfunc.load_model(uri)
+    except (InputError, mlflow.MlflowException) as error:
+        sys.exit(f"Error: {str(error).splitlines()[0]}")
+    print(f"{uri} answers on http://{asked.host}:{asked.port}", flush=True)
+    uvicorn.run(serving_app(model), host=asked.host, port=asked.port, log_level="warning")
+
+
+def only_champion(client: MlflowClient) -> str:
+    """The champion of the registry, where there is one.
+
+    Raises:
+        InputError: there is none, or there are several.
+
+    """
+    names = [each.name for each in client.search_registered_models() if _ALIAS in dict(each.aliases)]
+    if len(names) == 1:
+        return f"models:/{names[0]}@{_ALIAS}"
+    if names:
+        raise InputError(f"Which champion? Say MODEL=models:/NAME@{_ALIAS}; there are {', '.join(sorted(names))}.")
+    raise InputError("No champion is registered: `kedro run --params images=DIR` trains one.")
+
+
+if __name__ == "__main__":
+    main()

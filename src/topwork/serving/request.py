@@ -1,0 +1,55 @@
+"""What a served model is asked: image bytes, base64 text, or, where nobody asks from afar, paths of files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from topwork.schemas import InputError
+
+MOST_IMAGES = 64
+"""Images of one request: what a server may be made to hold at once."""
+MOST_BYTES = 32 * 2**20
+"""Bytes of one image."""
+
+
+def image_bytes(cells: Sequence[Any], may_read_files: bool) -> list[bytes]:
+    """The bytes that each cell holds, names in base64 (a data URL, too), or names by a path.
+
+    Raises:
+        InputError: a cell does none of this, or a limit is passed; the message names the image by its number.
+
+    """
+    if may_read_files:
+        return [_content(cell, number, may_read_files) for number, cell in enumerate(cells, 1)]
+    if len(cells) > MOST_IMAGES:
+        raise InputError(f"{len(cells)} images in one request; {MOST_IMAGES} are the most.")
+    contents = [_content(cell, number, may_read_files) for number, cell in enumerate(cells, 1)]
+    for number, content in enumerate(contents, 1):
+        if len(content) > MOST_BYTES:
+            raise InputError(f"image {number}: {len(content):,} bytes; {MOST_BYTES:,} are the most.")
+    return contents
+
+
+def _content(cell: Any, number: int, may_read_files: bool) -> bytes:
+    if isinstance(cell, (bytes, bytearray)):
+        return bytes(cell)
+    if not isinstance(cell, str):
+        raise InputError(f"image {number}: expected bytes or base64 text, not {type(cell).__name__}.")
+    if may_read_files and not cell.startswith("data:") and (path := _file(cell)):
+        return path.read_bytes()
+    try:
+        return base64.b64decode(cell.partition(",")[2] if cell.startswith("data:") else cell, validate=True)
+    except (binascii.Error, ValueError):
+        is_path = " nor the path of a file" if may_read_files else ""
+        raise InputError(f"image {number}: neither image bytes nor base64 text{is_path}.") from None
+
+
+def _file(name: str) -> Path | None:
+    try:
+        return Path(name) if Path(name).is_file() else None
+    except OSError:  # base64 is too long for a name
+        return None

@@ -1,0 +1,181 @@
+"""The scoring server over real HTTP, in front of a model that MLflow logged."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+from mlflow import MlflowClient
+
+from tests.conftest import image_bytes
+from topwork.datasets.classifier_file import write_classifier
+from topwork.models.backbones import describe_backbone
+from topwork.schemas import Classifier, FeatureKey, Head, InputError
+from topwork.serving import app as server_app
+from topwork.serving.__main__ import only_champion
+from topwork.serving.app import serving_app
+from topwork.serving.logged_model import log_classifier
+from topwork.serving.request import MOST_IMAGES
+from topwork.serving.request import image_bytes as request_bytes
+
+PICTURE = image_bytes(1)
+
+
+def a_classifier() -> Classifier:
+    """The backbone under a head that has learnt nothing, which answers all the same."""
+    spec = describe_backbone("efficientnet_lite0", "default", 32)
+    made = ("last",), "own", "original", "eager", "float32", "any"
+    key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
+    weight = np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32)
+    return Classifier("svm", key, Head(weight, np.zeros(3, np.float32)), ("label", "dog", "owl"), 20.0, "digest")
+
+
+@pytest.fixture(scope="module")
+def model(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
+    write_classifier(a_classifier(), folder / "classifier")
+    with mlflow.start_run(experiment_id=experiment):
+        name = log_classifier("svm", folder / "classifier")
+    yield mlflow.pyfunc.load_model(f"models:/{name}")
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def address(model: Any) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+        server = uvicorn.Server(uvicorn.Config(serving_app(model), port=0, log_level="error"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def ask(address: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def asked(*cells: Any) -> bytes:
+    return json.dumps({"dataframe_split": {"columns": ["image"], "data": [[cell] for cell in cells]}}).encode()
+
+
+def text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def test_bytes_base64_and_paths_get_the_same_answer(model: Any, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(PICTURE)
+    given = [PICTURE, text(PICTURE), f"data:image/png;base64,{text(PICTURE)}", str(tmp_path / "one.png")]
+    answers = model.predict(pd.DataFrame({"image": given}))
+    assert answers["label"].nunique() == 1
+    assert answers["confidence"].nunique() == 1
+    assert set(answers["probabilities"][0]) == {"label", "dog", "owl"}
+
+
+def test_the_server_answers_row_by_row_what_the_model_does(model: Any, address: str) -> None:
+    pictures = [image_bytes(seed) for seed in range(5)]
+    status, told = ask(address, asked(*map(text, pictures)))
+    assert status == 200
+    expected = model.predict(pd.DataFrame({"image": pictures}))
+    assert [each["label"] for each in told["predictions"]] == expected["label"].tolist()
+    np.testing.assert_allclose([each["confidence"] for each in told["predictions"]], expected["confidence"])
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "reason"),
+    [
+        pytest.param(b"{", "application/json", 400, "", id="no json"),
+        pytest.param(b"", "application/json", 400, "", id="nothing"),
+        pytest.param(b"[1, 2]", "application/json", 400, "", id="a list"),
+        pytest.param(b'{"images": []}', "application/json", 400, "", id="another key"),
+        pytest.param(PICTURE, "image/png", 415, "content types", id="an image as it is"),
+        pytest.param(asked(text(PICTURE), "not base64!"), "application/json", 400, "base64", id="no base64"),
+        pytest.param(asked(text(b"no image")), "application/json", 400, "image 1: not an image", id="no image"),
+        pytest.param(asked(text(PICTURE[:200])), "application/json", 400, "image 1: ", id="half an image"),
+        pytest.param(asked(3), "application/json", 400, "", id="a number"),
+        pytest.param(asked(None), "application/json", 400, "", id="null"),
+        pytest.param(asked(__file__), "application/json", 400, "column image", id="a path of the server"),
+        pytest.param(
+            asked(*[text(PICTURE)] * (MOST_IMAGES + 1)),
+            "application/json",
+            400,
+            f"{MOST_IMAGES} are the most",
+            id="many",
+        ),
+        pytest.param(
+            json.dumps({"dataframe_split": {"columns": ["picture"], "data": [["x"]]}}).encode(),
+            "application/json",
+            400,
+            "",
+            id="another column",
+        ),
+    ],
+)
+def test_a_malformed_request_is_told_what_is_wrong_and_never_gets_a_trace(
+    address: str, body: bytes, kind: str, status: int, reason: str
+) -> None:
+    found, told = ask(address, body, kind)
+    assert found == status, told
+    assert set(told) == {"error"}
+    assert reason in told["error"]
+    assert 0 < len(told["error"]) <= 500
+    assert "Traceback" not in told["error"]
+    assert ask(address, asked(text(PICTURE)))[0] == 200  # alive
+
+
+def test_a_body_that_is_too_large_is_refused_unread(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_app, "MOST_BODY", 1000)
+    assert ask(address, b" " * 1001) == (413, {"error": "1,001 bytes; 1,000 are the most"})
+
+
+def test_the_page_and_the_health_check_are_there(address: str) -> None:
+    with urllib.request.urlopen(address) as response:
+        assert b"Ask the classifier" in response.read()
+    with urllib.request.urlopen(f"{address}/ping") as response:
+        assert response.status == 200
+
+
+def test_files_are_read_only_where_nobody_asks_from_afar(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(PICTURE)
+    assert request_bytes([str(tmp_path / "one.png")], may_read_files=True) == [PICTURE]
+    with pytest.raises(InputError, match="image 1"):
+        request_bytes([str(tmp_path / "one.png")], may_read_files=False)
+
+
+def test_without_a_name_the_only_champion_is_served(tracking_uri: str) -> None:
+    client = MlflowClient(tracking_uri)
+    with pytest.raises(InputError, match="No champion is registered"):
+        only_champion(client)
+    for name in ("cats", "dogs"):
+        client.create_registered_model(name)
+        version = client.create_model_version(name, "/some/folder", run_id=None)
+        client.set_registered_model_alias(name, "champion", version.version)
+        if name == "cats":
+            assert only_champion(client) == "models:/cats@champion"
+    with pytest.raises(InputError, match="there are cats, dogs"):
+        only_champion(client)
