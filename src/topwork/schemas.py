@@ -265,13 +265,14 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A backbone (named by ``key``) with a head grafted on: what every strategy ends in.
+    """A backbone with a head grafted on: what every strategy ends in, and all that is needed to answer.
 
     ``probabilities = softmax(scores / temperature)``, columns in the order of ``class_names``; ``training`` is what the
     training reports, numbers and words. With ``test_views`` (``count`` and ``plan``) an image's scores are the mean
-    over the original and so many of its augmented views. A backbone that has learnt, or that no name leads to, comes
-    with its tensors in ``network``: those of the trunk (``trunk.…``) and of the dense layers of ``hidden`` sizes before
-    the head (``neck.…``). ``rejection`` tells images of none of the classes.
+    over the original and so many of its augmented views. ``network`` holds the backbone's tensors: those of the trunk
+    (``trunk.…``) and of the dense layers of ``hidden`` sizes before the head (``neck.…``). If it is ``frozen``, the
+    head was fitted on features that ``key`` names, else the network has learnt too. ``rejection`` tells images of none
+    of the classes; ``data_digest`` names the images.
     """
 
     strategy: str
@@ -284,6 +285,8 @@ class Classifier:
     test_views: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Floats] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
+    frozen: bool = True
+    data_digest: str = ""
     rejection: Rejection | None = None
 
 

@@ -9,7 +9,7 @@ import torch
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.models.backbones import BackboneSpec, describe_backbone, feature_function, load_backbone
 from topwork.models.graft import Graft, boundary_layer, grafted_key, network_backbone, suffix_alone
-from topwork.models.network_scores import classifier_engine
+from topwork.models.network_scores import serving_engine
 from topwork.schemas import Classifier, Head, InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
@@ -85,7 +85,7 @@ def test_a_network_comes_back_from_its_file_and_serves_the_same_scores(
     assert network_backbone(loaded).trunk.training is False
     with torch.inference_mode():
         expected = network(torch.from_numpy(PIXELS)).numpy()
-    scores = loaded.head.scores(classifier_engine(loaded)(PIXELS))
+    scores = loaded.head.scores(serving_engine(loaded, lambda: network_backbone(loaded))(PIXELS))
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-4)
 
 

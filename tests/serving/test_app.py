@@ -22,7 +22,8 @@ from mlflow import MlflowClient
 
 from tests.conftest import image_bytes
 from topwork.datasets.classifier_file import write_classifier
-from topwork.models.backbones import describe_backbone
+from topwork.models.backbones import describe_backbone, load_backbone
+from topwork.models.graft import with_network
 from topwork.schemas import Classifier, FeatureKey, Head, InputError
 from topwork.serving import app as server_app
 from topwork.serving.__main__ import only_champion
@@ -40,7 +41,8 @@ def a_classifier() -> Classifier:
     made = ("last",), "own", "original", "eager", "float32", "any"
     key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
     weight = np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32)
-    return Classifier("svm", key, Head(weight, np.zeros(3, np.float32)), ("label", "dog", "owl"), 20.0, "digest")
+    head = Head(weight, np.zeros(3, np.float32))
+    return with_network(Classifier("svm", key, head, ("label", "dog", "owl"), 20.0, "digest"), load_backbone(spec))
 
 
 @pytest.fixture(scope="module")

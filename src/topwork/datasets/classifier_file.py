@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.feature_key import key_from_fields
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError, Rejection
 
-FORMAT = "topwork-classifier-3"
+FORMAT = "topwork-classifier-4"
+_VERSIONS = (
+    "topwork",
+    "torch",
+    "torchvision",
+    "timm",
+    "pillow",
+    "simplejpeg",
+    "scikit-learn",
+)  # for people: nothing reads them
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
 
 
@@ -57,6 +67,8 @@ def read_classifier(folder: Path) -> Classifier:
         test_views=spec["test_views"],
         network=tensors,
         hidden=tuple(spec["hidden"]),
+        frozen=spec["frozen"],
+        data_digest=spec["data_digest"],
         rejection=Rejection(**rejection, threshold=spec["reject_above"]) if rejection else None,
     )
 
@@ -81,6 +93,9 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "training": classifier.training,
         "test_views": classifier.test_views,
         "hidden": classifier.hidden,
+        "frozen": classifier.frozen,
+        "data_digest": classifier.data_digest,
+        "versions": {name: version(name) for name in _VERSIONS},
         "reject_above": classifier.rejection.threshold if classifier.rejection else None,
         "weights_sha256": digest,
     }

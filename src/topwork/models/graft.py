@@ -143,6 +143,17 @@ def network_backbone(classifier: Classifier) -> Backbone:
     return replace(backbone, neck=layers.eval())
 
 
+def with_network(classifier: Classifier, backbone: Backbone) -> Classifier:
+    """The classifier with the tensors of the backbone whose features its head was fitted on."""
+    neck = backbone.neck or nn.Sequential()
+    tensors = {**_prefixed("trunk", backbone.trunk), **_prefixed("neck", neck)}
+    return replace(
+        classifier,
+        network={name: value.detach().cpu().numpy().copy() for name, value in tensors.items()},
+        hidden=tuple(layer.out_features for layer in neck.modules() if isinstance(layer, nn.Linear)),
+    )
+
+
 def grafted_key(spec: BackboneSpec, layers: Sequence[str], pool: str, decoder: str, digest: str) -> FeatureKey:
     """What the features of a network that has learnt depend on; it serves as it was trained, in float32."""
     return FeatureKey(

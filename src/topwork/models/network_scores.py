@@ -21,13 +21,13 @@ _LARGEST = 2**31 - 1  # pixels: who comes here has been inspected
 
 
 def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], batch_size: int | None = None) -> Engine:
-    """What computes the features that the head was fitted on, and therefore the same answers.
+    """What made the features that the head was fitted on, and therefore gives the same answers.
 
-    A network that has learnt is run as it learnt, on the reference engine; a frozen one on the engine that made its
-    features, as long as this machine has it. Where it has not, the log says so: answers may then differ a little.
+    Where this machine lacks it, the reference engine takes its place and the log says so: answers may then differ a
+    little.
     """
     key = classifier.key
-    pair = REFERENCE if classifier.network else (key.engine, key.number_format)
+    pair = (key.engine, key.number_format)
     if pair[0] not in available_engines() or pair[1] not in {"float32", *native_formats()}:
         _log.warning("%s in %s cannot run here; answers may differ a little from those in training", *pair)
         pair = REFERENCE

@@ -15,11 +15,11 @@ from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.images.views import ViewPlan, draw_views
 from topwork.metrics import softmax
-from topwork.models.backbones import Backbone, describe_backbone, load_backbone
+from topwork.models.backbones import Backbone
 from topwork.models.engines import Engine
 from topwork.models.graft import network_backbone
 from topwork.models.network_scores import serving_engine
-from topwork.schemas import Classifier, Floats, InputError
+from topwork.schemas import Classifier, Floats
 
 _BATCH = 8
 _NAMED = 5  # broken images that an error names
@@ -53,18 +53,10 @@ class Predictor:
         """The classifier on its backbone.
 
         Raises:
-            InputError: the weights found here are not those of training.
+            InputError: the network that it names cannot be built here.
 
         """
-        if classifier.network:
-            return cls(classifier, network_backbone(classifier))
-        key = classifier.key
-        spec = describe_backbone(key.backbone, "default", key.preprocessing["crop"])
-        if spec.weights_digest != key.weights:
-            raise InputError(
-                f"{classifier.strategy} was trained on other weights of {key.backbone} than are installed here."
-            )
-        return cls(classifier, load_backbone(spec))
+        return cls(classifier, network_backbone(classifier))
 
     @property
     def classifier(self) -> Classifier:

@@ -110,7 +110,8 @@ def finetune(
     samples = _samples(examples, backbone, layers, plan, views, handles, prefix_name(request), parameters, of_features)
     course = Course("finetune", graft_for, samples, examples, parameters, plan, handles.checkpoints, request, started)
     grown = train_grafts(course)
-    return _classifier("finetune", grown, backbone, layers, pool, parameters, examples, split_digest), grown
+    digests = (split_digest, features.content)
+    return _classifier("finetune", grown, backbone, layers, pool, parameters, examples, *digests), grown
 
 
 def train_from_scratch(
@@ -137,7 +138,8 @@ def train_from_scratch(
     grown = train_grafts(
         Course("scratch", graft_for, samples, examples, parameters, plan, checkpoints, request, started)
     )
-    return _classifier("scratch", grown, load_backbone(spec), layers, "own", parameters, examples, split_digest), grown
+    digests = (split_digest, content)
+    return _classifier("scratch", grown, load_backbone(spec), layers, "own", parameters, examples, *digests), grown
 
 
 def _samples(
@@ -195,6 +197,7 @@ def _classifier(
     parameters: NetworkParameters,
     examples: Examples,
     split_digest: str,
+    content: str,
 ) -> Classifier:
     return Classifier(
         strategy=strategy,
@@ -206,6 +209,8 @@ def _classifier(
         training=grown.facts,
         network=grown.network,
         hidden=tuple(parameters.hidden),
+        frozen=False,
+        data_digest=content,
         rejection=grown.rejection,
     )
 

@@ -31,7 +31,8 @@ def train_logistic(
     """Multinomial logistic regression, and its out-of-fold predictions."""
     check_current(features, splits, feature_parameters, augmentation)
     estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    return _train("logistic", estimator, features, manifest, splits, parameters, augmentation.average)
+    trained = _train("logistic", estimator, features, manifest, splits, parameters, augmentation.average)
+    return _bundled(trained, feature_parameters)
 
 
 def train_svm(
@@ -45,7 +46,8 @@ def train_svm(
     """Linear support vector machine, and its out-of-fold predictions."""
     check_current(features, splits, feature_parameters, augmentation)
     estimator = linear_svm(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    return _train("svm", estimator, features, manifest, splits, parameters, augmentation.average)
+    trained = _train("svm", estimator, features, manifest, splits, parameters, augmentation.average)
+    return _bundled(trained, feature_parameters)
 
 
 def _train(
@@ -84,6 +86,18 @@ def _train(
             "unconverged_fits": fit.unconverged,
         },
         test_views=test_views if averages else {},
+        data_digest=features.content,
         rejection=fit_rejection(vectors, truth, learnt["fold"].to_numpy(), parameters.rejected),
     )
     return classifier, prediction_table(learnt, manifest, fit.out_of_fold, class_names)
+
+
+def _bundled(trained: Trained, parameters: FeatureParameters) -> Trained:
+    """With the network that made the features, so that nothing else is needed to answer."""
+    from topwork.models.backbones import describe_backbone, load_backbone
+    from topwork.models.graft import with_network
+
+    classifier, out_of_fold = trained
+    size = classifier.key.preprocessing["crop"]
+    spec = describe_backbone(parameters.backbone, parameters.weights, size, parameters.seed)
+    return with_network(classifier, load_backbone(spec)), out_of_fold

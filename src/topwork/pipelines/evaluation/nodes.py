@@ -25,10 +25,10 @@ def predict_test_split(
     if classifier.split_digest != split_digest(splits):
         raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
     held_out = splits[splits["split"] == TEST]
-    if classifier.network:
-        vectors = _network_features(images, classifier, manifest, held_out)
-    else:
+    if classifier.frozen:
         vectors = _cached_features(classifier, features, held_out)
+    else:
+        vectors = _network_features(images, classifier, manifest, held_out)
     probabilities = softmax(classifier.head.scores(vectors), classifier.temperature)
     distances = pd.DataFrame({"image_id": held_out["image_id"].to_numpy()})
     if classifier.rejection:
