@@ -238,6 +238,13 @@ class PredictionParameters(Block):
     max_bytes: PositiveInt
 
 
+class ExportParameters(Block):
+    """Block `export`: a classifier for other runtimes."""
+
+    images: Annotated[int, Field(ge=1, le=10_000)]
+    tolerance: Annotated[float, Field(gt=0, le=1)]
+
+
 BLOCKS: dict[str, type[Block]] = {
     "digits": DigitsParameters,
     "wallpaper": WallpaperParameters,
@@ -255,6 +262,7 @@ BLOCKS: dict[str, type[Block]] = {
     "labels": LabelParameters,
     "report": ReportParameters,
     "prediction": PredictionParameters,
+    "export": ExportParameters,
 }
 """Name of each parameter block and its type."""
 

@@ -91,3 +91,15 @@ def test_what_is_not_there_is_refused_in_a_line(kedro: Callable[..., Any], image
         assert result.exit_code == 1
         assert message in " ".join(result.output.split())
         assert "Traceback" not in result.output
+
+
+def test_what_is_exported_answers_as_trained_or_is_not_let_out(
+    trained: Callable[..., Any], image_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "data/06_models/onnx/model.onnx"
+    result = trained("--pipelines", "export", params=f"images={image_folder},export.tolerance=1e-12")
+    assert "differs by" in " ".join(result.output.split())
+    assert not file.exists()
+    result = trained("--pipelines", "export", params=f"images={image_folder}")
+    assert result.exit_code == 0, result.output
+    assert file.stat().st_size > 10_000_000

@@ -1,0 +1,33 @@
+"""Bytes as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from topwork.datasets.atomic import appearing_whole
+
+
+class BinaryFileDataset(AbstractDataset[bytes, bytes]):
+    """A file that is written whole or not at all."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> bytes:
+        """All of it."""
+        return self._path.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        """Replace it."""
+        with appearing_whole(self._path) as partial:
+            partial.write_bytes(data)
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

@@ -1,0 +1,49 @@
+"""ONNX, behind a gate."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from topwork.parameters import ExportParameters
+from topwork.schemas import TEST, Classifier, ImageStore, InputError
+
+_log = logging.getLogger(__name__)
+
+
+def export_classifier(
+    images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
+) -> tuple[bytes, dict[str, Any]]:
+    """The classifier as an ONNX file, and how nearly it answers as the classifier does on test images.
+
+    Raises:
+        InputError: some probability differs by more than `export.tolerance`; nothing is written then.
+
+    """
+    from topwork.serving.onnx_export import onnx_model, onnx_probabilities
+    from topwork.serving.predictor import Predictor
+
+    asked = splits.loc[splits["split"] == TEST, "image_id"].head(parameters.images)
+    contents = [images[name] for name in asked]
+    expected = Predictor.of(asked_classifier).probabilities(contents)
+    model = onnx_model(asked_classifier)
+    found = onnx_probabilities(model, contents)
+    parity = {
+        "images": len(contents),
+        "max_difference": float(np.abs(found - expected).max()),
+        "same_label": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        "megabytes": len(model) / 1e6,
+    }
+    if parity["max_difference"] > parameters.tolerance:
+        equal, limit = f"{parity['same_label']:.0%} of labels equal", f"export.tolerance={parameters.tolerance:g}"
+        raise InputError(
+            f"The exported model differs by {parity['max_difference']:.2g} in a probability ({equal}), more than {limit}. "
+            "A head that was fitted on features in a shorter number format wants them from there too: train with "
+            "features.number_format=float32."
+        )
+    told = "ONNX answers as the classifier does on %d images; the largest difference is %.2g"
+    _log.info(told, len(contents), parity["max_difference"])
+    return model, parity
