@@ -40,7 +40,7 @@ def export_classifier(
     if parity["max_difference"] > parameters.tolerance:
         equal, limit = f"{parity['same_label']:.0%} of labels equal", f"export.tolerance={parameters.tolerance:g}"
         raise InputError(
-            f"The exported model differs by {parity['max_difference']:.2g} in a probability ({equal}), more than {limit}. "
+            f"The export differs by {parity['max_difference']:.2g} in a probability ({equal}), more than {limit}. "
             "A head that was fitted on features in a shorter number format wants them from there too: train with "
             "features.number_format=float32."
         )
