@@ -9,7 +9,14 @@ import pytest
 from tests.conftest import PROJECT
 from topwork.configuration import load_configuration
 from topwork.parameters import BLOCKS, STRATEGIES
-from topwork.preflight import check_history, check_parameters, chosen_strategies, knob_names, plain_parameters
+from topwork.preflight import (
+    check_history,
+    check_model,
+    check_parameters,
+    chosen_strategies,
+    knob_names,
+    plain_parameters,
+)
 from topwork.schemas import InputError
 
 KNOBS = knob_names(PROJECT / "conf")
@@ -103,3 +110,10 @@ def test_history_is_refused_where_no_run_has_listed_its_images(tmp_path: Path) -
     (tmp_path / "02_intermediate").mkdir()
     (tmp_path / "02_intermediate/manifest.parquet").touch()
     check_history(["history"], tmp_path)
+
+
+def test_a_champion_is_not_registered_under_what_is_no_name() -> None:
+    with pytest.raises(InputError, match="plain name"):
+        check_model(["__default__"], "models:/cats@champion")
+    check_model(["__default__"], "cats")
+    check_model(["prediction"], "models:/cats@champion")

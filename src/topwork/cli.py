@@ -32,6 +32,7 @@ from topwork.preflight import (
     MODEL_SCHEME,
     check_history,
     check_images,
+    check_model,
     check_new_images,
     check_parameters,
     check_runner,
@@ -86,6 +87,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     names = pipelines_to_run(asked, _known_pipelines(), example)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
     check_new_images(names, options["params"].get("new_images"))
+    check_model(names, knobs["model"])
     check_history(names, metadata.project_path / knobs["data"])
     _check_backbone(names, parameters["features"])
     if knobs["compare_runs"] and {"__default__", "comparison"} & set(names):

@@ -143,6 +143,19 @@ def check_new_images(names: Sequence[str], new_images: str | None) -> None:
         raise InputError(f"new_images={new_images}: there is no such folder.")
 
 
+def check_model(names: Sequence[str], model: str | None) -> None:
+    """Refuse to register a champion under what is no name.
+
+    Raises:
+        InputError: the name has characters that MLflow's registry does not take.
+    """
+    if {"__default__", "comparison"} & set(names) and model and set(model) & set("/:@"):
+        raise InputError(
+            f"model={model}: the champion is registered under a plain name, such as model=clothes. To ask a registered "
+            "model about new images, run `--pipelines prediction`."
+        )
+
+
 def check_history(names: Sequence[str], data: Path) -> None:
     """Refuse to tell the history of images that no run has listed.
 

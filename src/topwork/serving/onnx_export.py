@@ -27,6 +27,11 @@ _MAX_PIXELS = 89_478_485
 class _Network(nn.Module):
     """From pixels to probabilities: normalisation, backbone, head and temperature in one graph."""
 
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         key, backbone = classifier.key, network_backbone(classifier)
