@@ -234,6 +234,7 @@ class PredictionParameters(Block):
 
     top: Annotated[int, Field(ge=1, le=100)]
     sheet_images: Annotated[int, Field(ge=1, le=200)]
+    explain: Annotated[int, Field(ge=0, le=50)]
     max_pixels: PositiveInt
     max_bytes: PositiveInt
 

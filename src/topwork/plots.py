@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -57,6 +58,13 @@ def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: 
     if not pictures:
         grid[0].text(0, 0.5, "none", fontsize=12)
     return figure
+
+
+def heated(pixels: NDArray[np.uint8], heat: Floats) -> Image.Image:
+    """The image ``[h, w, 3]`` in grey, coloured where the heat ``[h, w]`` (0 to 1) is."""
+    colour = colormaps["magma"](heat)[..., :3] * 255
+    grey = pixels.mean(axis=2, keepdims=True)
+    return Image.fromarray((0.45 * grey + 0.55 * colour).astype(np.uint8))
 
 
 def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from topwork.digests import arrays_digest, text_digest
+from topwork.images.decode import decode_pixels
 from topwork.images.thumbnails import shortened, thumbnail
+from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.parameters import PredictionParameters
-from topwork.plots import plot_sheet
+from topwork.plots import heated, plot_sheet
 from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,38 @@ def draw_answers(
     return sheets
 
 
+def explain_answers(
+    new_images: ImageStore,
+    asked_classifier: Classifier,
+    new_predictions_table: pd.DataFrame,
+    parameters: PredictionParameters,
+) -> dict[str, Figure]:
+    """For each class that was predicted its surest images beside themselves, with what spoke for the class in colour.
+
+    Raises:
+        InputError: the network has no feature maps to tell by.
+
+    """
+    if not parameters.explain:
+        return {}
+    from topwork.models.explanation import class_heat
+
+    heat_of = class_heat(asked_classifier)
+    usable = new_predictions_table[new_predictions_table["status"] == OK]
+    usable = usable.sort_values("confidence", ascending=False, kind="stable")
+    sheets = {}
+    for number, label in enumerate(asked_classifier.class_names):
+        rows = usable[usable["label"] == label].head(parameters.explain)
+        pictures, captions = list[Image.Image](), list[str]()
+        for row in rows.itertuples():
+            pixels = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
+            pictures += [Image.fromarray(pixels), heated(pixels, heat_of(pixels, number))]
+            captions += [shortened(str(row.image_id)), f"{label} {row.confidence:.2f}"]
+        if pictures:
+            sheets[label] = plot_sheet(pictures, captions, f"What spoke for {label}", columns=6)
+    return sheets
+
+
 def _name(classifier: Classifier) -> str:
     """Names all that its answers depend on."""
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
@@ -93,3 +129,9 @@ def _tell(found: pd.DataFrame) -> None:
     _log.info("%d files: %d rejected, %d probably of none of the classes", len(found), len(rejected), strange)
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.image_id, row.reason)
+
+
+def _seen(content: bytes, classifier: Classifier, max_pixels: int) -> NDArray[np.uint8]:
+    """The pixels that the network sees of an image."""
+    preprocessing = Preprocessing(**classifier.key.preprocessing)
+    return resize_and_crop(decode_pixels(content, max_pixels, preprocessing.resize), preprocessing)

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.prediction.nodes import answer_new_images, draw_answers, tabulate_answers
+from topwork.pipelines.prediction.nodes import answer_new_images, draw_answers, explain_answers, tabulate_answers
 
 
 def create_pipeline() -> Pipeline:
@@ -26,6 +26,12 @@ def create_pipeline() -> Pipeline:
                 ["new_images", "new_predictions_table", "params:prediction"],
                 "new_sheets",
                 name="draw_answers",
+            ),
+            Node(
+                explain_answers,
+                ["new_images", "asked_classifier", "new_predictions_table", "params:prediction"],
+                "new_explanations",
+                name="explain_answers",
             ),
         ]
     )
