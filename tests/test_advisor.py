@@ -69,7 +69,7 @@ def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_
     assert advice["cost_seconds"]["finetune"] == 180
     assert advice["cost_seconds"]["scratch"] is None
     assert set(advice["ruled_out"]) == {"finetune", "scratch"}
-    assert "With twice the images" in advice["more_images"]
+    assert "with twice the images" in advice["more_images"]
 
 
 def test_features_that_say_nothing_lead_to_fine_tuning_deeper() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from topwork.label_errors import can_doubt, check_ledger, dropped, relabelled, suggest_labels
+from topwork.inspection import SAME_BYTES
+from topwork.label_errors import can_doubt, check_ledger, contradictions, dropped, relabelled, suggest_labels
 from topwork.schemas import InputError
 
 NAMES = ["cat", "dog", "owl"]
@@ -71,3 +72,25 @@ def test_the_ledger_changes_labels_and_leaves_images_out() -> None:
 def test_a_ledger_that_cannot_be_meant_is_refused(rows: list[tuple[str, str, str]], message: str) -> None:
     with pytest.raises(InputError, match=message.replace("?", r"\?")):
         check_ledger(ledger(*rows), pd.Series(["cat", "dog"]))
+
+
+def test_equal_bytes_under_different_labels_are_suggested_without_a_proposal() -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": ["b", "a", "c"],
+            "path": ["/b", "/a", "/c"],
+            "sha256": ["1", "1", "2"],
+            "label": ["dog", "cat", "cat"],
+            "reason": [SAME_BYTES, SAME_BYTES, ""],
+        }
+    )
+    found = contradictions(manifest)
+    assert found[["image_id", "given", "label", "action"]].to_numpy().tolist() == [
+        ["a", "cat", "", ""],
+        ["b", "dog", "", ""],
+    ]
+
+
+def test_a_relabelling_without_a_label_is_refused() -> None:
+    with pytest.raises(InputError, match="relabel needs a label"):
+        check_ledger(ledger(("i00", "relabel", "")), pd.Series(NAMES))

@@ -73,12 +73,18 @@ def test_a_champion_of_other_images_is_judged_by_those_it_never_learnt_from() ->
     assert "never learnt from" in found.reason
 
 
-def test_too_few_such_images_leave_the_alias_and_say_so() -> None:
-    found = verdict(0, champion(70, digest="before", learnt=60))
+def test_where_only_labels_were_mended_both_are_judged_out_of_fold_once_more() -> None:
+    found = verdict(0, champion(20, digest="before", learnt=60))
+    assert found.moves
+    assert found.difference is not None and found.difference.images == 60
+    assert "60 out-of-fold images" in found.reason
+
+
+def test_too_few_images_leave_the_alias_and_say_so() -> None:
+    old = champion(70, digest="before", learnt=60)
+    found = verdict(0, replace(old, out_of_fold=old.out_of_fold.head(20)))
     assert not found.moves
-    assert found.reason.startswith(
-        "too few to judge by: 20 images that the champion never learnt from, 30 are wanted; comparison.promote=always"
-    )
+    assert found.reason.startswith("too few to judge by: 20 out-of-fold images, 30 are wanted; comparison.promote=")
 
 
 def test_a_champion_of_which_nothing_is_kept_stays() -> None:

@@ -274,5 +274,5 @@ def _cost(strategy: str, evidence: Mapping[str, Any], minutes: Mapping[str, floa
 def _more_images(evidence: Mapping[str, Any]) -> str:
     now, double, fourfold = evidence["forecast"]
     texts = [f"{each['accuracy']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" for each in (double, fourfold)]
-    said = f"With twice the images a linear probe would get {texts[0]}, with four times {texts[1]}"
-    return f"{said}; now {now['accuracy']:.3f}."
+    said = f"The learning curve of a linear probe is at {now['accuracy']:.3f} now (three folds)"
+    return f"{said}; with twice the images it comes to {texts[0]}, with four times to {texts[1]}."

@@ -101,6 +101,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     if options["only_missing_outputs"]:
         check_unchanged(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
     void_record(data, parameters)
+    _forget(data, names, is_auto=parameters["strategies"] == AUTO)
     skip = partial(_why_skip, data / "08_reporting") if parameters["strategies"] == AUTO else lambda *_: ""
     _run_parts(options, names, lambda pipeline: plan_parts(pipeline, strategies), data / "08_reporting", skip)
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in _FILTERS):
@@ -169,6 +170,17 @@ def _check_trainable_groups(wanted: str, parameters: dict[str, Any]) -> None:
 
     spec = describe_backbone(str(parameters["backbone"]), "none", parameters["image_size"], parameters["seed"])
     first_trainable(layer_groups(load_backbone(spec).trunk), wanted)
+
+
+def _forget(data: Path, names: Sequence[str], *, is_auto: bool) -> None:
+    """What an earlier run skipped, or exported, says nothing about this one: without a new result there is none."""
+    if "export" in names:
+        for name in ("model.onnx", "parity.json"):
+            (data / "06_models" / "onnx" / name).unlink(missing_ok=True)
+    for strategy in () if is_auto else STRATEGIES:
+        metrics = data / "08_reporting" / strategy / "metrics.json"
+        if metrics.exists() and json.loads(metrics.read_text()).get("status") == "skipped":
+            metrics.unlink()
 
 
 def _why_skip(reporting: Path, strategy: str, done: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ from topwork.schemas import (
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
 _CHUNK = 2048  # files a chunk: what a kill may cost
 _NAMED = 5
+SAME_BYTES = "same bytes under another label"
+"""Why a file is rejected of which nobody can tell the label."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def build_manifest(
     ok = manifest["status"] == OK
     labels = manifest[ok].groupby("sha256")["label"].nunique()
     torn = ok & manifest["sha256"].isin(labels.index[labels > 1])
-    manifest.loc[torn, "reason"] = "same bytes under another label"
+    manifest.loc[torn, "reason"] = SAME_BYTES
     manifest.loc[torn, "status"] = REJECTED
     manifest["group"] = _groups(manifest, manifest["status"] == OK)
     usable = manifest[manifest["status"] == OK]

@@ -7,6 +7,7 @@ import difflib
 import numpy as np
 import pandas as pd
 
+from topwork.inspection import SAME_BYTES
 from topwork.predictions import class_numbers, stacked_probabilities
 from topwork.schemas import InputError
 
@@ -48,6 +49,13 @@ def suggest_labels(out_of_fold: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFr
     return found[found["label"] != found["given"]].reset_index(drop=True)
 
 
+def contradictions(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Files of equal bytes under different labels: suggestions (columns ``SUGGESTION_COLUMNS``) without a proposal."""
+    torn = manifest[manifest["reason"] == SAME_BYTES].sort_values(["sha256", "image_id"])
+    table = {"image_id": torn["image_id"], "action": "", "label": "", "given": torn["label"], "quality": 0.0}
+    return pd.DataFrame({**table, "path": torn["path"]}, columns=pd.Index(SUGGESTION_COLUMNS))
+
+
 def check_ledger(ledger: pd.DataFrame, labels: pd.Series[str]) -> None:
     """Refuse a ledger that cannot be meant: an unknown action, a class that is none, an image twice.
 
@@ -62,6 +70,8 @@ def check_ledger(ledger: pd.DataFrame, labels: pd.Series[str]) -> None:
     for row in ledger.itertuples():
         if row.action not in {KEEP, RELABEL, DROP}:
             raise InputError(f"label ledger, {row.image_id}: action {row.action!r} is not {KEEP}, {RELABEL} or {DROP}.")
+        if row.action == RELABEL and not row.label:
+            raise InputError(f"label ledger, {row.image_id}: {RELABEL} needs a label.")
         if row.action == RELABEL and row.label not in known:
             near = difflib.get_close_matches(str(row.label), known, n=1) or known[:5]
             raise InputError(f"label ledger, {row.image_id}: no class {row.label!r}; perhaps {', '.join(near)}?")

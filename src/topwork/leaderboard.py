@@ -91,10 +91,10 @@ def choose_champion(rows: Sequence[Row], errors: float) -> dict[str, Any]:
     near = [row for row in compared if -row["behind"] <= errors * row["behind_error"] + _ROUNDING]
     chosen = min(near, key=_cost)
     if chosen is best:
-        dearer = [row for row in compared if _cost(row) < _cost(best)]
-        reason = "best out of fold" + (
-            ", by more than the error of the difference to any cheaper one" if dearer else ""
-        )
+        cheaper = [row for row in compared if _cost(row) < _cost(best)]
+        equal = [row["strategy"] for row in compared if row["behind"] == 0 and row is not best]
+        reason = f"as good out of fold as {' and '.join(equal)}, and cheaper" if equal else "best out of fold"
+        reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
         reason = (
             f"{-100 * chosen['behind']:.1f} points behind {best['strategy']} out of fold, within {errors:g} standard "

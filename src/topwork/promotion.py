@@ -34,8 +34,9 @@ def judge(
 ) -> Verdict:
     """The alias moves to the first champion, and to one that is better by a paired test.
 
-    On the same split both are compared on the out-of-fold images that both were scored on; on another one, on images
-    that the champion has never learnt from, since it remembers the others.
+    On the same split both are compared on the out-of-fold images that both were scored on. Where the images changed, on
+    those that the champion has never learnt from, since it remembers the others; if these are too few (labels were
+    mended, a handful was added), once more on images that both were scored on out of fold, under the labels of now.
 
     Args:
         newcomer: its out-of-fold predictions, with the ``sha256`` of the images.
@@ -51,18 +52,17 @@ def judge(
         return _without_looking(model_id, registered, parameters)
     if registered.learnt is None:
         return Verdict(False, "nothing is kept of what the champion learnt from; comparison.promote=always moves it")
-    if registered.split_digest == digest:
-        before = registered.out_of_fold[["image_id", "predicted"]]
-        rows = newcomer.merge(before, on="image_id", suffixes=("", "_before"))
+    unseen = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
+    if registered.split_digest == digest or len(unseen) < parameters.fewest_images:
+        known = newcomer[newcomer["sha256"].isin(list(registered.learnt))]
+        rows = known.merge(registered.out_of_fold[["image_id", "predicted"]], on="image_id", suffixes=("", "_before"))
         theirs, told = (rows["predicted_before"] == rows["label"]).to_numpy(), "out-of-fold images"
     else:
-        rows = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
-        told = "images that the champion never learnt from"
-        if len(rows) >= parameters.fewest_images:
-            try:
-                theirs = answers(rows)
-            except InputError as error:
-                return Verdict(False, f"the champion cannot be asked ({error})")
+        rows, told = unseen, "images that the champion never learnt from"
+        try:
+            theirs = answers(rows)
+        except InputError as error:
+            return Verdict(False, f"the champion cannot be asked ({error})")
     if len(rows) < parameters.fewest_images:
         wanted = f"{parameters.fewest_images} are wanted; comparison.promote=always moves it all the same"
         return Verdict(False, f"too few to judge by: {len(rows)} {told}, {wanted}")

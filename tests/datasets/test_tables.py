@@ -116,3 +116,16 @@ def test_splits_that_leak_are_refused(change: dict[str, list[object]], message: 
     assert valid_splits(splits) is splits
     with pytest.raises(ValueError, match=message):
         valid_splits(splits.assign(**change))
+
+
+@pytest.mark.parametrize("text", ["a;b\n007;x,y\n", '\ufeffA,b\n007,"x,y"\n', "a\tb\n007\tx,y\n"])
+def test_a_table_that_people_write_is_read_as_their_spreadsheet_left_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger.csv").write_text(text, encoding="utf-8")
+    table = TableDataset(filepath=str(tmp_path / "ledger.csv"), columns=["a", "b"], text=True).load()
+    assert table[["a", "b"]].to_numpy().tolist() == [["007", "x,y"]]
+
+
+def test_a_column_that_is_missing_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ledger.csv").write_text("image,b\n1,2\n")
+    with pytest.raises(Exception, match="no column a; found image, b"):
+        TableDataset(filepath=str(tmp_path / "ledger.csv"), columns=["a", "b"], text=True).load()

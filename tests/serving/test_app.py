@@ -116,12 +116,14 @@ def test_the_server_answers_row_by_row_what_the_model_does(model: Any, address: 
         pytest.param(b"[1, 2]", "application/json", 400, "", id="a list"),
         pytest.param(b'{"images": []}', "application/json", 400, "", id="another key"),
         pytest.param(PICTURE, "image/png", 415, "content types", id="an image as it is"),
-        pytest.param(asked(text(PICTURE), "not base64!"), "application/json", 400, "base64", id="no base64"),
+        pytest.param(
+            asked(text(PICTURE), "not base64!"), "application/json", 400, "expected base64 text", id="no base64"
+        ),
         pytest.param(asked(text(b"no image")), "application/json", 400, "image 1: not an image", id="no image"),
         pytest.param(asked(text(PICTURE[:200])), "application/json", 400, "image 1: ", id="half an image"),
         pytest.param(asked(3), "application/json", 400, "", id="a number"),
         pytest.param(asked(None), "application/json", 400, "", id="null"),
-        pytest.param(asked(__file__), "application/json", 400, "column image", id="a path of the server"),
+        pytest.param(asked(__file__), "application/json", 400, "expected base64 text", id="a path of the server"),
         pytest.param(
             asked(*[text(PICTURE)] * (MOST_IMAGES + 1)),
             "application/json",

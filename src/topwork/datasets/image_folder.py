@@ -97,8 +97,8 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             raise InputError(f"{self._parameter}={path}: there are no files in this folder.")
         if listing.empty:
             raise InputError(
-                f"images={path}: no files in class folders. Expected one subfolder a class, with its images inside, "
-                "or train/ and test/ folders of such, or a CSV with the columns path,label."
+                f"images={path}: no files in class folders{_loose(path)}. Expected one subfolder a class, with its "
+                "images inside, or train/ and test/ folders of such, or a CSV with the columns path,label."
             )
         return FolderImages(listing, layout, str(path))
 
@@ -155,6 +155,16 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._given, "layout": self._layout}
+
+
+def _loose(path: Path) -> str:
+    """A hint for a folder whose images lie in it as they are."""
+    try:
+        loose = sum(entry.is_file() and not entry.name.startswith(".") for entry in os.scandir(path))
+    except OSError:
+        return ""
+    above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
+    return f" ({loose} files lie loose in it: {above})" if loose else ""
 
 
 def _is_split(path: Path) -> bool:

@@ -24,7 +24,8 @@ class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
         """Replace the folder's pictures."""
         if self._folder.exists():
             shutil.rmtree(self._folder)
-        self._folder.mkdir(parents=True)
+        if data:
+            self._folder.mkdir(parents=True)
         for number, (name, figure) in enumerate(data.items()):
             safe = re.sub(r"[^\w .-]+", "_", name)[:80]
             figure.savefig(self._folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)

@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.schemas import InputError
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -41,7 +42,9 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             return pd.DataFrame(columns=pd.Index(self._columns))
         if not self._is_csv:
             return pd.read_parquet(self._path)
-        return pd.read_csv(self._path, keep_default_na=False, dtype=str if self._text else None)
+        if not self._text:
+            return pd.read_csv(self._path, keep_default_na=False)
+        return self._as_text()
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the table."""
@@ -50,6 +53,19 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
                 data.to_csv(partial, index=False)
             else:
                 data.to_parquet(partial, index=False)
+
+    def _as_text(self) -> pd.DataFrame:
+        """A table that people write: with a byte order mark, or semicolons, if their spreadsheet likes them."""
+        with self._path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = next((each for each in ",;\t" if each in header), ",")
+        table = pd.read_csv(self._path, sep=separator, keep_default_na=False, dtype=str, encoding="utf-8-sig")
+        table.columns = table.columns.str.strip().str.lower()
+        if missing := [name for name in self._columns or [] if name not in table]:
+            raise InputError(
+                f"{self._path}: no column {' and '.join(missing)}; found {', '.join(map(str, table.columns))}."
+            )
+        return table
 
     @property
     def artifact(self) -> Path | None:

@@ -6,6 +6,7 @@ Without a name it serves the champion, if there is but one.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def main() -> None:
         model = mlflow.pyfunc.load_model(uri)
     except (InputError, mlflow.MlflowException) as error:
         sys.exit(f"Error: {str(error).splitlines()[0]}")
-    print(f"{uri} answers on http://{asked.host}:{asked.port}", flush=True)
-    uvicorn.run(serving_app(model), host=asked.host, port=asked.port, log_level="warning")
+    try:
+        listening = socket.create_server((asked.host, asked.port))
+    except OSError as error:
+        sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({error.strerror}); give another --port.")
+    print(f"{uri} (model {model.metadata.model_id}) answers on http://{asked.host}:{asked.port}", flush=True)
+    uvicorn.Server(uvicorn.Config(serving_app(model), log_level="warning")).run(sockets=[listening])
 
 
 def only_champion(client: MlflowClient) -> str:

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from textwrap import shorten
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -70,7 +71,9 @@ async def _reason(response: Any) -> str:
         message = str(told.get("message") or told.get("detail") or _UNKNOWN) if isinstance(told, dict) else text
     except ValueError:
         message = text
-    return message.rpartition("\nError: ")[2].strip()[:_LONGEST_REASON] or _UNKNOWN
+    if "Failed to convert column image" in message:
+        return "image: expected base64 text"
+    return shorten(message.rpartition("\nError: ")[2].strip(), _LONGEST_REASON, placeholder=" …") or _UNKNOWN
 
 
 def _told(status: int, reason: str) -> Response:

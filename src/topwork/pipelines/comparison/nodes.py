@@ -29,6 +29,8 @@ _SCORES = (
     "macro_f1",
     "log_loss",
     "ece",
+    "coverage",
+    "answered_accuracy",
 )
 _SERVED = ("served_images", "same_label", "max_difference", "seconds_per_thousand", "megabytes")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count

@@ -33,22 +33,24 @@ def make_manifest(
     """One row a file, usable or rejected for a named reason, as the ledger has it; and the rejected ones alone."""
     check_ledger(label_ledger, images.listing["label"])
     listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
-    _tell_ledger(label_ledger, listing)
+    _tell_ledger(label_ledger, listing, images.listing["label"])
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     _log.info(describe_manifest(manifest))
-    rejected = manifest.loc[manifest["status"] == REJECTED, ["path", "label", "reason"]]
+    rejected = manifest.loc[manifest["status"] == REJECTED, ["image_id", "path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.path, row.reason)
     return manifest, rejected
 
 
-def _tell_ledger(label_ledger: pd.DataFrame, listing: pd.DataFrame) -> None:
+def _tell_ledger(label_ledger: pd.DataFrame, listing: pd.DataFrame, given: pd.Series[str]) -> None:
     counts = label_ledger.loc[label_ledger["image_id"].isin(listing["image_id"]), "action"].value_counts()
     if len(counts):
-        _log.info("label ledger: %s", ", ".join(f"{action} {count}" for action, count in sorted(counts.items())))
+        taken = ", ".join(f"{count} to {action}" for action, count in sorted(counts.items()))
+        changed = int((listing["label"] != given).sum())
+        _log.info("label ledger: %s; %d labels are other ones now", taken, changed)
     strangers = sorted(set(label_ledger["image_id"]) - set(listing["image_id"]))
     if strangers:
-        _log.warning("label ledger: %d images are not here, first %s", len(strangers), strangers[0])
+        _log.warning("label ledger: %d of its images are not here, first %s", len(strangers), strangers[0])
 
 
 def _limits(parameters: IngestionParameters) -> Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from topwork.digests import split_digest
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.label_errors import SUGGESTION_COLUMNS, can_doubt, suggest_labels
+from topwork.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
 from topwork.parameters import LabelParameters
 from topwork.plots import plot_sheet
 from topwork.schemas import ImageStore
@@ -19,16 +20,36 @@ _log = logging.getLogger(__name__)
 _PARTS = 2  # reports of a strategy
 
 
-def find_label_errors(splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports: Any) -> pd.DataFrame:
-    """Images whose label is doubted by the strategy that scored most of them, and of these the most accurate one.
+def find_label_errors(
+    manifest: pd.DataFrame, splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports: Any
+) -> pd.DataFrame:
+    """Images whose label is doubted: equal bytes under different labels, then what out-of-fold predictions contradict.
+
+    They are those of the strategy that scored most of them, and of these the most accurate one.
 
     Args:
+        manifest: of the images.
         splits: those that the predictions must be of.
         label_ledger: what the user has settled.
         reports: metrics and out-of-fold predictions of each strategy in turn.
 
     """
-    digest = split_digest(splits)
+    torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, reports)
+    if len(torn):
+        _log.info("%d files of equal bytes are under different labels: label_suggestions.csv, .png", len(torn))
+    return predicted if torn.empty else torn if predicted.empty else pd.concat([torn, predicted], ignore_index=True)
+
+
+def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, parameters: LabelParameters) -> Figure:
+    """The most doubtful ones."""
+    shown = label_suggestions.head(parameters.sheet_images)
+    pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
+    captions = [f"{row.given}?\n{_rather(row.label)}\n{shortened(str(row.path))}" for row in shown.itertuples()]
+    return plot_sheet(pictures, captions, f"{len(label_suggestions)} labels look wrong, the most doubtful first")
+
+
+def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, reports: Sequence[Any]) -> pd.DataFrame:
+    digest, nothing = split_digest(splits), pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
     pairs = [reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)]
     scored = [
         (len(table), metrics["oof_accuracy"], table)
@@ -36,20 +57,16 @@ def find_label_errors(splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports
         if metrics["status"] == "ok" and metrics["split_digest"] == digest
     ]
     if not scored:
-        return pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
+        return nothing
     _, accuracy, table = max(scored, key=lambda each: each[:2])
     if not can_doubt(accuracy, len(table.attrs["class_names"])):
         _log.info("No labels are doubted: predictions that are right on %.0f %% cannot tell.", 100 * accuracy)
-        return pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
+        return nothing
     suggestions = suggest_labels(table, label_ledger)
     if len(suggestions):
         _log.info("%d of %d labels look wrong: label_suggestions.csv, .png", len(suggestions), len(table))
     return suggestions
 
 
-def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, parameters: LabelParameters) -> Figure:
-    """The most doubtful ones."""
-    shown = label_suggestions.head(parameters.sheet_images)
-    pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
-    captions = [f"{row.given}?\nrather {row.label}\n{shortened(str(row.path))}" for row in shown.itertuples()]
-    return plot_sheet(pictures, captions, f"{len(label_suggestions)} labels look wrong, the most doubtful first")
+def _rather(label: object) -> str:
+    return f"rather {label}" if label else "same bytes as another"

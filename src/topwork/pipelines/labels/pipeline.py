@@ -17,7 +17,10 @@ def create_pipeline() -> Pipeline:
         # Kedro warns of dots in names lest they be mistaken for namespaces; here they are the strategies' namespaces.
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
         find = Node(
-            find_label_errors, ["splits", "label_ledger", *reports], "label_suggestions", name="find_label_errors"
+            find_label_errors,
+            ["manifest", "splits", "label_ledger", *reports],
+            "label_suggestions",
+            name="find_label_errors",
         )
     draw = Node(
         draw_label_errors, ["images", "label_suggestions", "params:labels"], "label_sheet", name="draw_label_errors"

@@ -57,7 +57,8 @@ def tabulate_answers(
         found[f"label{suffix}"] = np.where(is_ok, names[order[:, rank]], "")
         found[f"confidence{suffix}"] = probabilities[np.arange(len(found)), order[:, rank]]
     bound = asked_classifier.rejection.threshold if asked_classifier.rejection else np.inf
-    found["none_of_these"] = (table["distance"] > bound).to_numpy()
+    found["none_of_these"] = pd.array(table["distance"] > bound, dtype="boolean")
+    found.loc[~is_ok, "none_of_these"] = pd.NA
     found["distance"] = table["distance"].to_numpy()
     _tell(found)
     whole = found.assign(probabilities=list(probabilities))

@@ -75,7 +75,12 @@ def write_report(
             "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
             "duplicates": list(_pairs(picture, near_duplicates, count)),
             "doubtful": [
-                picture(str(row.image_id), f"{row.given}?", f"rather {row.label}", shortened(str(row.path)))
+                picture(
+                    str(row.image_id),
+                    f"{row.given}?",
+                    f"rather {row.label}" if row.label else "same bytes as another",
+                    shortened(str(row.path)),
+                )
                 for row in label_suggestions.head(count).itertuples()
             ],
             "doubtful_count": len(label_suggestions),
