@@ -57,7 +57,7 @@ def tabulate_answers(
         found[f"label{suffix}"] = np.where(is_ok, names[order[:, rank]], "")
         found[f"confidence{suffix}"] = probabilities[np.arange(len(found)), order[:, rank]]
     bound = asked_classifier.rejection.threshold if asked_classifier.rejection else np.inf
-    found["none_of_these"] = pd.array(table["distance"] > bound, dtype="boolean")
+    found["none_of_these"] = (table["distance"] > bound).reset_index(drop=True).astype("boolean")
     found.loc[~is_ok, "none_of_these"] = pd.NA
     found["distance"] = table["distance"].to_numpy()
     _tell(found)

@@ -78,7 +78,7 @@ def write_report(
                 picture(
                     str(row.image_id),
                     f"{row.given}?",
-                    f"rather {row.label}" if row.label else "same bytes as another",
+                    f"rather {row.label!s}" if row.label else "same bytes as another",
                     shortened(str(row.path)),
                 )
                 for row in label_suggestions.head(count).itertuples()
