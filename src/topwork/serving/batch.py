@@ -29,13 +29,14 @@ def answer_new(
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = _unanswered(listing, answered)
 
-    def look(rows: Sequence[dict[Hashable, Any]]) -> pd.DataFrame:
+    def look(places: Sequence[int]) -> pd.DataFrame:
+        rows = new.iloc[places[0] : places[-1] + 1].to_dict("records")
         return _answers(rows, images, predictor, max_pixels, max_bytes)
 
     threads = cores() + (predictor.streams < cores())
     report(_TASK, 0, len(new), "files")
     done, kept = 0, list[pd.DataFrame]()
-    for batch, answers in map_batches(look, new.to_dict("records"), predictor.batch_size, threads):
+    for batch, answers in map_batches(look, range(len(new)), predictor.batch_size, threads):
         done += len(batch)
         kept.append(answers)
         report(_TASK, done, len(new), "files")

@@ -17,7 +17,7 @@ from topwork.images.thumbnails import shortened, thumbnail
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.parameters import PredictionParameters
 from topwork.plots import heated, plot_sheet
-from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore
+from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore, InputError
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the log
@@ -42,11 +42,18 @@ def tabulate_answers(
 
     ``label`` and ``confidence`` are of the most likely class, ``label_2`` … of the next; ``none_of_these`` says that
     the image lies farther from all that was learnt than the classifier's bound.
+
+    Raises:
+        InputError: a file came or changed since the answers were given.
+
     """
     from topwork.serving.batch import stamped
 
     files = stamped(new_images.listing, _name(asked_classifier), parameters.max_pixels, parameters.max_bytes)
     table = files.merge(answers, how="left", on=list(STAMP_COLUMNS), validate="one_to_one").sort_values("image_id")
+    if table["status"].isna().any():
+        changed = table.loc[table["status"].isna(), "image_id"].iloc[0]
+        raise InputError(f"new_images: {changed} came or changed in the meantime; the same command answers for it too.")
     names = np.asarray(asked_classifier.class_names)
     probabilities = np.stack(table["probabilities"].to_list())
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : parameters.top]
@@ -121,6 +128,8 @@ def _name(classifier: Classifier) -> str:
     """Names all that its answers depend on."""
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
     weights = [classifier.head.weight, classifier.head.bias, *classifier.network.values()]
+    if classifier.rejection:
+        weights += [classifier.rejection.centre, classifier.rejection.whitening, classifier.rejection.means]
     return text_digest(f"{parts} {arrays_digest(weights)}")[:16]
 
 

@@ -1,0 +1,47 @@
+"""The notebooks run from top to bottom, on less."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import PROJECT
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+LESS = {
+    "data=data/notebooks,": "data=data/notebooks,digits.images_per_class=20,image_size=32,",
+    "finetune.minutes=2": "wallpaper.images_per_group=8,image_size=32,finetune.epochs=1,finetune.cache=never",
+}
+LARGEST = 200_000  # bytes
+
+
+@pytest.mark.slow
+def test_the_notebooks_run_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # each project has a store of its own
+    for name in ("conf", "src", "notebooks"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, tmp_path)
+    for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
+        text = path.read_text()
+        for usual, less in LESS.items():
+            text = text.replace(usual, less)
+        notebook = nbformat.reads(text, 4)
+        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+        outputs = json.dumps(notebook.cells)
+        assert "Error" not in outputs
+        assert "image/png" in outputs or "text/html" in outputs
+
+
+def test_notebooks_are_kept_without_what_they_showed() -> None:
+    assert len(NOTEBOOKS) == 3
+    for path in NOTEBOOKS:
+        assert path.stat().st_size < LARGEST
+        cells = json.loads(path.read_text())["cells"]
+        assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+        assert not any(line.startswith(("def ", "class ")) for cell in cells for line in cell["source"])
