@@ -234,6 +234,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)  # Kedro runs nodes in a thread, and the interrupt arrives in the main one
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with monkeypatch.context() as patch:
         patch.setattr("topwork.pipelines.features.nodes.requested_features", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -241,6 +242,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
         patch.setattr("topwork.pipelines.features.nodes.requested_features", interrupted)
         with pytest.raises(KeyboardInterrupt):
             session(pipeline_names=["ingestion", "features"])
+    signal.signal(signal.SIGINT, before)
     session()
     parents, children = runs_of(tracking_uri)
     assert [run.info.status for run in parents] == ["FAILED", "KILLED", "FINISHED"]
