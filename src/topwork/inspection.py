@@ -51,7 +51,7 @@ def inspect_new(
     listing: pd.DataFrame, images: Mapping[str, bytes], known: pd.DataFrame, limits: Limits, threads: int
 ) -> Iterator[pd.DataFrame]:
     """Chunks of inspections (columns ``INSPECTION_COLUMNS``) of the files that are new or changed since ``known``."""
-    new = _unknown(_stamped(listing, limits), known)
+    new = new_since(_stamped(listing, limits), known)
 
     def look(image_id: str, size: int, error: str) -> Inspection:
         if error:
@@ -75,6 +75,16 @@ def inspect_new(
             found.index = chunk.index
             yield pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
             report("inspecting", start + len(chunk), len(new), "files")
+
+
+def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The files (columns ``STAMP_COLUMNS`` and ``error``) that are not in ``known`` as they are now."""
+    stamps = list(STAMP_COLUMNS)
+    if known.empty:
+        return listing
+    seen = listing[stamps].merge(known[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy() == "both"
+    new: pd.DataFrame = listing.loc[~seen | (listing["error"] != "").to_numpy()]
+    return new
 
 
 def build_manifest(
@@ -121,15 +131,6 @@ def describe_manifest(manifest: pd.DataFrame) -> str:
 
 def _stamped(listing: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     return listing.assign(rules=f"{DECODER}, at most {limits.max_pixels} pixels, {limits.max_bytes} bytes")
-
-
-def _unknown(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    stamps = list(STAMP_COLUMNS)
-    if known.empty:
-        return listing
-    seen = listing[stamps].merge(known[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy() == "both"
-    new: pd.DataFrame = listing.loc[~seen | (listing["error"] != "").to_numpy()]
-    return new
 
 
 def _unread(reason: str) -> Inspection:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from topwork.images.batches import map_batches
 from topwork.images.decode import DECODER
+from topwork.inspection import new_since
 from topwork.models.engines.hardware import cores
 from topwork.progress import report
 from topwork.schemas import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS, ImageStore
@@ -27,7 +28,7 @@ def answer_new(
     A file that is no usable image has a row with the reason. ``model`` names the classifier: another one answers anew.
     """
     listing = stamped(images.listing, model, max_pixels, max_bytes)
-    new = _unanswered(listing, answered)
+    new = new_since(listing, answered)
 
     def look(places: Sequence[int]) -> pd.DataFrame:
         rows = new.iloc[places[0] : places[-1] + 1].to_dict("records")
@@ -48,15 +49,6 @@ def answer_new(
 def stamped(listing: pd.DataFrame, model: str, max_pixels: int, max_bytes: int) -> pd.DataFrame:
     """The files with all that an answer depends on."""
     return listing.assign(rules=f"{model}, {DECODER}, at most {max_pixels} pixels, {max_bytes} bytes")
-
-
-def _unanswered(listing: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
-    stamps = list(STAMP_COLUMNS)
-    if answered.empty:
-        return listing
-    seen = listing[stamps].merge(answered[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy()
-    new: pd.DataFrame = listing[(seen != "both") | (listing["error"] != "").to_numpy()]
-    return new
 
 
 def _answers(
