@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
-from kedro.io import AbstractDataset
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from kedro.io import AbstractDataset, DatasetError
 
-from topwork.datasets.champion_alias import ALIAS
+from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
-from topwork.schemas import CLASSIFIER_SPEC, Classifier, InputError
+from topwork.schemas import Classifier, InputError
 
 _MODELS = "models:/"
 
@@ -40,14 +37,14 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         if self._model is None:
             return read_classifier(self._champion())
         if self._model.startswith(_MODELS):
-            return _registered(self._model, self._model)
+            return registered_classifier(self._model, self._model)
         if Path(self._model).is_dir():
             return read_classifier(Path(self._model))
-        return _registered(f"{_MODELS}{self._model}@{ALIAS}", self._model)
+        return registered_classifier(f"{_MODELS}{self._model}@{ALIAS}", self._model)
 
     def save(self, data: Any) -> None:
         """It is trained, not written here."""
-        raise NotImplementedError("classifiers are trained")
+        raise DatasetError("asked_classifier is only read: the strategies write classifiers")
 
     def _champion(self) -> Path:
         told = self._data / "08_reporting" / "champion.json"
@@ -61,18 +58,3 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
 
     def _describe(self) -> dict[str, Any]:
         return {"model": self._model, "data": self._data}
-
-
-def _registered(uri: str, asked: str) -> Classifier:
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    with TemporaryDirectory() as folder:
-        try:
-            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-        except (mlflow.MlflowException, OSError) as error:
-            raise InputError(f"model={asked}: cannot be had from MLflow ({str(error).splitlines()[0]}).") from error
-        found = sorted(Path(folder).rglob(CLASSIFIER_SPEC))
-        if not found:
-            raise InputError(
-                f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
-            )
-        return read_classifier(found[0].parent)

@@ -14,9 +14,10 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
 from topwork.datasets.classifier_file import read_classifier
-from topwork.schemas import CLASSIFIER_SPEC, Classifier, Promotion, RegisteredChampion
+from topwork.schemas import CLASSIFIER_SPEC, Classifier, InputError, Promotion, RegisteredChampion
 
 ALIAS = "champion"
 _MODELS = "models:/"
@@ -50,7 +51,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             split_digest=str(version.tags.get("split_digest", "")),
             out_of_fold=pd.DataFrame() if out_of_fold is None else out_of_fold,
             learnt=None if out_of_fold is None or learnt is None else frozenset(learnt["sha256"]),
-            classifier=lambda: _classifier(model),
+            classifier=lambda: registered_classifier(f"{_MODELS}{model}", f"{self._name}@{ALIAS}"),
         )
 
     def save(self, data: Promotion) -> None:
@@ -90,6 +91,27 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         return {"name": self._name, "alias": ALIAS}
 
 
+def registered_classifier(uri: str, asked: str) -> Classifier:
+    """The classifier that MLflow keeps under ``uri``; ``asked`` is what the user said.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    with TemporaryDirectory() as folder:
+        try:
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        except (mlflow.MlflowException, OSError) as error:
+            raise InputError(f"model={asked}: cannot be had from MLflow ({str(error).splitlines()[0]}).") from error
+        found = sorted(Path(folder).rglob(CLASSIFIER_SPEC))
+        if not found:
+            raise InputError(
+                f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
+            )
+        return read_classifier(found[0].parent)
+
+
 def _table(run: str, name: str) -> pd.DataFrame | None:
     """None where the run has no such table: somebody registered the model otherwise."""
     with TemporaryDirectory() as folder:
@@ -98,9 +120,3 @@ def _table(run: str, name: str) -> pd.DataFrame | None:
         except (mlflow.MlflowException, OSError):
             return None
         return pd.read_parquet(path)
-
-
-def _classifier(model: str) -> Classifier:
-    with TemporaryDirectory() as folder:
-        mlflow.artifacts.download_artifacts(artifact_uri=f"{_MODELS}{model}", dst_path=folder)
-        return read_classifier(next(Path(folder).rglob(CLASSIFIER_SPEC)).parent)

@@ -7,7 +7,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
@@ -42,7 +42,7 @@ class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
 
     def save(self, data: Any) -> None:
         """Runs are logged as they run, not here."""
-        raise NotImplementedError("runs are logged as they run")
+        raise DatasetError("MLflow's runs are only read: they are logged as they run")
 
     def _describe(self) -> dict[str, Any]:
         return {"run_ids": self._named}

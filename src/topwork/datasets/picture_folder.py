@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 
 from topwork.datasets.picture import DOTS_PER_INCH
@@ -32,7 +32,7 @@ class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
 
     def load(self) -> Any:
         """They are for people, not for nodes."""
-        raise NotImplementedError("pictures are only written")
+        raise DatasetError(f"{self._folder}: pictures are for people, and only written")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder)}
