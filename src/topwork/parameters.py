@@ -214,6 +214,7 @@ class EvaluationParameters(Block):
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
     sheet_images: Annotated[int, Field(ge=1, le=200)]
     served_images: Annotated[int, Field(ge=1, le=10_000)]
+    served_tolerance: Annotated[float, Field(gt=0, le=1)]
     max_pixels: PositiveInt
     seed: int
 

@@ -325,9 +325,7 @@ class RunTracking(MlflowHook):
         from topwork.serving.logged_model import log_classifier
 
         run, folder = self._children[strategy], self._catalog[f"{strategy}.classifier"].folder
-        with mlflow.start_run(run_id=run, nested=True):
-            model = log_classifier(strategy, folder)
-        self._store.update_run(run, "RUNNING")  # leaving the block ended it
+        model = log_classifier(strategy, folder, run)
         self._catalog.save(f"{strategy}.logged_model", {"model_id": model, "run_id": run})
         return model
 

@@ -20,7 +20,13 @@ def test_a_file_that_is_gone_leaves_a_blank_in_the_sheet_of_mistakes(image_folde
     predictions = shown[["image_id", "path", "label"]].assign(predicted="red", confidence=[0.9, 0.8, 0.7])
     Path(shown["path"].iloc[1]).unlink()
     parameters = EvaluationParameters(
-        resamples=100, calibration_bins=5, sheet_images=3, served_images=8, max_pixels=10**6, seed=0
+        resamples=100,
+        calibration_bins=5,
+        sheet_images=3,
+        served_images=8,
+        served_tolerance=0.02,
+        max_pixels=10**6,
+        seed=0,
     )
     sheet = draw_mistakes(images, pd.DataFrame(predictions), CLASSIFIER, parameters)
     pictures = [np.asarray(axes.get_images()[0].get_array()) for axes in sheet.axes if axes.get_images()]

@@ -53,8 +53,8 @@ def model(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
     write_classifier(a_classifier(), folder / "classifier")
-    with mlflow.start_run(experiment_id=experiment):
-        name = log_classifier("svm", folder / "classifier")
+    run = mlflow.MlflowClient().create_run(experiment)
+    name = log_classifier("svm", folder / "classifier", run.info.run_id)
     yield mlflow.pyfunc.load_model(f"models:/{name}")
     mlflow.set_tracking_uri(before)
 
@@ -99,6 +99,12 @@ def test_bytes_base64_and_paths_get_the_same_answer(model: Any, tmp_path: Path) 
     assert set(answers["probabilities"][0]) == {"label", "dog", "owl"}
 
 
+def test_the_logged_model_names_its_run_and_shows_how_it_is_asked(model: Any) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.metadata.model_id}"))
+    assert json.loads((folder / "artifacts" / "spec.json").read_text())["mlflow_run"] == model.metadata.run_id
+    assert len(model.predict(model.input_example)) == 1
+
+
 def test_the_server_answers_row_by_row_what_the_model_does(model: Any, address: str) -> None:
     pictures = [image_bytes(seed) for seed in range(5)]
     status, told = ask(address, asked(*map(text, pictures)))
@@ -123,7 +129,10 @@ def test_the_server_answers_row_by_row_what_the_model_does(model: Any, address: 
         pytest.param(asked(text(PICTURE[:200])), "application/json", 400, "image 1: ", id="half an image"),
         pytest.param(asked(3), "application/json", 400, "", id="a number"),
         pytest.param(asked(None), "application/json", 400, "", id="null"),
-        pytest.param(asked(__file__), "application/json", 400, "expected base64 text", id="a path of the server"),
+        pytest.param(asked("/etc/passwd"), "application/json", 400, "expected base64 text", id="a file of the server"),
+        pytest.param(
+            asked("/etc/hosts12"), "application/json", 400, "not an image", id="a file whose name is base64, too"
+        ),
         pytest.param(
             asked(*[text(PICTURE)] * (MOST_IMAGES + 1)),
             "application/json",

@@ -14,7 +14,7 @@ from topwork.models.engines import REFERENCE, Engine, Recipe, available_engines,
 from topwork.models.engines.hardware import native_formats
 from topwork.models.graft import network_backbone
 from topwork.progress import report
-from topwork.schemas import Classifier, Floats
+from topwork.schemas import Classifier, FeatureKey, Floats
 
 _log = logging.getLogger(__name__)
 _LARGEST = 2**31 - 1  # pixels: who comes here has been inspected
@@ -28,7 +28,7 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
     """
     key = classifier.key
     pair = (key.engine, key.number_format)
-    if pair[0] not in available_engines() or pair[1] not in {"float32", *native_formats()}:
+    if not runs_here(key):
         _log.warning("%s in %s cannot run here; answers may differ a little from those in training", *pair)
         pair = REFERENCE
     recipe = Recipe(
@@ -40,6 +40,11 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
         batch_size=batch_size,
     )
     return build_engine(recipe)
+
+
+def runs_here(key: FeatureKey) -> bool:
+    """Whether this machine can compute features as those of ``key`` were computed."""
+    return key.engine in available_engines() and key.number_format in {"float32", *native_formats()}
 
 
 def network_features(classifier: Classifier, images: Mapping[str, bytes], wanted: Wanted) -> Floats:

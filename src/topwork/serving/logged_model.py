@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
+from PIL import Image
 
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 
@@ -41,22 +47,54 @@ _SIGNATURE = ModelSignature(
 )
 
 
-def log_classifier(name: str, folder: Path) -> str:
-    """Log the classifier that lies in ``folder`` to the active MLflow run; returns the id of the LoggedModel.
+def log_classifier(name: str, folder: Path, run_id: str) -> str:
+    """Log the classifier that lies in ``folder`` to an MLflow run; returns the id of the LoggedModel.
 
-    The requirements are given, since letting MLflow infer them takes longer than training; they are what is installed,
-    which MLflow need not check.
+    Its `spec.json` there names the run. The requirements are given, since letting MLflow infer them takes longer than
+    training; they are what is installed, which MLflow need not check.
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK.set(True)
-    info = mlflow.pyfunc.log_model(
-        name=name,
-        python_model=str(_CODE),
-        artifacts={"spec": str(folder / CLASSIFIER_SPEC), "weights": str(folder / CLASSIFIER_WEIGHTS)},
-        pip_requirements=_pins(),
-        signature=_SIGNATURE,
-    )
+    with TemporaryDirectory() as stamped:
+        info = Model.log(
+            name=name,
+            artifact_path=None,
+            run_id=run_id,
+            flavor=_Untried,
+            flavor_name="pyfunc.ModelFromCode",
+            python_model=str(_CODE),
+            artifacts={
+                "spec": str(_with_run(folder / CLASSIFIER_SPEC, run_id, Path(stamped))),
+                "weights": str(folder / CLASSIFIER_WEIGHTS),
+            },
+            pip_requirements=_pins(),
+            signature=_SIGNATURE,
+            input_example=_example(),
+            validate_serving_input=False,
+        )
     return str(info.model_id)
+
+
+class _Untried:
+    """MLflow's pyfunc flavour, saved without being loaded and asked once more: the run tries that, on real images."""
+
+    @staticmethod
+    def save_model(path: str, *, validate_serving_input: bool, **options: Any) -> None:
+        mlflow.pyfunc.save_model(path, **options)
+
+
+def _with_run(spec: Path, run_id: str, folder: Path) -> Path:
+    content = json.loads(spec.read_text()) | {"mlflow_run": run_id}
+    stamped = folder / spec.name
+    stamped.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    return stamped
+
+
+def _example() -> pd.DataFrame:
+    """A grey square: what a request looks like, and nobody's photograph."""
+    square = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(square, "png")
+    return pd.DataFrame({"image": [square.getvalue()]})
 
 
 def _pins() -> list[str]:

@@ -8,17 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from topwork.models.network_scores import runs_here
 from topwork.schemas import Classifier, Floats, InputError
 from topwork.serving.predictor import Predictor
 
 _AT_ONCE = 8  # images of a request; the first request does not count: there is what is done once
 
 
-def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Floats) -> dict[str, Any]:
+def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Floats, tolerance: float) -> dict[str, Any]:
     """What image bytes give, against the probabilities ``[n, c]`` that are reported.
 
     Returns ``status`` (``ok``, or why it cannot serve), ``served_images``, ``max_difference`` (of a probability),
     ``same_label`` (a share), ``seconds_per_thousand`` and ``megabytes`` (of the network's and head's weights).
+
+    Raises:
+        InputError: some probability differs by more than ``tolerance``, though the engine of training runs here.
+
     """
     try:
         predictor = Predictor.of(classifier)
@@ -32,10 +37,17 @@ def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Float
         answers.append(predictor.probabilities(some))
         seconds_an_image.append((time.perf_counter() - start) / len(some))
     found = np.concatenate(answers)
+    difference = float(np.abs(found - expected).max())
+    if difference > tolerance and runs_here(classifier.key):
+        raise InputError(
+            f"Asked as a server would ask it, {classifier.strategy} answers otherwise than in training: a probability "
+            f"differs by {difference:.2g}, more than evaluation.served_tolerance={tolerance:g}. Were its features "
+            "computed by other versions of the libraries? Run again with store=ANOTHER_FOLDER."
+        )
     return {
         "status": "ok",
         "served_images": len(images),
-        "max_difference": float(np.abs(found - expected).max()),
+        "max_difference": difference,
         "same_label": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         "seconds_per_thousand": 1000 * float(np.median(seconds_an_image)),
         "megabytes": predictor.megabytes,

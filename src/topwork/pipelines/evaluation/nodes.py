@@ -107,11 +107,17 @@ def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, 
 def try_serving(
     images: ImageStore, classifier: Classifier, predictions: pd.DataFrame, parameters: EvaluationParameters
 ) -> dict[str, Any]:
-    """Whether image bytes get the probabilities that are reported, and what that costs."""
+    """That image bytes get the probabilities that are reported, and what that costs.
+
+    Raises:
+        InputError: they do not.
+
+    """
     from topwork.serving.trial import try_serving as answers
 
     asked = predictions.head(parameters.served_images)
-    return answers(classifier, [images[name] for name in asked["image_id"]], stacked_probabilities(asked))
+    contents = [images[name] for name in asked["image_id"]]
+    return answers(classifier, contents, stacked_probabilities(asked), parameters.served_tolerance)
 
 
 def score_classes(predictions: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
