@@ -36,6 +36,16 @@ def test_weights_that_were_tampered_with_are_refused(tmp_path: Path, classifier:
         read_classifier(tmp_path)
 
 
+def test_a_spec_that_was_tampered_with_is_refused(tmp_path: Path, classifier: Classifier) -> None:
+    write_classifier(classifier, tmp_path)
+    text = (tmp_path / SPEC).read_text()
+    (tmp_path / SPEC).write_text(text.replace('"cat"', '"cow"'))
+    with pytest.raises(InputError, match="changed since it was written"):
+        read_classifier(tmp_path)
+    (tmp_path / SPEC).write_text(json.dumps(json.loads(text) | {"mlflow_run": "noted later"}))
+    assert read_classifier(tmp_path).class_names == ("cat", "Hündin")
+
+
 def test_foreign_and_missing_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no classifier lies here"):
         read_classifier(tmp_path)

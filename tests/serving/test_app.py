@@ -63,7 +63,7 @@ def model(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def address(model: Any) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
-        server = uvicorn.Server(uvicorn.Config(serving_app(model), port=0, log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(serving_app(model, "<cats & dogs>"), port=0, log_level="error"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
@@ -168,7 +168,9 @@ def test_a_body_that_is_too_large_is_refused_unread(address: str, monkeypatch: p
 
 def test_the_page_and_the_health_check_are_there(address: str) -> None:
     with urllib.request.urlopen(address) as response:
-        assert b"Ask the classifier" in response.read()
+        page = response.read().decode()
+    assert "Ask the classifier" in page
+    assert "&lt;cats &amp; dogs&gt;" in page
     with urllib.request.urlopen(f"{address}/ping") as response:
         assert response.status == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,10 @@ from safetensors.numpy import load_file, save_file
 
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.feature_key import key_from_fields
+from topwork.digests import text_digest
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError, Rejection
 
-FORMAT = "topwork-classifier-4"
+FORMAT = "topwork-classifier-5"
 _VERSIONS = (
     "topwork",
     "torch",
@@ -29,6 +31,7 @@ _VERSIONS = (
     "simplejpeg",
     "scikit-learn",
 )  # for people: nothing reads them
+_UNSEALED = {"seal", "mlflow_run"}  # a run is noted on the copy that it logs
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
 
 
@@ -36,7 +39,7 @@ def read_classifier(folder: Path) -> Classifier:
     """The classifier that lies in ``folder``.
 
     Raises:
-        InputError: a file is missing, foreign, or the two do not belong together.
+        InputError: a file is missing, foreign, or not as it was written.
 
     """
     try:
@@ -46,6 +49,8 @@ def read_classifier(folder: Path) -> Classifier:
         raise InputError(f"{folder}: no classifier lies here ({error}).") from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         raise InputError(f"{folder / CLASSIFIER_SPEC}: not a Topwork classifier of format {FORMAT}.")
+    if spec.get("seal") != _seal(spec):
+        raise InputError(f"{folder / CLASSIFIER_SPEC}: changed since it was written.")
     if hashlib.sha256(content).hexdigest() != spec["weights_sha256"]:
         raise InputError(
             f"{folder / CLASSIFIER_WEIGHTS}: does not belong to the {CLASSIFIER_SPEC} beside it (its SHA-256 differs)."
@@ -99,8 +104,14 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "reject_above": classifier.rejection.threshold if classifier.rejection else None,
         "weights_sha256": digest,
     }
+    spec["seal"] = _seal(spec)
     with appearing_whole(folder / CLASSIFIER_SPEC) as partial:
         partial.write_text(json.dumps(spec, indent=2, ensure_ascii=False))
+
+
+def _seal(spec: Mapping[str, Any]) -> str:
+    sealed = {name: value for name, value in spec.items() if name not in _UNSEALED}
+    return text_digest(json.dumps(sealed, sort_keys=True))
 
 
 class ClassifierDataset(AbstractDataset[Classifier, Classifier]):

@@ -38,8 +38,9 @@ def main() -> None:
         listening = socket.create_server((asked.host, asked.port))
     except OSError as error:
         sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({error.strerror}); give another --port.")
-    print(f"{uri} (model {model.metadata.model_id}) answers on http://{asked.host}:{asked.port}", flush=True)
-    uvicorn.Server(uvicorn.Config(serving_app(model), log_level="warning")).run(sockets=[listening])
+    name = f"{uri} (model {model.metadata.model_id})"
+    print(f"{name} answers on http://{asked.host}:{asked.port}", flush=True)
+    uvicorn.Server(uvicorn.Config(serving_app(model, name), log_level="warning")).run(sockets=[listening])
 
 
 def only_champion(client: MlflowClient) -> str:

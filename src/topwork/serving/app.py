@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from html import escape
 from importlib.resources import files
 from textwrap import shorten
 from typing import Any
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 _Next = Callable[[Request], Awaitable[Response]]
 
 
-def serving_app(model: PyFuncModel) -> FastAPI:
-    """The web application that answers for a loaded Topwork classifier."""
+def serving_app(model: PyFuncModel, name: str) -> FastAPI:
+    """The web application that answers for a loaded Topwork classifier; the page shows the name."""
     app: FastAPI = init(model)
 
     @app.middleware("http")
@@ -44,7 +45,7 @@ def serving_app(model: PyFuncModel) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
-        return files("topwork").joinpath("templates", "try.html").read_text()
+        return files("topwork").joinpath("templates", "try.html").read_text().replace("{{ model }}", escape(name))
 
     return app
 
