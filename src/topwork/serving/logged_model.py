@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,6 +56,7 @@ def log_classifier(name: str, folder: Path, run_id: str) -> str:
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK.set(True)
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it says that it looks at the example
     with TemporaryDirectory() as stamped:
         info = Model.log(
             name=name,
