@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import curve_fit
 
 from topwork.schemas import Floats
 
 _DRAWS = 300
 _INTERVAL = (0.025, 0.975)
-_FASTEST = 2.0  # exponent of the power law; published ones lie below 1 (Hestness et al. 2017)
+_UNIT = 100  # images, at which the scale is what is above the asymptote
+_LARGEST, _SMALLEST = 50.0, 1e-6  # of the scale; of the asymptote's upper bound
+_EXPONENTS = np.arange(1, 101) / 50  # published ones lie below 1 (Hestness et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,13 @@ def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[F
     images = np.array([point.images for point in points], float)
     tested = np.array([point.tested for point in points], float)
     error = 1 - np.array([point.right for point in points]) / tested
-    fitted = _fit(images, error)
-    misfit = float(np.sqrt(np.mean((_law(images, *fitted) - error) ** 2)))
+    fitted = _fits(images, error[None])
+    misfit = float(np.sqrt(np.mean((_law(images, fitted)[0] - error) ** 2)))
     spread = np.sqrt(error * (1 - error) / tested + misfit**2)
-    generator = np.random.default_rng(seed)
+    draws = np.random.default_rng(seed).normal(error, spread, (_DRAWS, len(points))).clip(0, 1)
     wanted = np.array(sizes, float)
-    drawn = np.array(
-        [_law(wanted, *_fit(images, np.clip(generator.normal(error, spread), 0, 1))) for _ in range(_DRAWS)]
-    )
-    best = _law(wanted, *fitted)
+    drawn = _law(wanted, _fits(images, draws))
+    best = _law(wanted, fitted)[0]
     highest, lowest = (np.quantile(drawn, share, axis=0) for share in _INTERVAL)
     return [
         Forecast(int(size), 1 - float(e), 1 - float(max(e, high)), 1 - float(min(e, low)))
@@ -65,16 +64,34 @@ def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[F
     ]
 
 
-def _law(images: Floats, least: float, scale: float, exponent: float) -> Floats:
-    return np.asarray(least + scale * (images / 100) ** -exponent)
+def _law(images: Floats, fitted: Floats) -> Floats:
+    """Errors ``[d, n]`` at n numbers of images by the laws ``[d, 3]``: least, scale, exponent."""
+    least, scale, exponent = fitted.T[:, :, None]
+    return np.asarray(least + scale * (images / _UNIT) ** -exponent)
 
 
-def _fit(images: Floats, error: Floats) -> Floats:
-    start = (max(0.0, 0.5 * error.min()), max(1e-3, error[0]), 0.3)
-    bounds = ([0, 0, 0], [max(error.min(), 1e-6), 50, _FASTEST])
-    start = tuple(np.clip(start, bounds[0], bounds[1]))
-    try:
-        found, _ = curve_fit(_law, images, error, p0=start, bounds=bounds, maxfev=2000)
-    except RuntimeError:  # no convergence: say that more images change nothing
-        found = np.array([error[-1], 0.0, 0.0])
-    return np.asarray(found)
+def _fits(images: Floats, errors: Floats) -> Floats:
+    """The law of least squares for each row of ``errors`` ``[d, p]``: ``[d, 3]``.
+
+    For a given exponent the law is linear in the other two, whose bounds make a box: its best point is that of the
+    plane, or lies on an edge. The exponents are tried one by one, all rows at once (Golub and Pereyra 1973).
+    """
+    highest = np.maximum(errors.min(axis=1), _SMALLEST)
+    best, misfits = np.zeros((len(errors), 3)), np.full(len(errors), np.inf)
+    for exponent in _EXPONENTS:
+        basis = (images / _UNIT) ** -exponent
+        for least in _least_errors(basis, errors, highest):
+            scale = np.clip((errors - least[:, None]) @ basis / (basis @ basis), 0, _LARGEST)
+            misfit = ((least[:, None] + scale[:, None] * basis - errors) ** 2).sum(axis=1)
+            better = misfit < misfits
+            misfits[better] = misfit[better]
+            best[better] = np.column_stack([least, scale, np.full(len(least), exponent)])[better]
+    return best
+
+
+def _least_errors(basis: Floats, errors: Floats, highest: Floats) -> tuple[Floats, ...]:
+    """Where the best asymptote ``[d]`` may lie for a given exponent: inside its bounds, or at one of them."""
+    centred = basis - basis.mean()
+    slope = errors @ centred / (centred @ centred)
+    inside = errors.mean(axis=1) - np.clip(slope, 0, _LARGEST) * basis.mean()
+    return np.clip(inside, 0, highest), np.zeros(len(errors)), highest
