@@ -129,7 +129,8 @@ def _name(classifier: Classifier) -> str:
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
     weights = [classifier.head.weight, classifier.head.bias, *classifier.network.values()]
     if classifier.rejection:
-        weights += [classifier.rejection.centre, classifier.rejection.whitening, classifier.rejection.means]
+        bound = classifier.rejection
+        weights += [bound.centre, bound.directions, bound.whitening, bound.means]
     return text_digest(f"{parts} {arrays_digest(weights)}")[:16]
 
 
