@@ -24,7 +24,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         from topwork.datasets.classifier_file import read_classifier
         from topwork.serving.predictor import Predictor
 
-        self._predictor = Predictor.of(read_classifier(Path(context.artifacts["spec"]).parent))
+        classifier = read_classifier(Path(context.artifacts["spec"]).parent)
+        self._predictor = Predictor.of(classifier, one_by_one=True)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, unless served, a path."""

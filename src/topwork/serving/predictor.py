@@ -18,7 +18,7 @@ from topwork.metrics import softmax
 from topwork.models.backbones import Backbone
 from topwork.models.engines import Engine
 from topwork.models.graft import network_backbone
-from topwork.models.network_scores import serving_engine
+from topwork.models.network_scores import engine_for_one, serving_engine
 from topwork.schemas import Classifier, Floats
 
 _BATCH = 8
@@ -42,21 +42,22 @@ class Answers:
 class Predictor:
     """Backbone and head joined, with the preprocessing, layers and engine of training."""
 
-    def __init__(self, classifier: Classifier, backbone: Backbone) -> None:
+    def __init__(self, classifier: Classifier, backbone: Backbone, one_by_one: bool = False) -> None:
         self._classifier = classifier
         self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
+        self._for_one = engine_for_one(classifier, lambda: backbone) if one_by_one else None
         weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
         self._weights = sum(value.numel() for value in weights) + classifier.head.weight.size
 
     @classmethod
-    def of(cls, classifier: Classifier) -> Predictor:
-        """The classifier on its backbone.
+    def of(cls, classifier: Classifier, one_by_one: bool = False) -> Predictor:
+        """The classifier on its backbone; ``one_by_one`` makes it ready for single images, too.
 
         Raises:
             InputError: the network that it names cannot be built here.
 
         """
-        return cls(classifier, network_backbone(classifier))
+        return cls(classifier, network_backbone(classifier), one_by_one)
 
     @property
     def classifier(self) -> Classifier:
@@ -140,17 +141,20 @@ class Predictor:
         self, images: Sequence[bytes], decoded: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
     ) -> Floats:
         """What the head sees of each image ``[n, d]``."""
-        vectors = self._engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
+        engine = self._for_one if self._for_one and len(images) == 1 else self._engine
+        vectors = engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
         if not self._classifier.test_views:
             return vectors
         canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])
-        return np.asarray(np.mean([vectors, *self._views(images, canvases, preprocessing.crop)], axis=0))
+        return np.asarray(np.mean([vectors, *self._views(engine, images, canvases, preprocessing.crop)], axis=0))
 
     def _nothing(self, images: int) -> Floats:
         return np.full((images, len(self._classifier.class_names)), np.nan)
 
-    def _views(self, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int) -> Iterator[Floats]:
+    def _views(
+        self, engine: Engine, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int
+    ) -> Iterator[Floats]:
         plan = ViewPlan(**self._classifier.test_views["plan"])
         sha256 = [hashlib.sha256(image).hexdigest() for image in images]
         for view in range(1, self._classifier.test_views["count"] + 1):
-            yield self._engine(apply_views(canvases, draw_views(plan, sha256, [view]), plan.fill, size))
+            yield engine(apply_views(canvases, draw_views(plan, sha256, [view]), plan.fill, size))
