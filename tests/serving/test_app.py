@@ -115,6 +115,25 @@ def test_the_server_answers_row_by_row_what_the_model_does(model: Any, address: 
 
 
 @pytest.mark.parametrize(
+    "request_body",
+    [
+        {"dataframe_split": {"columns": ["image"], "data": [[text(PICTURE)]]}},
+        {"dataframe_records": [{"image": text(PICTURE)}]},
+        {"inputs": {"image": [text(PICTURE)]}},
+        {"inputs": [{"image": text(PICTURE)}]},
+        {"instances": [{"image": text(PICTURE)}]},
+    ],
+    ids=["split", "records", "inputs by column", "inputs by row", "instances"],
+)
+def test_every_form_of_request_that_mlflow_knows_is_answered(
+    model: Any, address: str, request_body: dict[str, Any]
+) -> None:
+    status, told = ask(address, json.dumps(request_body).encode())
+    assert status == 200, told
+    assert told["predictions"][0]["label"] == model.predict(pd.DataFrame({"image": [PICTURE]}))["label"][0]
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "status", "reason"),
     [
         pytest.param(b"{", "application/json", 400, "", id="no json"),

@@ -40,6 +40,10 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
             return registered_classifier(self._model, self._model)
         if Path(self._model).is_dir():
             return read_classifier(Path(self._model))
+        if "/" in self._model:
+            raise InputError(
+                f"model={self._model}: there is no such folder. A model of MLflow's is called models:/NAME@{ALIAS}."
+            )
         return registered_classifier(f"{_MODELS}{self._model}@{ALIAS}", self._model)
 
     def save(self, data: Any) -> None:

@@ -103,7 +103,11 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
         try:
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         except (mlflow.MlflowException, OSError) as error:
-            raise InputError(f"model={asked}: cannot be had from MLflow ({str(error).splitlines()[0]}).") from error
+            known = sorted(each.name for each in MlflowClient().search_registered_models())
+            reason = str(error).splitlines()[0].removeprefix("RESOURCE_DOES_NOT_EXIST: ").rstrip(" .)")
+            raise InputError(
+                f"model={asked}: cannot be had from MLflow ({reason}); registered are {', '.join(known) or 'none'}."
+            ) from error
         found = sorted(Path(folder).rglob(CLASSIFIER_SPEC))
         if not found:
             raise InputError(

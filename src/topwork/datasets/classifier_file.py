@@ -45,6 +45,10 @@ def read_classifier(folder: Path) -> Classifier:
     try:
         spec = json.loads((folder / CLASSIFIER_SPEC).read_text())
         content = (folder / CLASSIFIER_WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder}: no classifier lies here; there is no {Path(error.filename).name} in it."
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no classifier lies here ({error}).") from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -13,15 +14,16 @@ from topwork.images.decode import DECODER
 from topwork.inspection import new_since
 from topwork.models.engines.hardware import cores
 from topwork.progress import report
-from topwork.schemas import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS, ImageStore
+from topwork.schemas import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore
 from topwork.serving.predictor import Predictor
 
 _CHUNK = 1024  # files a chunk: what a kill may cost
 _TASK = "predicting"
+_log = logging.getLogger(__name__)
 
 
 def answer_new(
-    images: ImageStore, answered: pd.DataFrame, predictor: Predictor, model: str, max_pixels: int, max_bytes: int
+    images: ImageStore, answered: pd.DataFrame, classifier: Classifier, model: str, max_pixels: int, max_bytes: int
 ) -> Iterator[pd.DataFrame]:
     """Chunks of answers (columns ``ANSWER_COLUMNS``) for the files that ``answered`` does not hold as they are now.
 
@@ -29,6 +31,10 @@ def answer_new(
     """
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
+    _log.info("%s answers: %d files are new, %d were answered before", model, len(new), len(listing) - len(new))
+    if new.empty:
+        return
+    predictor = Predictor.of(classifier)
 
     def look(places: Sequence[int]) -> pd.DataFrame:
         rows = new.iloc[places[0] : places[-1] + 1].to_dict("records")

@@ -105,7 +105,12 @@ def _described(classifier: Classifier) -> dict[str, Any]:
     return {
         "class_names": classifier.class_names,
         "preprocessing": dict(classifier.key.preprocessing),
-        "how": "resize the shorter side to `resize` pixels (antialiased), cut `crop` x `crop` from the middle; RGB",
+        "how": (
+            "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
+            "keeps `resize` pixels). The shorter side becomes `resize` pixels by `interpolation` with antialiasing, "
+            "the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut `crop` x `crop` "
+            "from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in the graph."
+        ),
         "split_digest": classifier.split_digest,
         "data_digest": classifier.data_digest,
     }

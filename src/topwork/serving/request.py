@@ -36,7 +36,9 @@ def image_bytes(cells: Sequence[Any], may_read_files: bool) -> list[bytes]:
 
 def _content(cell: Any, number: int, may_read_files: bool) -> bytes:
     if isinstance(cell, (bytes, bytearray)):
-        return bytes(cell)
+        return _decoded(bytes(cell))
+    if isinstance(cell, Path) and may_read_files:
+        cell = str(cell)
     if not isinstance(cell, str):
         raise InputError(f"image {number}: expected bytes or base64 text, not {type(cell).__name__}.")
     if may_read_files and not cell.startswith("data:") and (path := _file(cell)):
@@ -46,6 +48,17 @@ def _content(cell: Any, number: int, may_read_files: bool) -> bytes:
     except (binascii.Error, ValueError):
         is_path = " nor the path of a file" if may_read_files else ""
         raise InputError(f"image {number}: neither image bytes nor base64 text{is_path}.") from None
+
+
+def _decoded(content: bytes) -> bytes:
+    """MLflow decodes base64 in `dataframe_split` and `dataframe_records`, but not in `inputs` and `instances`.
+
+    No image's bytes are base64 by themselves.
+    """
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        return content
 
 
 def _file(name: str) -> Path | None:

@@ -41,8 +41,8 @@ def export_classifier(
         equal, limit = f"{parity['same_label']:.0%} of labels equal", f"export.tolerance={parameters.tolerance:g}"
         raise InputError(
             f"The export differs by {parity['max_difference']:.2g} in a probability ({equal}), more than {limit}. "
-            "A head that was fitted on features in a shorter number format wants them from there too: train with "
-            "features.number_format=float32."
+            f"The graph computes in float32, and {asked_classifier.strategy} learnt from features in "
+            f"{asked_classifier.key.number_format}: train it with features.number_format=float32 to export it."
         )
     told = "ONNX answers as the classifier does on %d images; the largest difference is %.2g"
     _log.info(told, len(contents), parity["max_difference"])

@@ -17,6 +17,7 @@ from topwork.images.thumbnails import shortened, thumbnail
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.parameters import PredictionParameters
 from topwork.plots import heated, plot_sheet
+from topwork.progress import report
 from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore, InputError
 
 _log = logging.getLogger(__name__)
@@ -28,11 +29,9 @@ def answer_new_images(
 ) -> Iterator[pd.DataFrame]:
     """Chunks of answers for the files that this classifier has not answered for as they are now."""
     from topwork.serving.batch import answer_new
-    from topwork.serving.predictor import Predictor
 
     limits = (parameters.max_pixels, parameters.max_bytes)
-    predictor = Predictor.of(asked_classifier)
-    yield from answer_new(new_images, known_answers, predictor, _name(asked_classifier), *limits)
+    yield from answer_new(new_images, known_answers, asked_classifier, _name(asked_classifier), *limits)
 
 
 def tabulate_answers(
@@ -88,7 +87,7 @@ def draw_answers(
             f"{row.confidence:.2f}{', none of these?' if row.none_of_these else ''}\n{shortened(str(row.image_id))}"
             for row in shown.itertuples()
         ]
-        sheets[str(label)] = plot_sheet(pictures, captions, f"{label}: {len(rows):,} images")
+        sheets[str(label)] = plot_sheet(pictures, captions, _title(str(label), len(shown), len(rows)))
     return sheets
 
 
@@ -119,19 +118,26 @@ def explain_answers(
             pixels = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
             pictures += [Image.fromarray(pixels), heated(pixels, heat_of(pixels, number))]
             captions += [shortened(str(row.image_id)), f"{label} {row.confidence:.2f}"]
+        report("explaining", number + 1, len(asked_classifier.class_names), "classes")
         if pictures:
             sheets[label] = plot_sheet(pictures, captions, f"What spoke for {label}", columns=6)
     return sheets
 
 
+def _title(label: str, shown: int, images: int) -> str:
+    if shown < images:
+        return f"{label}: the {shown} surest of {images:,} images"
+    return f"{label}: {images} image{'s' if images > 1 else ''}"
+
+
 def _name(classifier: Classifier) -> str:
-    """Names all that its answers depend on."""
+    """The strategy, and a digest of all that its answers depend on."""
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
     weights = [classifier.head.weight, classifier.head.bias, *classifier.network.values()]
     if classifier.rejection:
         bound = classifier.rejection
         weights += [bound.centre, bound.directions, bound.whitening, bound.means]
-    return text_digest(f"{parts} {arrays_digest(weights)}")[:16]
+    return f"{classifier.strategy} {text_digest(f'{parts} {arrays_digest(weights)}')[:8]}"
 
 
 def _tell(found: pd.DataFrame) -> None:
