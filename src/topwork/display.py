@@ -106,6 +106,7 @@ class Display:
         self._handler = ProgressHandler()
         self._leaderboard: list[dict[str, Any]] | None = None
         self._champion: dict[str, Any] | None = None
+        self._saved = set[str]()
         self._node_started: float | None = None
 
     @hook_impl
@@ -136,7 +137,8 @@ class Display:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Keep the leaderboard and the champion for the end of the run."""
+        """Keep the leaderboard and the champion for the end of the run, and what can be read then."""
+        self._saved.add(dataset_name)
         if dataset_name == "leaderboard":
             self._leaderboard = data
         if dataset_name == "champion":
@@ -155,7 +157,7 @@ class Display:
         self._node_started = None
 
     def show_results(self, strategies: Set[str], folder: Path) -> None:
-        """Print the leaderboard, if one was made, with the strategies of this run told from earlier ones."""
+        """Print the leaderboard, if one was made, its strategies told from earlier runs'; and what to read."""
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
             get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
@@ -164,8 +166,13 @@ class Display:
                     get_console().print(f"{row['strategy']} {row['status']}: {row['reason']}.", soft_wrap=True)
             if self._champion:
                 get_console().print(champion_lines(self._champion), soft_wrap=True)
+        if "report" in self._saved:
             get_console().print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.", soft_wrap=True)
+        if "new_predictions" in self._saved:
+            answers = folder.parent / "07_model_output" / "new"
+            get_console().print(f"Read {answers / 'predictions.csv'}; look at {answers / 'sheets'}.", soft_wrap=True)
         self._leaderboard = self._champion = None
+        self._saved.clear()
 
 
 def _what_is_shared(rows: list[dict[str, Any]]) -> str:

@@ -44,6 +44,7 @@ def test_every_file_has_its_own_row_in_the_order_of_the_names_whatever_lies_betw
     assert found["image_id"].tolist() == sorted(found["image_id"])
     assert len(found) == 30 + 8 + 1
     usable = found[found["status"] == "ok"].set_index("image_id")
+    assert "predictions.csv; look at" in " ".join(result.output.split())
     alone = Predictor.of(read_classifier(tmp_path / "data/06_models/logistic"))
     assert usable["label"].to_dict() == {name: alone.predict([each])["label"][0] for name, each in contents.items()}
     rejected = found[found["status"] == "rejected"].set_index("image_id")
