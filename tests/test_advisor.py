@@ -90,6 +90,12 @@ def test_a_power_law_is_continued() -> None:
         assert found.low <= truth.right / truth.tested <= found.high
 
 
+def test_sizes_that_are_all_the_same_forecast_no_gain() -> None:
+    (found,) = forecast([Point(34, right, 51) for right in (5, 6, 7)], [68], 0)
+    assert found.accuracy == pytest.approx(6 / 51, abs=0.01)
+    assert found.low <= found.accuracy <= found.high
+
+
 def test_few_tested_images_make_a_wide_forecast_and_a_flat_curve_a_flat_one() -> None:
     sure, unsure = (
         forecast([Point(size, round(0.8 * n), n) for size in (50, 100, 200, 400)], [1600], 0)[0] for n in (50_000, 50)

@@ -13,6 +13,7 @@ _DRAWS = 300
 _INTERVAL = (0.025, 0.975)
 _UNIT = 100  # images, at which the scale is what is above the asymptote
 _LARGEST, _SMALLEST = 50.0, 1e-6  # of the scale; of the asymptote's upper bound
+_TINY = np.finfo(float).tiny
 _EXPONENTS = np.arange(1, 101) / 50  # published ones lie below 1 (Hestness et al. 2017)
 
 
@@ -92,6 +93,6 @@ def _fits(images: Floats, errors: Floats) -> Floats:
 def _least_errors(basis: Floats, errors: Floats, highest: Floats) -> tuple[Floats, ...]:
     """Where the best asymptote ``[d]`` may lie for a given exponent: inside its bounds, or at one of them."""
     centred = basis - basis.mean()
-    slope = errors @ centred / (centred @ centred)
+    slope = errors @ centred / max(float(centred @ centred), _TINY)  # sets so small that all sizes are one
     inside = errors.mean(axis=1) - np.clip(slope, 0, _LARGEST) * basis.mean()
     return np.clip(inside, 0, highest), np.zeros(len(errors)), highest
