@@ -103,10 +103,9 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
         try:
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         except (mlflow.MlflowException, OSError) as error:
-            known = sorted(each.name for each in MlflowClient().search_registered_models())
             reason = str(error).splitlines()[0].removeprefix("RESOURCE_DOES_NOT_EXIST: ").rstrip(" .)")
             raise InputError(
-                f"model={asked}: cannot be had from MLflow ({reason}); registered are {', '.join(known) or 'none'}."
+                f"model={asked}: cannot be had from MLflow ({reason}); registered are {_registered_names()}."
             ) from error
         found = sorted(Path(folder).rglob(CLASSIFIER_SPEC))
         if not found:
@@ -114,6 +113,13 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
                 f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
             )
         return read_classifier(found[0].parent)
+
+
+def _registered_names() -> str:
+    try:
+        return ", ".join(sorted(each.name for each in MlflowClient().search_registered_models())) or "none"
+    except mlflow.MlflowException:  # the store itself may be what fails
+        return "unknown"
 
 
 def _table(run: str, name: str) -> pd.DataFrame | None:
