@@ -54,7 +54,13 @@ def clouds(count: int, distance: float) -> tuple[Any, ...]:
     generator = np.random.default_rng(0)
     truth = np.arange(count) % 4
     vectors = (generator.normal(size=(4, 20)) * distance)[truth] + generator.normal(size=(count, 20))
-    return vectors.astype(np.float32), truth, np.arange(count) // 4 % 5, np.full(count, 200)
+    return (
+        vectors.astype(np.float32),
+        truth,
+        np.arange(count) // 4 % 5,
+        np.arange(count).astype(str),
+        np.full(count, 200),
+    )
 
 
 def advice_for(distance: float) -> dict[str, Any]:

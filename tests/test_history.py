@@ -9,6 +9,7 @@ from topwork.history import compare_history, what_changed
 from topwork.schemas import LoggedRuns
 
 COUNT = 100
+NO_GROUPS = pd.Series(dtype=str)
 
 
 def run(number: int, **changed: Any) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def test_each_run_is_held_against_the_one_before_it() -> None:
         (run(3, parameters={"svm.C": "4"}, strategy="logistic"), 50),
         (run(4, data_digest="other images"), 0),
     )
-    history = compare_history(runs, "images", 200, 0)
+    history = compare_history(runs, "images", NO_GROUPS, 0)
     assert history["run_id"].tolist() == ["r0", "r1", "r2", "r3"]
     assert history["changed"].tolist() == ["first run", "svm.C: 1 → 2", "svm.C: 2 → 4", "first run"]
     assert history["verdict"].tolist() == ["", "noise", "better", ""]
@@ -57,13 +58,13 @@ def test_runs_over_the_same_folder_stay_together_when_labels_were_mended() -> No
         (run(1, parameters=here, data_digest="mended", split_digest="mended"), 10),
         (run(2, parameters=there, data_digest="other"), 10),
     )
-    history = compare_history(runs, "mended", 200, 0)
+    history = compare_history(runs, "mended", NO_GROUPS, 0)
     assert history["changed"].tolist() == ["first run", "images or labels"]
     assert history["verdict"].tolist() == ["", "better"]
 
 
 def test_a_run_whose_predictions_were_not_kept_is_not_compared() -> None:
-    history = compare_history(runs_of((run(0), None), (run(1), 3)), "images", 200, 0)
+    history = compare_history(runs_of((run(0), None), (run(1), 3)), "images", NO_GROUPS, 0)
     assert history["verdict"].tolist() == ["", "not comparable"]
 
 
@@ -74,3 +75,12 @@ def test_changes_are_named_a_few_of_them_and_places_are_none() -> None:
     assert what_changed(many, before) == (
         "p0: none → 1; p1: none → 1; p2: none → 1; 3 more parameters; splits; code abcdef1 → fedcba9"
     )
+
+
+def test_images_of_one_group_count_as_one_object() -> None:
+    """Thirty right answers more are a gain; if they are three objects in ten views each, they may be luck."""
+    runs = runs_of((run(0), 40), (run(1), 10))
+    objects = pd.Series({f"i{number}": f"g{number // 10}" for number in range(COUNT)})
+    apart, together = (compare_history(runs, "images", groups, 0).iloc[1] for groups in (NO_GROUPS, objects))
+    assert (apart["verdict"], together["verdict"]) == ("better", "noise")
+    assert (together["images"], together["difference"]) == (COUNT, 0.3)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from topwork.metrics import confusion, per_class_scores, score, softmax, wilson_interval
+from tests.test_paired import answers
+from topwork.metrics import confusion, per_class_scores, proportion_interval, score, softmax, wilson_interval
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_scores_are_those_of_scikit_learn(predicted: tuple[np.ndarray, np.ndarra
     assert ours["log_loss"] == pytest.approx(sk.log_loss(truth, probabilities))
     assert ours["top5"] == pytest.approx(sk.top_k_accuracy_score(truth, probabilities, k=5))
     np.testing.assert_array_equal(confusion(called, truth, 7), sk.confusion_matrix(truth, called))
-    by_class = per_class_scores(called, truth, tuple("abcdefg"))
+    by_class = per_class_scores(called, truth, own_groups(400), tuple("abcdefg"))
     np.testing.assert_allclose([row["f1"] for row in by_class], sk.f1_score(truth, called, average=None))
 
 
@@ -84,3 +85,40 @@ def test_the_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> 
         ours = score(np.eye(3)[called], truth, own_groups(120), 200, 15, seed)
         hits += ours["balanced_accuracy_low"] <= 0.8 <= ours["balanced_accuracy_high"]
     assert 0.89 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("groups", "size"), [(40, 10), (100, 4), (400, 1)])
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_the_interval_of_an_accuracy_covers_it_whether_groups_are_alike_or_not(
+    groups: int, size: int, alike: float
+) -> None:
+    """Accuracies between 0.6 and 0.9; plain Wilson intervals of 40 groups of 10 alike images cover them in 40 %."""
+    generator, names = np.random.default_rng(0), np.repeat(own_groups(groups), size)
+    covered = []
+    for truth in generator.uniform(0.6, 0.9, 1500):
+        low, high = proportion_interval(answers(generator, truth, groups, size, alike), names)
+        covered.append(low <= truth <= high)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_where_every_group_is_one_image_the_interval_is_wilsons() -> None:
+    right = np.arange(263) < 81
+    assert proportion_interval(right, own_groups(263)) == wilson_interval(81, 263)
+
+
+def test_groups_that_are_all_right_count_as_one_image_each() -> None:
+    right = np.ones(40, bool)
+    low, high = proportion_interval(right, np.repeat(own_groups(4), 10))
+    assert low < 0.4
+    assert high == 1
+    assert proportion_interval(right[:0], own_groups(0)) == (0, 1)
+
+
+def test_recall_of_a_class_counts_its_groups() -> None:
+    truth, called = np.zeros(40, int), np.repeat([0, 1], 20)
+    alone, grouped = (
+        per_class_scores(called, truth, groups, ("a", "b"))[0]
+        for groups in (own_groups(40), np.repeat(own_groups(4), 10))
+    )
+    assert grouped["recall"] == alone["recall"] == 0.5
+    assert grouped["recall_low"] < alone["recall_low"]

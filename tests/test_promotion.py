@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from topwork.configuration import load_configuration
+from topwork.digests import classes_digest
 from topwork.parameters import ComparisonParameters
 from topwork.promotion import Verdict, judge
 from topwork.schemas import Bools, InputError, RegisteredChampion
@@ -21,7 +22,9 @@ GROUPS = pd.Series(IMAGES["image_id"].to_numpy(), index=IMAGES["image_id"])
 
 
 def table(wrong: int) -> pd.DataFrame:
-    return IMAGES.assign(predicted=np.where(np.arange(COUNT) < wrong, "y", "x"))
+    found = IMAGES.assign(predicted=np.where(np.arange(COUNT) < wrong, "y", "x"))
+    found.attrs = {"class_names": ["x", "y"]}
+    return found
 
 
 def champion(wrong: int, digest: str = "now", learnt: int = COUNT) -> RegisteredChampion:
@@ -32,13 +35,14 @@ def champion(wrong: int, digest: str = "now", learnt: int = COUNT) -> Registered
         split_digest=digest,
         out_of_fold=table(wrong),
         learnt=frozenset(IMAGES["sha256"][:learnt]),
+        classes=classes_digest(["y", "x"]),
         classifier=lambda: pytest.fail("not asked for"),
     )
 
 
 def verdict(wrong: int, registered: RegisteredChampion | None, model: str = "new", **changed: Any) -> Verdict:
     block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
-    parameters = ComparisonParameters.model_validate({**block, "resamples": 100, **changed})
+    parameters = ComparisonParameters.model_validate({**block, **changed})
 
     def answers(rows: pd.DataFrame) -> Bools:
         assert registered is not None and registered.learnt is not None
@@ -56,7 +60,7 @@ def test_a_newcomer_that_is_better_by_more_than_luck_takes_the_alias() -> None:
     found = verdict(5, champion(20))
     assert found.moves
     assert found.difference is not None and found.difference.difference == pytest.approx(15 / COUNT)
-    assert "better on 80 out-of-fold images" in found.reason
+    assert "better on 80 images that both were scored on out of fold" in found.reason
 
 
 @pytest.mark.parametrize("wrong", [17, 20, 40])
@@ -77,14 +81,16 @@ def test_where_only_labels_were_mended_both_are_judged_out_of_fold_once_more() -
     found = verdict(0, champion(20, digest="before", learnt=60))
     assert found.moves
     assert found.difference is not None and found.difference.images == 60
-    assert "60 out-of-fold images" in found.reason
+    assert "60 images that both were scored on out of fold" in found.reason
 
 
 def test_too_few_images_leave_the_alias_and_say_so() -> None:
     old = champion(70, digest="before", learnt=60)
     found = verdict(0, replace(old, out_of_fold=old.out_of_fold.head(20)))
     assert not found.moves
-    assert found.reason.startswith("too few to judge by: 20 out-of-fold images, 30 are wanted; comparison.promote=")
+    assert found.reason.startswith(
+        "too few to judge by: 20 images that both were scored on out of fold, 30 are wanted; comparison.promote="
+    )
 
 
 def test_a_champion_of_which_nothing_is_kept_stays() -> None:
@@ -109,3 +115,13 @@ def test_the_user_may_decide_instead() -> None:
     assert not verdict(0, champion(80), promote="never").moves
     assert not verdict(0, None, promote="never").moves
     assert verdict(0, champion(80), model="old", promote="always").reason == "it is the champion already"
+
+
+def test_a_champion_for_other_classes_is_another_task_and_keeps_its_name() -> None:
+    other = replace(champion(80), classes=classes_digest(["cat", "dog"]))
+    found = verdict(0, other)
+    assert not found.moves
+    assert "knows other classes" in found.reason
+    assert "model=NAME" in found.reason
+    assert verdict(0, other, promote="always").moves
+    assert verdict(0, replace(other, classes="")).moves  # from before classes were kept

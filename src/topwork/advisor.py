@@ -11,9 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topwork.learning_curve import Point, forecast
-from topwork.metrics import wilson_interval
+from topwork.metrics import proportion_interval
 from topwork.schemas import Bools, Floats, Integers
 from topwork.training.defaults import FAR_DOMAIN
 from topwork.training.linear import Estimator, fit_head, out_of_fold_scores
@@ -40,6 +41,7 @@ def gather_evidence(
     vectors: Floats,
     truth: Integers,
     folds: Integers,
+    groups: NDArray[np.str_],
     sides: Integers,
     probes: Mapping[str, Estimator],
     C: float,
@@ -51,6 +53,7 @@ def gather_evidence(
         vectors: features ``[n, d]``.
         truth: class numbers ``[n]``.
         folds: fold numbers ``[n]``.
+        groups: of the images ``[n]``.
         sides: shorter side of each image in pixels ``[n]``.
         probes: make the probe, without weights for the classes (``none``) and with (``balanced``).
         C: of the probe.
@@ -61,16 +64,16 @@ def gather_evidence(
     images = len(truth)
     if images > _MOST:
         some = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST])
-        vectors, truth, folds = vectors[some], truth[some], folds[some]
+        vectors, truth, folds, groups = vectors[some], truth[some], folds[some], groups[some]
     estimator, started = probes["none"], time.perf_counter()
     predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
-    right, seconds = int((predicted == truth).sum()), time.perf_counter() - started
+    seconds = time.perf_counter() - started
     weighting: Evidence = {}
     if _is_unbalanced(balance := {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}):
         weighted = out_of_fold_scores(probes["balanced"], C, vectors, truth, folds, classes).argmax(axis=1)
         weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
-    low, high = wilson_interval(right, len(truth))
-    accuracy, chance = right / len(truth), 1 / classes
+    low, high = proportion_interval(predicted == truth, groups)
+    accuracy, chance = float((predicted == truth).mean()), 1 / classes
     points = _curve(vectors, truth, folds, estimator, C, classes, seed)
     sizes = [factor * points[-1].images for factor in (1, 2, 4)]
     return {

@@ -6,12 +6,11 @@ Everything that can be refused is refused here, before MLflow, torch or a pipeli
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import pkgutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,11 @@ from kedro.utils import load_obj
 
 import topwork.pipelines
 from topwork.configuration import load_configuration
-from topwork.failures import input_error
+from topwork.datasets.atomic import remove_abandoned
+from topwork.datasets.report import ReportDataset
+from topwork.failures import StoreLostError, input_error
+from topwork.locks import sole_run
+from topwork.mlflow_store import check_server
 from topwork.parameters import STRATEGIES
 from topwork.preflight import (
     AUTO,
@@ -43,10 +46,13 @@ from topwork.preflight import (
 )
 from topwork.run_record import check_unchanged, describe_run, keep_record, void_record
 from topwork.schemas import InputError
+from topwork.visible import visible
 
 _log = logging.getLogger(__name__)
 _FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 _INSTALLED_BACKBONE, _OWN_NETWORK = "efficientnet_lite0", "shallow"
+_APART = {"prediction", "history"}
+"""Pipelines that write nothing that others read: they may run beside a training in the same folder."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,23 @@ class Part:
 
     strategy: str | None
     node_names: tuple[str, ...]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+class Stopped(click.ClickException):
+    """A run that was stopped; the exit code says by which signal, as shells count."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__("Stopped. The same command goes on where it was.")
+        self.by = by
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """As shells count."""
+        return 128 + self.by
 
 
 @click.group(name="topwork")
@@ -97,7 +120,25 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     if "scratch" in strategies and parameters["scratch"]["backbone"] != _OWN_NETWORK:
         _describe(str(parameters["scratch"]["backbone"]), "none", parameters["scratch"])
 
-    data = metadata.project_path / knobs["data"]
+    data, store = metadata.project_path / knobs["data"], metadata.project_path / knobs["store"]
+    with ExitStack() as locks:
+        for work in sorted({name if name in _APART else "run" for name in names}):
+            locks.enter_context(sole_run(data, work))
+        for folder in (*data.glob("0[2-8]_*"), store):
+            remove_abandoned(folder)
+        _run_in(data, options, names, metadata, parameters, knobs)
+
+
+def _run_in(
+    data: Path,
+    options: dict[str, Any],
+    names: list[str],
+    metadata: ProjectMetadata,
+    parameters: dict[str, Any],
+    knobs: Mapping[str, Any],
+) -> None:
+    """Run in a data folder that nobody else works in."""
+    strategies = chosen_strategies(parameters["strategies"])
     if options["only_missing_outputs"]:
         check_unchanged(data, describe_run(parameters, _absolute(metadata, knobs["images"]), knobs["layout"]))
     void_record(data, parameters)
@@ -133,6 +174,7 @@ def _tracking_uri(metadata: ProjectMetadata, configuration: Mapping[str, Any]) -
     from topwork.tracking import settled
 
     server = settled(dict(configuration["mlflow"]), metadata.project_path)["server"]
+    check_server(server["mlflow_tracking_uri"])
     return str(server["mlflow_tracking_uri"])
 
 
@@ -179,8 +221,13 @@ def _forget(data: Path, names: Sequence[str], *, is_auto: bool) -> None:
             (data / "06_models" / "onnx" / name).unlink(missing_ok=True)
     for strategy in () if is_auto else STRATEGIES:
         metrics = data / "08_reporting" / strategy / "metrics.json"
-        if metrics.exists() and json.loads(metrics.read_text()).get("status") == "skipped":
+        if _report(metrics).get("status") == "skipped":
             metrics.unlink()
+
+
+def _report(path: Path) -> dict[str, Any]:
+    """What a JSON file says; nothing, if there is none or it is damaged."""
+    return dict(ReportDataset(filepath=str(path), missing={}).load())
 
 
 def _why_skip(reporting: Path, strategy: str, done: Sequence[str]) -> str:
@@ -189,14 +236,10 @@ def _why_skip(reporting: Path, strategy: str, done: Sequence[str]) -> str:
     The leaderboard says so too, unless the strategy has a score from before.
     """
     from topwork.advisor import why_stop
-    from topwork.datasets.report import ReportDataset
 
-    def read(path: Path) -> dict[str, Any]:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-
-    scored = {name: read(reporting / name / "metrics.json") for name in [*done, strategy]}
+    scored = {name: _report(reporting / name / "metrics.json") for name in [*done, strategy]}
     earlier = scored.pop(strategy)
-    reason = str(read(reporting / "advice.json").get("ruled_out", {}).get(strategy) or why_stop(scored))
+    reason = str(_report(reporting / "advice.json").get("ruled_out", {}).get(strategy) or why_stop(scored))
     if reason and earlier.get("status") != "ok":
         skipped = {"strategy": strategy, "status": "skipped", "reason": reason}
         ReportDataset(filepath=str(reporting / strategy / "metrics.json")).save(skipped)
@@ -232,7 +275,7 @@ def _run_parts(
             try:
                 _run_part(options, names, part)
             except Exception as error:
-                if part.strategy is None:
+                if part.strategy is None or isinstance(input_error(error), StoreLostError):
                     raise
                 failed[part.strategy] = error
                 if input_error(error) is None:
@@ -268,7 +311,11 @@ def _run_part(options: dict[str, Any], names: list[str], part: Part) -> None:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C, so that MLflow hears of it."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
@@ -295,11 +342,11 @@ def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:
 def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
     try:
         run_project(metadata, options)
-    except KeyboardInterrupt:
-        raise click.ClickException("Stopped. The same command goes on where it was.") from None
+    except KeyboardInterrupt as stop:
+        raise Stopped(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT) from None
     except Exception as error:
         if mistake := input_error(error):
-            raise click.ClickException(str(mistake)) from None
+            raise click.ClickException(visible(str(mistake))) from None
         raise
 
 

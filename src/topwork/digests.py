@@ -39,6 +39,11 @@ def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
+def classes_digest(class_names: Iterable[str]) -> str:
+    """Digest (16 digits) of a set of classes."""
+    return text_digest("\n".join(sorted(class_names)))[:16]
+
+
 def manifest_digest(manifest: pd.DataFrame) -> str:
     """Digest of which images there are, what they hold, their labels and whether they are usable."""
     return table_digest(manifest, ["image_id", "sha256", "label", "status"])

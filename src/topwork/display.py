@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from topwork import progress
+from topwork.visible import visible
 
 _QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
 _WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
@@ -99,6 +100,20 @@ class ProgressHandler(logging.Handler):
             )
 
 
+class _Visible(logging.Filter):
+    """Writes control characters out: names of files and classes come from anywhere, and terminals obey them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, its message made safe."""
+        message = record.getMessage()
+        if (shown := visible(message)) != message:
+            record.msg, record.args = shown, None
+        return True
+
+
+_VISIBLE = _Visible()
+
+
 class Display:
     """Hooks that draw progress while a run lasts and keep its leaderboard for the end."""
 
@@ -108,6 +123,12 @@ class Display:
         self._champion: dict[str, Any] | None = None
         self._saved = set[str]()
         self._node_started: float | None = None
+
+    @hook_impl
+    def after_context_created(self) -> None:
+        """Make what is logged safe to show."""
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_VISIBLE)  # once, however often it is added
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -160,19 +181,24 @@ class Display:
         """Print the leaderboard, if one was made, its strategies told from earlier runs'; and what to read."""
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
-            get_console().print(_what_is_shared(self._leaderboard), soft_wrap=True)
+            _print(_what_is_shared(self._leaderboard))
             for row in self._leaderboard:
                 if row["reason"]:
-                    get_console().print(f"{row['strategy']} {row['status']}: {row['reason']}.", soft_wrap=True)
+                    _print(f"{row['strategy']} {row['status']}: {row['reason']}.")
             if self._champion:
-                get_console().print(champion_lines(self._champion), soft_wrap=True)
+                _print(champion_lines(self._champion))
         if "report" in self._saved:
-            get_console().print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.", soft_wrap=True)
+            _print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.")
         if "new_predictions" in self._saved:
             answers = folder.parent / "07_model_output" / "new"
-            get_console().print(f"Read {answers / 'predictions.csv'}; look at {answers / 'sheets'}.", soft_wrap=True)
+            _print(f"Read {answers / 'predictions.csv'}; look at {answers / 'sheets'}.")
         self._leaderboard = self._champion = None
         self._saved.clear()
+
+
+def _print(text: str) -> None:
+    """Print it as it is: without markup, emoji or colours for what looks like numbers and paths."""
+    get_console().print(Text(visible(text)), soft_wrap=True)
 
 
 def _what_is_shared(rows: list[dict[str, Any]]) -> str:

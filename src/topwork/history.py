@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from topwork.paired import Difference, compare
+from topwork.paired import Difference, compare_predictions
 from topwork.schemas import LoggedRuns
 
 HISTORY_COLUMNS = (
@@ -16,6 +16,7 @@ HISTORY_COLUMNS = (
     "changed",
     "oof_accuracy",
     "accuracy",
+    "images",
     "difference",
     "low",
     "high",
@@ -29,18 +30,18 @@ _SIGNIFICANT = 0.05
 _NAMED = 3  # changed parameters that are spelt out
 
 
-def compare_history(runs: LoggedRuns, data_digest: str, resamples: int, seed: int) -> pd.DataFrame:
+def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str], seed: int) -> pd.DataFrame:
     """Runs on the same images (columns ``HISTORY_COLUMNS``), each compared with the strategy's run before it.
 
     A run over the folder of such a run belongs to them too: files may have been added since, or labels mended. Two runs
-    are compared on the out-of-fold images that both were scored on under the same label, pair by pair; the verdict is
-    ``noise`` where a difference as large comes about by chance in one of twenty cases or more.
+    are compared on the ``images`` that both were scored on out of fold under the same label, pair by pair; the verdict
+    is ``noise`` where a difference as large comes about by chance in one of twenty cases or more.
 
     Args:
         runs: of any images.
         data_digest: names the images.
-        resamples: bootstrap draws of a difference.
-        seed: of the draws.
+        group_of: group of each image id.
+        seed: of the signs drawn.
 
     """
     folders = runs.table["parameters"].map(lambda parameters: parameters.get("images", _UNKNOWN))
@@ -52,7 +53,9 @@ def compare_history(runs: LoggedRuns, data_digest: str, resamples: int, seed: in
         predictions: pd.DataFrame | None = None
         for run in of_strategy.to_dict("records"):
             now = runs.out_of_fold(str(run["run_id"]))
-            found = _difference(now, predictions, resamples, seed)
+            found = None
+            if now is not None and predictions is not None:
+                found = compare_predictions(now, predictions, group_of, seed)
             rows.append(_row(run, before, found))
             before, predictions = run, now
     history = pd.DataFrame(rows, columns=pd.Index(HISTORY_COLUMNS))
@@ -75,16 +78,6 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     return "; ".join(changes) or "the same settings again"
 
 
-def _difference(now: pd.DataFrame | None, before: pd.DataFrame | None, resamples: int, seed: int) -> Difference | None:
-    if now is None or before is None:
-        return None
-    both = now.merge(before, on=["image_id", "label"], suffixes=("", "_before"))
-    if both.empty:
-        return None
-    right, right_before = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_before"))
-    return compare(right, right_before, both["image_id"].to_numpy(dtype=str), resamples, seed)
-
-
 def _row(run: Mapping[Any, Any], before: Mapping[Any, Any] | None, found: Difference | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "started": run["started"],
@@ -97,5 +90,6 @@ def _row(run: Mapping[Any, Any], before: Mapping[Any, Any] | None, found: Differ
     }
     if found:
         verdict = "noise" if found.p >= _SIGNIFICANT else ("better" if found.difference > 0 else "worse")
-        row |= {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "verdict": verdict}
+        row |= {"images": found.images, "difference": found.difference, "low": found.low, "high": found.high}
+        row |= {"p": found.p, "verdict": verdict}
     return row

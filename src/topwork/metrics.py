@@ -1,6 +1,7 @@
 """Scores of predicted probabilities, each with a 95 % interval.
 
-Accuracy and top-5 are proportions and get Wilson intervals; the rest is bootstrapped over groups within classes.
+Accuracy and top-5 are proportions and get Wilson intervals, of as many images as the groups are worth; the rest is
+bootstrapped over groups within classes.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from scipy.stats import t as student
 
-from topwork.schemas import Floats, Integers
+from topwork.schemas import Bools, Floats, Integers
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 _SMALLEST_PROBABILITY = 1e-15
@@ -31,13 +33,46 @@ def losses(probabilities: Floats, truth: Integers) -> Floats:
     return np.asarray(-np.log(np.maximum(of_truth, _SMALLEST_PROBABILITY)))
 
 
-def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+def proportion_interval(right: Bools, groups: NDArray[np.str_]) -> tuple[float, float]:
+    """95 % interval of the share of ``right`` ``[n]`` among images of which those of one group are alike.
+
+    It is Wilson's for as many images as the groups are worth: the design effect says how many times the variance
+    between groups is that of independent images (Kish 1965), and the quantile is that of Student's t for the number
+    of groups, as Dean & Pagano (2015) recommend. Where every group is one image it is Wilson's own.
+    """
+    share = float(right.mean()) if len(right) else 0.0
+    worth, quantile = effective_images(right.astype(float), groups)
+    return wilson_interval(share * worth, worth, quantile)
+
+
+def effective_images(values: Floats, groups: NDArray[np.str_]) -> tuple[float, float]:
+    """How many independent images would tell the mean of ``values`` ``[n]`` as surely, and the quantile to use.
+
+    Where all values are equal nothing tells how alike a group is: then each counts as one image.
+    """
+    _, number = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(number).astype(float)
+    images, count = len(values), len(sizes)
+    if count == images:
+        return float(images), Z95
+    mean = float(values.mean())
+    independent = float(values.var()) / images
+    if independent == 0 or count < 2:
+        worth = images**2 / float((sizes**2).sum())
+    else:
+        deviations = np.bincount(number, values) - mean * sizes
+        between = float((deviations**2).sum()) * count / (count - 1) / images**2
+        worth = images / max(1.0, between / independent)
+    return worth, float(student.ppf(0.975, max(1, count - 1)))
+
+
+def wilson_interval(successes: float, trials: float, quantile: float = Z95) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson 1927), inside [0, 1] and never empty."""
     if trials == 0:
         return 0.0, 1.0
-    share, slack = successes / trials, Z95**2 / trials
+    share, slack = successes / trials, quantile**2 / trials
     centre = (share + slack / 2) / (1 + slack)
-    half = Z95 * math.sqrt(share * (1 - share) / trials + slack / (4 * trials)) / (1 + slack)
+    half = quantile * math.sqrt(share * (1 - share) / trials + slack / (4 * trials)) / (1 + slack)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -59,8 +94,8 @@ def score(
     """
     n = len(truth)
     correct = probabilities.argmax(axis=1) == truth
-    result = _with_interval("accuracy", float(correct.mean()), wilson_interval(correct.sum(), n))
-    result |= _top5(probabilities, truth)
+    result = _with_interval("accuracy", float(correct.mean()), proportion_interval(correct, groups))
+    result |= _top5(probabilities, truth, groups)
     statistics = _weighted_statistics(probabilities, truth, bins)
     draws = [statistics(weights) for weights in _resampled_weights(truth, groups, resamples, seed)]
     for name, value in statistics(np.ones((1, n))).items():
@@ -70,13 +105,15 @@ def score(
     return result
 
 
-def per_class_scores(predicted: Integers, truth: Integers, class_names: tuple[str, ...]) -> list[dict[str, object]]:
-    """For each class: images, precision, recall with its Wilson interval, F1."""
+def per_class_scores(
+    predicted: Integers, truth: Integers, groups: NDArray[np.str_], class_names: tuple[str, ...]
+) -> list[dict[str, object]]:
+    """For each class: images, precision, recall with its interval, F1."""
     rows: list[dict[str, object]] = []
     for index, name in enumerate(class_names):
         of_class, called = truth == index, predicted == index
         hits, images, calls = int((of_class & called).sum()), int(of_class.sum()), int(called.sum())
-        low, high = wilson_interval(hits, images)
+        low, high = proportion_interval(called[of_class], groups[of_class])
         rows.append(
             {
                 "label": name,
@@ -100,13 +137,12 @@ def _with_interval(name: str, value: float, interval: tuple[float, float]) -> di
     return {name: value, f"{name}_low": float(interval[0]), f"{name}_high": float(interval[1])}
 
 
-def _top5(probabilities: Floats, truth: Integers) -> dict[str, float | None]:
-    n, classes = probabilities.shape
-    if classes <= 5:
+def _top5(probabilities: Floats, truth: Integers, groups: NDArray[np.str_]) -> dict[str, float | None]:
+    if probabilities.shape[1] <= 5:
         return {"top5": None, "top5_low": None, "top5_high": None}
     best = np.argpartition(-probabilities, 4, axis=1)[:, :5]
-    hits = int((best == truth[:, None]).any(axis=1).sum())
-    return _with_interval("top5", hits / n, wilson_interval(hits, n))
+    hits = (best == truth[:, None]).any(axis=1)
+    return _with_interval("top5", float(hits.mean()), proportion_interval(hits, groups))
 
 
 def _weighted_statistics(probabilities: Floats, truth: Integers, bins: int) -> Callable[[Floats], dict[str, Floats]]:

@@ -44,7 +44,7 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
     """The template of this name filled in; what is not said there fails instead of leaving a gap."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds}
-    template = files("topwork").joinpath("templates", name).read_text()
+    template = files("topwork").joinpath("templates", name).read_text(encoding="utf-8")
     return environment.from_string(template).render(**content)
 
 

@@ -222,7 +222,6 @@ class EvaluationParameters(Block):
 class ComparisonParameters(Block):
     """Block `comparison`: how strategies are told apart, and when the champion changes."""
 
-    resamples: Annotated[int, Field(ge=100)]
     errors: Annotated[float, Field(ge=0)]
     promote: Literal["always", "when_better", "never"]
     significance: Annotated[float, Field(gt=0, lt=1)]

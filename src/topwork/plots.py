@@ -16,6 +16,7 @@ from PIL import Image
 
 from topwork.metrics import wilson_interval
 from topwork.schemas import Floats, Integers
+from topwork.visible import unparsed
 
 _INK, _SOFT, _ACCENT = "#22313f", "#b8c4cc", "#2a7f62"
 _NUMBERED_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
@@ -30,10 +31,10 @@ def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> 
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
-    short = [textwrap.shorten(name, 24, placeholder="…") for name in class_names]
+    short = [unparsed(textwrap.shorten(name, 24, placeholder="…")) for name in class_names]
     axes.set_xticks(range(classes), short, rotation=90 if classes > 6 else 0)
     axes.set_yticks(range(classes), short)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=unparsed(title))
     if classes <= _NUMBERED_CLASSES:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.6 else _INK
@@ -47,14 +48,14 @@ def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: 
     rows = max(1, -(-len(pictures) // columns))
     lines = 1 + max((caption.count("\n") for caption in captions), default=0)
     figure = Figure(figsize=(2 * columns, (1.95 + 0.18 * lines) * rows + 0.5), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(unparsed(title))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     for axes, picture, caption in zip(grid, pictures, captions, strict=False):
         axes.imshow(picture)
-        axes.set_xlabel(caption, fontsize=8)
+        axes.set_xlabel(unparsed(caption), fontsize=8)
     if not pictures:
         grid[0].text(0, 0.5, "none", fontsize=12)
     return figure

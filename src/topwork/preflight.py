@@ -184,7 +184,7 @@ def check_runner(runner: str) -> None:
 
 def knob_names(conf_source: Path) -> list[str]:
     """Keys of the base environment's `globals.yml`."""
-    return list(yaml.safe_load((conf_source / "base" / "globals.yml").read_text()))
+    return list(yaml.safe_load((conf_source / "base" / "globals.yml").read_text(encoding="utf-8")))
 
 
 def _texts(raw: str) -> dict[str, str]:

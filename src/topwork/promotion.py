@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from topwork.paired import Difference, compare
+from topwork.digests import classes_digest
+from topwork.paired import Difference, compare_predictions
 from topwork.parameters import ComparisonParameters
 from topwork.schemas import Bools, InputError, RegisteredChampion
 
 _MOST_JUDGED = 2000  # images that an older champion is asked about
+_WRONG = ""  # stands for any class but the right one
+_OTHER_CLASSES = (
+    "the registered champion of this name knows other classes, so that it is a model for another task; "
+    "give this one a name of its own (model=NAME), or comparison.promote=always to take its place"
+)
 
 
 @dataclass(frozen=True)
@@ -50,29 +57,30 @@ def judge(
     """
     if registered is None or parameters.promote != "when_better" or registered.model_id == model_id:
         return _without_looking(model_id, registered, parameters)
+    if registered.classes not in {"", classes_digest(newcomer.attrs.get("class_names", ()))}:
+        return Verdict(False, _OTHER_CLASSES)
     if registered.learnt is None:
         return Verdict(False, "nothing is kept of what the champion learnt from; comparison.promote=always moves it")
     unseen = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
     if registered.split_digest == digest or len(unseen) < parameters.fewest_images:
         known = newcomer[newcomer["sha256"].isin(list(registered.learnt))]
-        rows = known.merge(registered.out_of_fold[["image_id", "predicted"]], on="image_id", suffixes=("", "_before"))
-        theirs, told = (rows["predicted_before"] == rows["label"]).to_numpy(), "out-of-fold images"
+        theirs, told = registered.out_of_fold, "images that both were scored on out of fold"
     else:
-        rows, told = unseen, "images that the champion never learnt from"
+        known, told = unseen, "images that the champion never learnt from"
         try:
-            theirs = answers(rows)
+            is_right = answers(unseen)
         except InputError as error:
             return Verdict(False, f"the champion cannot be asked ({error})")
-    if len(rows) < parameters.fewest_images:
+        theirs = unseen.assign(predicted=np.where(is_right, unseen["label"], _WRONG))
+    found = compare_predictions(known, theirs, group_of, parameters.seed)
+    images = found.images if found else 0
+    if found is None or images < parameters.fewest_images:
         wanted = f"{parameters.fewest_images} are wanted; comparison.promote=always moves it all the same"
-        return Verdict(False, f"too few to judge by: {len(rows)} {told}, {wanted}")
-    mine = (rows["predicted"] == rows["label"]).to_numpy()
-    groups = rows["image_id"].map(group_of).to_numpy(dtype=str)
-    found = compare(mine, theirs, groups, parameters.resamples, parameters.seed)
+        return Verdict(False, f"too few to judge by: {images} {told}, {wanted}")
     moves = found.p_better < parameters.significance
     points = f"{100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     verdict = "better" if moves else "not shown to be better"
-    return Verdict(moves, f"{verdict} on {len(rows)} {told}: {points}, one-sided p = {found.p_better:.2g}", found)
+    return Verdict(moves, f"{verdict} on {images} {told}: {points}, one-sided p = {found.p_better:.2g}", found)
 
 
 def _without_looking(model_id: str, registered: RegisteredChampion | None, parameters: ComparisonParameters) -> Verdict:

@@ -295,7 +295,8 @@ class RegisteredChampion:
     """The model that the registry calls champion, and what it is known by.
 
     ``out_of_fold`` are its predictions on images that its fold models had not seen, ``learnt`` the SHA-256 of all that
-    the model itself learnt from, None where nobody kept them; ``classifier`` reads it.
+    the model itself learnt from, None where nobody kept them; ``classes`` names the set of its classes
+    (`digests.classes_digest`), and is empty where nobody kept that; ``classifier`` reads it.
     """
 
     version: str
@@ -304,6 +305,7 @@ class RegisteredChampion:
     split_digest: str
     out_of_fold: pd.DataFrame
     learnt: Set[str] | None
+    classes: str
     classifier: Callable[[], Classifier]
 
 
@@ -317,6 +319,7 @@ class Promotion:
     run_id: str
     strategy: str
     split_digest: str
+    class_names: tuple[str, ...]
     learnt: Set[str]
 
 

@@ -12,7 +12,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
 from topwork.digests import manifest_digest, split_digest
+from topwork.failures import StoreLostError, is_unreachable
+from topwork.mlflow_store import check_server, sole_maker, sqlite_uri
 from topwork.parameters import STRATEGIES, flattened
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
 from topwork.progress import Measured
@@ -38,6 +41,7 @@ from topwork.schemas import Classifier
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": manifest_digest, "splits": split_digest}
+_FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
 
@@ -54,13 +58,41 @@ class _Curves(logging.Handler):
             self._log(measured)
 
 
+class _Store:
+    """MLflow's client; a server that does not answer any more is asked no further."""
+
+    def __init__(self) -> None:
+        self._client = MlflowClient()
+        self._is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self.ask, getattr(self._client, name))
+
+    def ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """What the call gives.
+
+        Raises:
+            StoreLostError: the server does not answer.
+
+        """
+        if self._is_lost:
+            raise StoreLostError
+        try:
+            return call(*arguments, **named)
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+            self._is_lost = True
+            raise StoreLostError from error
+
+
 class RunTracking(MlflowHook):
     """Stands in for kedro-mlflow's hook, whose configuration it keeps: one parent run, however many sessions."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.RLock()
-        self._client: MlflowClient | None = None
+        self._client: _Store | None = None
         self._context: KedroContext | None = None
         self._parameters: dict[str, Any] = {}
         self._catalog: Any = None
@@ -117,7 +149,12 @@ class RunTracking(MlflowHook):
         self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
         check_parameters(loader.runtime_params or {}, self._parameters, knob_names(Path(loader.conf_source)))
         loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
-        super().after_context_created(context)
+        uri = loader["mlflow"]["server"]["mlflow_tracking_uri"]
+        check_server(uri)
+        for name, value in _FEW_RETRIES.items():
+            os.environ.setdefault(name, value)
+        with sole_maker(uri):
+            super().after_context_created(context)
         self._context = context
         self._client = None  # the store is opened with the first node
 
@@ -202,12 +239,13 @@ class RunTracking(MlflowHook):
         """Close what failed as FAILED; a strategy that failed says so in its metrics."""
         strategy = self._namespace
         if strategy in STRATEGIES:
-            self._open_parent()
-            self._open_child(strategy)
-            self._store.set_terminated(self._children.pop(strategy), "FAILED")
             if self._keeps_failures:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
+            with suppress(StoreLostError):
+                self._open_parent()
+                self._open_child(strategy)
+                self._store.set_terminated(self._children.pop(strategy), "FAILED")
         self._close_children("FINISHED")
         if not self._held:
             self._close("FAILED")
@@ -215,9 +253,10 @@ class RunTracking(MlflowHook):
     # ---- runs --------------------------------------------------------------------------------------------------
 
     @property
-    def _store(self) -> MlflowClient:
+    def _store(self) -> Any:
+        """The client, through which all requests go."""
         if self._client is None:
-            self._client = MlflowClient()
+            self._client = _Store()
         return self._client
 
     def _run_of(self, node: Node) -> str:
@@ -263,8 +302,9 @@ class RunTracking(MlflowHook):
 
     def _close(self, status: str) -> None:
         self._close_children(status)
-        if self._parent:
-            self._store.set_terminated(self._parent, status)
+        with suppress(StoreLostError):
+            if self._parent:
+                self._store.set_terminated(self._parent, status)
         self._parent = None
         self._inputs_logged.clear()
         self._node_started.clear()
@@ -272,8 +312,9 @@ class RunTracking(MlflowHook):
             self._command = {}
 
     def _close_children(self, status: str) -> None:
-        for child in self._children.values():
-            self._store.set_terminated(child, status)
+        with suppress(StoreLostError):
+            for child in self._children.values():
+                self._store.set_terminated(child, status)
         self._children.clear()
 
     def _end_orphans(self) -> None:
@@ -325,7 +366,7 @@ class RunTracking(MlflowHook):
         from topwork.serving.logged_model import log_classifier
 
         run, folder = self._children[strategy], self._catalog[f"{strategy}.classifier"].folder
-        model = log_classifier(strategy, folder, run)
+        model = str(self._store.ask(log_classifier, strategy, folder, run))
         self._catalog.save(f"{strategy}.logged_model", {"model_id": model, "run_id": run})
         return model
 
@@ -347,7 +388,7 @@ def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
         server["mlflow_tracking_uri"] = uri
     uri = server["mlflow_tracking_uri"]
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        server["mlflow_tracking_uri"] = f"sqlite:///{project / uri.removeprefix('sqlite:///')}"
+        server["mlflow_tracking_uri"] = sqlite_uri(project / uri.removeprefix("sqlite:///"))
     creation = {**experiment.get("create_experiment_kwargs", {})}
     if uri.startswith(("http:", "https:", "databricks")):
         creation.pop("artifact_location", None)  # the server knows where

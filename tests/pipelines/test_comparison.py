@@ -19,9 +19,7 @@ SPLITS = pd.DataFrame(
     }
 )
 NO_RUNS = LoggedRuns(pd.DataFrame(columns=pd.Index(RUN_COLUMNS)), lambda _: None)
-PARAMETERS = ComparisonParameters(
-    resamples=100, errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0
-)
+PARAMETERS = ComparisonParameters(errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0)
 OK = {"status": "ok", "split_digest": split_digest(SPLITS), "backbone": "net", "accuracy": 0.5, "oof_accuracy": 0.5}
 
 
@@ -51,7 +49,7 @@ def test_strategies_are_ranked_on_the_images_that_all_were_scored_on() -> None:
     ]
 
 
-def test_what_did_not_run_or_saw_another_split_takes_no_images_from_the_others() -> None:
+def test_what_did_not_run_or_saw_another_split_takes_no_image_from_the_others() -> None:
     none = pd.DataFrame(columns=["image_id", "label", "predicted"])
     stale = predictions({"a": "x"})
     rows = board(
@@ -60,12 +58,11 @@ def test_what_did_not_run_or_saw_another_split_takes_no_images_from_the_others()
         *(report("finetune", split_digest="other"), {}, stale),
     )
     assert rows[0]["shared_images"] == 2
-    assert {row["strategy"]: row["status"] for row in rows} == {
-        "svm": "ok",
-        "scratch": "not run",
-        "finetune": "not comparable",
-    }
-    assert [row["shared_accuracy"] for row in rows] == [0.5, None, None]
+    assert [(row["strategy"], row["status"], row["shared_accuracy"]) for row in rows] == [
+        ("svm", "ok", 0.5),
+        ("finetune", "other split", 1.0),
+        ("scratch", "not run", None),
+    ]
 
 
 def test_the_seconds_are_those_of_all_that_trains() -> None:
@@ -89,5 +86,7 @@ def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
     rows = {row["strategy"]: row for row in found}
     assert rows["svm aaaaaaaa"]["behind"] == -0.5
     assert rows["svm aaaaaaaa"]["seconds"] == 3.0
-    assert rows["svm bbbbbbbb"]["reason"] == "scored on another split"
+    assert rows["svm bbbbbbbb"]["status"] == "other split"
+    assert rows["svm bbbbbbbb"]["accuracy"] is None
+    assert (rows["svm bbbbbbbb"]["behind"], rows["svm bbbbbbbb"]["shared_images"]) == (-0.5, 6)
     assert rows["svm cccccccc"]["reason"] == "its out-of-fold predictions were not kept"

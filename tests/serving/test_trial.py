@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.serving.test_predictor import PICTURES, a_classifier
-from topwork.schemas import Classifier, InputError
+from topwork.failures import input_error
+from topwork.schemas import Classifier
 from topwork.serving.predictor import Predictor
-from topwork.serving.trial import try_serving
+from topwork.serving.trial import ServedOtherwiseError, try_serving
 
 TOLERANCE = 0.02
 
@@ -40,14 +41,15 @@ def test_preprocessing_that_differs_at_serving_time_fails_the_strategy(
 ) -> None:
     expected = Predictor.of(trained).probabilities(PICTURES)
     key = replace(trained.key, preprocessing={**trained.key.preprocessing, **changed})
-    with pytest.raises(InputError, match="svm answers otherwise than in training"):
+    with pytest.raises(ServedOtherwiseError, match="svm answers otherwise than in training"):
         try_serving(replace(trained, key=key), PICTURES, expected, TOLERANCE)
 
 
 def test_classes_in_another_order_fail_the_strategy(trained: Classifier) -> None:
     expected = Predictor.of(trained).probabilities(PICTURES)
-    with pytest.raises(InputError, match=r"more than evaluation\.served_tolerance=0\.02"):
+    with pytest.raises(ServedOtherwiseError, match=r"more than evaluation\.served_tolerance=0\.02") as raised:
         try_serving(trained, PICTURES, expected[:, ::-1], TOLERANCE)
+    assert input_error(raised.value) is None  # a defect, whose trace is shown
 
 
 def test_where_the_engine_of_training_cannot_run_the_difference_is_said_and_passes(trained: Classifier) -> None:

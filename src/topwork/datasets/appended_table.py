@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, read_table, write_table
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     def save(self, data: pd.DataFrame) -> None:
         """Add the rows; those there before under the same key no longer count."""
         serial = max((int(shard.name.split("-")[0]) for shard in self._shards()), default=0) + 1
-        with appearing_whole(self._folder / f"{serial:09d}-{uuid.uuid4().hex[:8]}.parquet") as partial:
-            data.to_parquet(partial, index=False)
+        write_table(self._folder / f"{serial:09d}-{uuid.uuid4().hex[:8]}.parquet", data)
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""
@@ -47,10 +46,9 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def _read(self, shard: Path) -> pd.DataFrame:
         try:
-            table = pd.read_parquet(shard)
-            return table[self._columns]
-        except (OSError, ValueError, KeyError) as error:
-            _log.warning("%s cannot be read (%s): its rows are looked at again.", shard, error)
+            return read_table(shard)[self._columns]
+        except (OSError, DamagedError, KeyError) as error:
+            _log.warning("%s is damaged (%s): its rows are made again.", shard, error)
             return pd.DataFrame(columns=pd.Index(self._columns))
 
     def _exists(self) -> bool:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_PARTIAL = ".*.partial"
+_ABANDONED = 24 * 3600  # seconds after which nobody writes to a partial file any more
 
 
 @contextmanager
 def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it is removed.
 
-    A process killed midway leaves a hidden `.partial` file that nothing reads. With ``durable`` off, a power failure
-    may leave an empty file.
+    A process killed midway leaves a hidden `.partial` file that nothing reads (`remove_abandoned`). With ``durable``
+    off, a power failure may leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.partial"
@@ -26,3 +30,12 @@ def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, *, older_than: float = _ABANDONED) -> None:
+    """Remove partial files that killed processes left below the folder, so many seconds ago or more."""
+    newest = time.time() - older_than
+    for path in folder.rglob(_PARTIAL):
+        with suppress(OSError):  # somebody else's, or gone meanwhile
+            if path.is_file() and path.stat().st_mtime <= newest:
+                path.unlink()

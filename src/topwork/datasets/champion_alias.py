@@ -13,10 +13,13 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
+from topwork.datasets.checked import DamagedError, read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
+from topwork.digests import classes_digest
 from topwork.schemas import CLASSIFIER_SPEC, Classifier, InputError, Promotion, RegisteredChampion
 
 ALIAS = "champion"
@@ -51,6 +54,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             split_digest=str(version.tags.get("split_digest", "")),
             out_of_fold=pd.DataFrame() if out_of_fold is None else out_of_fold,
             learnt=None if out_of_fold is None or learnt is None else frozenset(learnt["sha256"]),
+            classes=str(version.tags.get("classes", "")),
             classifier=lambda: registered_classifier(f"{_MODELS}{model}", f"{self._name}@{ALIAS}"),
         )
 
@@ -59,17 +63,21 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         if not data.moves:
             return
         client = MlflowClient()
-        if not client.search_registered_models(f"name = '{self._name}'"):
+        if _registered_model(client, self._name) is None:
             client.create_registered_model(self._name)
         with TemporaryDirectory() as folder:
             path = Path(folder) / _LEARNT
-            pd.DataFrame({"sha256": sorted(data.learnt)}).to_parquet(path, index=False)
+            write_table(path, pd.DataFrame({"sha256": sorted(data.learnt)}))
             client.log_artifact(data.run_id, str(path))
         version = client.create_model_version(
             self._name,
             f"{_MODELS}{data.model_id}",
             run_id=data.run_id,
-            tags={"strategy": data.strategy, "split_digest": data.split_digest},
+            tags={
+                "strategy": data.strategy,
+                "split_digest": data.split_digest,
+                "classes": classes_digest(data.class_names),
+            },
             description=data.reason,
         )
         client.set_registered_model_alias(self._name, ALIAS, version.version)
@@ -83,12 +91,21 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
 
     def _version(self) -> ModelVersion | None:
         client = MlflowClient()
-        found = client.search_registered_models(f"name = '{self._name}'")
-        number = dict(found[0].aliases).get(ALIAS) if found else None
+        found = _registered_model(client, self._name)
+        number = dict(found.aliases).get(ALIAS) if found else None
         return client.get_model_version(self._name, str(number)) if number else None
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name, "alias": ALIAS}
+
+
+def _registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    try:
+        return client.get_registered_model(name)
+    except mlflow.MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise
 
 
 def registered_classifier(uri: str, asked: str) -> Classifier:
@@ -123,10 +140,10 @@ def _registered_names() -> str:
 
 
 def _table(run: str, name: str) -> pd.DataFrame | None:
-    """None where the run has no such table: somebody registered the model otherwise."""
+    """None where the run has no such table, or a damaged one: somebody registered the model otherwise."""
     with TemporaryDirectory() as folder:
         try:
             path = mlflow.artifacts.download_artifacts(run_id=run, artifact_path=name, dst_path=folder)
-        except (mlflow.MlflowException, OSError):
+            return read_table(Path(path))
+        except (mlflow.MlflowException, OSError, DamagedError):
             return None
-        return pd.read_parquet(path)

@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, open_tensors, read_tensors, write_tensors
 from topwork.schemas import CheckpointStore, Floats
 
 _log = logging.getLogger(__name__)
@@ -29,20 +26,16 @@ class FolderCheckpointStore:
     def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
         """The checkpoint of this name, if there is one."""
         try:
-            with safe_open(self._path(name), framework="numpy") as file:
-                facts = json.loads(file.metadata()["facts"])
-                return {key: file.get_tensor(key) for key in file.keys()}, facts  # noqa: SIM118 - not a mapping
+            return read_tensors(self._path(name))
         except FileNotFoundError:
             return None
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("%s cannot be read (%s): trained again from the start.", self._path(name), error)
+        except (DamagedError, OSError) as error:
+            _log.warning("%s is damaged (%s): trained again from the start.", self._path(name), error)
             return None
 
     def put(self, name: str, tensors: Mapping[str, Floats], facts: Mapping[str, Any]) -> None:
         """Put it in the place of the one before."""
-        contiguous = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-        with appearing_whole(self._path(name)) as partial:
-            save_file(contiguous, partial, metadata={"facts": json.dumps(facts)})
+        write_tensors(self._path(name), tensors, facts)
 
     def keep_only(self, names: Sequence[str]) -> None:
         """Remove the checkpoints of other trainings."""
@@ -53,11 +46,8 @@ class FolderCheckpointStore:
 
     def facts(self) -> list[dict[str, Any]]:
         """What is said of each checkpoint."""
-        found = []
-        for path in sorted(self._folder.glob("*.safetensors")):
-            with safe_open(path, framework="numpy") as file:
-                found.append({"name": path.stem, **json.loads(file.metadata()["facts"])})
-        return found
+        paths = sorted(self._folder.glob("*.safetensors"))
+        return [{"name": path.stem, **open_tensors(path)[1]} for path in paths]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

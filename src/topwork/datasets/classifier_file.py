@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
 from topwork.digests import text_digest
 from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError, Rejection
@@ -33,65 +36,101 @@ _VERSIONS = (
 )  # for people: nothing reads them
 _UNSEALED = {"seal", "mlflow_run"}  # a run is noted on the copy that it logs
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
+_READS, _PAUSE = 20, 0.1  # a classifier that another process is replacing is read again, after so many seconds
 
 
 def read_classifier(folder: Path) -> Classifier:
-    """The classifier that lies in ``folder``.
+    """The classifier that lies in ``folder``; never half of one and half of another that takes its place meanwhile.
 
     Raises:
         InputError: a file is missing, foreign, or not as it was written.
 
     """
+    for _ in range(_READS):
+        spec, content = _read_files(folder)
+        if hashlib.sha256(content).hexdigest() == spec.weights_sha256:
+            return _classifier(spec, _tensors(folder, content), folder)
+        time.sleep(_PAUSE)
+    raise InputError(
+        f"{folder / CLASSIFIER_WEIGHTS}: does not belong to the {CLASSIFIER_SPEC} beside it (its SHA-256 differs): "
+        "train the classifier again, or put back both files from a copy."
+    )
+
+
+def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
+    """The spec, checked, and the bytes of the weights; each file is read once."""
+    path = folder / CLASSIFIER_SPEC
     try:
-        spec = json.loads((folder / CLASSIFIER_SPEC).read_text())
+        spec = json.loads(path.read_text(encoding="utf-8"))
         content = (folder / CLASSIFIER_WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no classifier lies here; there is no {Path(error.filename).name} in it."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: no classifier lies here ({error}).") from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise InputError(f"{folder / CLASSIFIER_SPEC}: not a Topwork classifier of format {FORMAT}.")
+        raise InputError(f"{path}: not a Topwork classifier of format {FORMAT}.")
     if spec.get("seal") != _seal(spec):
-        raise InputError(f"{folder / CLASSIFIER_SPEC}: changed since it was written.")
-    if hashlib.sha256(content).hexdigest() != spec["weights_sha256"]:
-        raise InputError(
-            f"{folder / CLASSIFIER_WEIGHTS}: does not belong to the {CLASSIFIER_SPEC} beside it (its SHA-256 differs)."
-        )
+        raise InputError(f"{path}: changed since it was written.")
     try:
-        tensors = load_file(folder / CLASSIFIER_WEIGHTS)
+        return ClassifierSpec.model_validate(spec), content
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise InputError(f"{path}: {where or 'the whole'} cannot be: {problem['msg']}.") from error
+
+
+def _tensors(folder: Path, content: bytes) -> dict[str, Any]:
+    try:
+        return load(content)
     except SafetensorError as error:
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
-    kept = [name for name in _REJECTION_PARTS if f"{_REJECTION}{name}" in tensors]
-    rejection = {name: tensors.pop(f"{_REJECTION}{name}") for name in kept}
+
+
+def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> Classifier:
+    rejection = {name: tensors.pop(f"{_REJECTION}{name}", None) for name in _REJECTION_PARTS}
+    weight, bias = tensors.pop("head.weight", None), tensors.pop("head.bias", None)
+    classes = len(spec.class_names)
+    if weight is None or bias is None or weight.ndim != 2 or (len(weight), *bias.shape) != (classes, classes):
+        raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: has no head for the {classes} classes of {CLASSIFIER_SPEC}.")
+    has_bound = [part is not None for part in rejection.values()]
+    if any(has_bound) and not (all(has_bound) and spec.reject_above is not None):
+        raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: half of what rejects images is missing.")
     return Classifier(
-        strategy=spec["strategy"],
-        key=key_from_fields(spec["features"]),
-        head=Head(tensors.pop("head.weight"), tensors.pop("head.bias")),
-        class_names=tuple(spec["class_names"]),
-        temperature=spec["temperature"],
-        split_digest=spec["split_digest"],
-        training=spec["training"],
-        test_views=spec["test_views"],
+        strategy=spec.strategy,
+        key=key_from_fields(spec.features.model_dump()),
+        head=Head(weight, bias),
+        class_names=spec.class_names,
+        temperature=spec.temperature,
+        split_digest=spec.split_digest,
+        training=spec.training,
+        test_views=spec.test_views,
         network=tensors,
-        hidden=tuple(spec["hidden"]),
-        frozen=spec["frozen"],
-        data_digest=spec["data_digest"],
-        rejection=Rejection(**rejection, threshold=spec["reject_above"]) if rejection else None,
+        hidden=spec.hidden,
+        frozen=spec.frozen,
+        data_digest=spec.data_digest,
+        rejection=Rejection(**rejection, threshold=float(spec.reject_above or 0)) if all(has_bound) else None,
     )
 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
-    """Put the two files into ``folder``, the weights first."""
+    """Put the two files into ``folder``: both are written whole before the first takes its place."""
     head = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in head.items()}
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
     for name in _REJECTION_PARTS if classifier.rejection else ():
         tensors[f"{_REJECTION}{name}"] = np.ascontiguousarray(getattr(classifier.rejection, name), np.float32)
-    with appearing_whole(folder / CLASSIFIER_WEIGHTS) as partial:
-        save_file(tensors, partial)
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    with (
+        appearing_whole(folder / CLASSIFIER_SPEC) as spec_file,
+        appearing_whole(folder / CLASSIFIER_WEIGHTS) as weights,
+    ):
+        save_file(tensors, weights)
+        spec = _spec(classifier, hashlib.sha256(weights.read_bytes()).hexdigest())
+        spec_file.write_text(json.dumps(spec, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
     spec = {
         "format": FORMAT,
         "strategy": classifier.strategy,
@@ -106,14 +145,13 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
         "data_digest": classifier.data_digest,
         "versions": {name: version(name) for name in _VERSIONS},
         "reject_above": classifier.rejection.threshold if classifier.rejection else None,
-        "weights_sha256": digest,
+        "weights_sha256": weights_digest,
     }
-    spec["seal"] = _seal(spec)
-    with appearing_whole(folder / CLASSIFIER_SPEC) as partial:
-        partial.write_text(json.dumps(spec, indent=2, ensure_ascii=False))
+    return {**spec, "seal": _seal(spec)}
 
 
 def _seal(spec: Mapping[str, Any]) -> str:
+    """A checksum: it notices damage and edits, and is no signature; who can write the file can write the seal too."""
     sealed = {name: value for name, value in spec.items() if name not in _UNSEALED}
     return text_digest(json.dumps(sealed, sort_keys=True))
 
@@ -140,7 +178,7 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
 
     def preview(self) -> JSONPreview:
         """The spec, for kedro-viz."""
-        return JSONPreview((self._folder / CLASSIFIER_SPEC).read_text())
+        return JSONPreview((self._folder / CLASSIFIER_SPEC).read_text(encoding="utf-8"))
 
     def _exists(self) -> bool:
         return (self._folder / CLASSIFIER_SPEC).exists()

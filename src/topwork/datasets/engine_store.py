@@ -9,21 +9,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, read_json, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.digests import text_digest
 from topwork.schemas import EngineStore, FeatureKey
 
-_GRAPH, _WEIGHTS = "network.xml", "network.bin"
+_GRAPH, _WEIGHTS = "graph", "weights"
+_CONTENT = ("request", "key", "measured")
 
 _log = logging.getLogger(__name__)
 
 
 class FolderEngineStore:
-    """`choices/<digest of the request>.json`, and `networks/<name>/` with a graph and its weights.
+    """`choices/<digest of the request>.json`, and `networks/<name>.safetensors` with a graph and its weights as bytes.
 
     Both can be deleted at any time: what is missing is measured or converted again.
     """
@@ -35,40 +38,53 @@ class FolderEngineStore:
         """The key that an equal request was resolved to, if one was."""
         path = self._choice(request)
         try:
-            return key_from_fields(json.loads(path.read_text())["key"])
+            content = read_json(path)
+            if content["sha256"] != _digest(content):
+                raise DamagedError("its content does not match its SHA-256")
+            return key_from_fields(content["key"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            _log.warning("%s cannot be read (%s): the engine is chosen again.", path, error)
+        except (DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("%s is damaged (%s): the engine is chosen again.", path, error)
             return None
 
     def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
         """Keep the key, and what was measured to choose it."""
         content = {"request": request, "key": asdict(key), "measured": measured}
+        content = json.loads(json.dumps(content))  # as it will be read: lists for tuples
         with appearing_whole(self._choice(request)) as partial:
-            partial.write_text(json.dumps(content, indent=2))
+            partial.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=2), encoding="utf-8")
 
     def network(self, name: str) -> tuple[bytes, bytes] | None:
         """The network kept under this name, if there is one."""
-        folder = self._folder / "networks" / name
+        path = self._network(name)
         try:
-            return (folder / _GRAPH).read_bytes(), (folder / _WEIGHTS).read_bytes()
+            tensors, _ = read_tensors(path)
+            return tensors[_GRAPH].tobytes(), tensors[_WEIGHTS].tobytes()
         except FileNotFoundError:
+            return None
+        except (DamagedError, OSError, KeyError) as error:
+            _log.warning("%s is damaged (%s): the network is converted again.", path, error)
             return None
 
     def keep_network(self, name: str, graph: bytes, weights: bytes) -> None:
-        """Keep it for later runs, the graph last: it tells that the weights are whole."""
-        folder = self._folder / "networks" / name
-        for file, content in ((_WEIGHTS, weights), (_GRAPH, graph)):
-            with appearing_whole(folder / file) as partial:
-                partial.write_bytes(content)
+        """Keep it for later runs."""
+        parts = {_GRAPH: np.frombuffer(graph, np.uint8), _WEIGHTS: np.frombuffer(weights, np.uint8)}
+        write_tensors(self._network(name), parts, {})
 
     def choices(self) -> list[dict[str, Any]]:
         """Every choice made, with what was measured."""
-        return [json.loads(path.read_text()) for path in sorted((self._folder / "choices").glob("*.json"))]
+        return [read_json(path) for path in sorted((self._folder / "choices").glob("*.json"))]
 
     def _choice(self, request: Mapping[str, Any]) -> Path:
         return self._folder / "choices" / f"{text_digest(json.dumps(request, sort_keys=True))}.json"
+
+    def _network(self, name: str) -> Path:
+        return self._folder / "networks" / f"{name}.safetensors"
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return text_digest(json.dumps({name: content[name] for name in _CONTENT}, sort_keys=True))
 
 
 class EngineStoreDataset(AbstractDataset[None, EngineStore]):

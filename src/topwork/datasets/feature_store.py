@@ -16,10 +16,9 @@ import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, open_tensors, write_tensors
 from topwork.schemas import FeatureKey, FeatureRows, FeatureShard, FeatureStore, Floats, Integers
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class FolderFeatureStore:
     A shard is a safetensors file with `sha256` ``[n, 32]`` (uint8) and `vectors` ``[n, d]`` (float32 or float16).
 
     Shards have names of their own and appear whole, so any number of runs may add at once, and a kill costs at most the
-    shard in hand. A shard that cannot be read is left aside with a warning, and its images count as missing.
+    shard in hand. A shard that is damaged is left aside with a warning, and its images count as missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,13 +67,12 @@ class FolderFeatureStore:
         folder = self._folder / shard.key.digest
         if not (folder / "key.json").exists():
             with appearing_whole(folder / "key.json") as partial:
-                partial.write_text(json.dumps(asdict(shard.key), indent=2))
+                partial.write_text(json.dumps(asdict(shard.key), indent=2), encoding="utf-8")
         tensors: dict[str, NDArray[Any]] = {
             "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
-            "vectors": np.ascontiguousarray(shard.vectors),
+            "vectors": shard.vectors,
         }
-        with appearing_whole(folder / f"{uuid.uuid4().hex}.safetensors") as partial:
-            save_file(tensors, partial)
+        write_tensors(folder / f"{uuid.uuid4().hex}.safetensors", tensors, {})
 
     def bytes_held(self, key: FeatureKey) -> int:
         """Bytes of all vectors under ``key``."""
@@ -83,7 +81,7 @@ class FolderFeatureStore:
     def contents(self) -> list[dict[str, Any]]:
         """For each key: its fields, the number of images, the bytes on disk."""
         keys = sorted(self._folder.glob("*/key.json"))
-        return [json.loads(path.read_text()) | _Index(path.parent).size() for path in keys]
+        return [json.loads(path.read_text(encoding="utf-8")) | _Index(path.parent).size() for path in keys]
 
 
 class _Index:
@@ -164,11 +162,9 @@ class _Rows:
 
 def _open(path: Path) -> Any:
     try:
-        shard = safe_open(path, framework="numpy")
-        shard.get_slice("vectors")
-        return shard
-    except (SafetensorError, OSError) as error:
-        _log.warning("%s cannot be read (%s): its images are computed again.", path, error)
+        return open_tensors(path)[0]
+    except (DamagedError, OSError) as error:
+        _log.warning("%s is damaged (%s): the features of its images are computed again.", path, error)
         return None
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, open_tensors, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.schemas import Features, InputError
+
+_WAY_OUT = "run `--pipelines ingestion,features,splitting`"
 
 
 class FeaturesDataset(AbstractDataset[Features, Features]):
@@ -32,37 +32,34 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
         """The features, with the key that they were made under.
 
         Raises:
-            InputError: there are none yet.
+            InputError: there are none yet, or the file is damaged.
 
         """
-        if not self._path.exists():
-            raise InputError(f"{self._path}: no features yet; run `--pipelines ingestion,features,splitting` first.")
-        with safe_open(self._path, framework="numpy") as file:
-            header = json.loads(file.metadata()["features"])
-            ids = json.loads(file.get_tensor("image_ids").tobytes())
-            return Features(
-                key=key_from_fields(header["key"]),
-                requested=header["requested"],
-                content=header["content"],
-                image_id=tuple(ids),
-                vectors=file.get_tensor("vectors"),
-                views=file.get_tensor("views"),
-            )
+        try:
+            tensors, header = read_tensors(self._path)
+        except FileNotFoundError as error:
+            raise InputError(f"{self._path}: no features yet; {_WAY_OUT} first.") from error
+        except DamagedError as error:
+            raise InputError(f"{self._path} is damaged ({error}): {_WAY_OUT} again.") from error
+        return Features(
+            key=key_from_fields(header["key"]),
+            requested=header["requested"],
+            content=header["content"],
+            image_id=tuple(json.loads(tensors["image_ids"].tobytes())),
+            vectors=tensors["vectors"],
+            views=tensors["views"],
+        )
 
     def save(self, data: Features) -> None:
         """Replace the features."""
         ids = np.frombuffer(json.dumps(data.image_id).encode(), np.uint8)
         header = {"key": asdict(data.key), "requested": dict(data.requested), "content": data.content}
-        vectors, views = np.ascontiguousarray(data.vectors), np.ascontiguousarray(data.views)
-        tensors = {"vectors": vectors, "views": views, "image_ids": ids}
-        with appearing_whole(self._path) as partial:
-            save_file(tensors, partial, metadata={"features": json.dumps(header)})
+        write_tensors(self._path, {"vectors": data.vectors, "views": data.views, "image_ids": ids}, header)
 
     def preview(self) -> JSONPreview:
         """The key and the shape, for kedro-viz."""
-        with safe_open(self._path, framework="numpy") as file:
-            shape = file.get_slice("vectors").get_shape()
-            return JSONPreview(json.dumps({"shape": shape, **json.loads(file.metadata()["features"])}))
+        file, header = open_tensors(self._path)
+        return JSONPreview(json.dumps({"shape": file.get_slice("vectors").get_shape(), **header}))
 
     def _exists(self) -> bool:
         return self._path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlflow.entities import Run
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 
+from topwork.datasets.checked import DamagedError, read_table
 from topwork.schemas import RUN_COLUMNS, InputError, LoggedRuns
 
 _OUT_OF_FOLD = "out_of_fold.parquet"
@@ -93,6 +95,6 @@ def _out_of_fold(run_id: str) -> pd.DataFrame | None:
     with TemporaryDirectory() as folder:
         try:
             path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=_OUT_OF_FOLD, dst_path=folder)
-        except (mlflow.MlflowException, OSError):
+            return read_table(Path(path))
+        except (mlflow.MlflowException, OSError, DamagedError):
             return None
-        return pd.read_parquet(path)

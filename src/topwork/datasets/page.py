@@ -24,12 +24,12 @@ class PageDataset(AbstractDataset[str, str]):
 
     def load(self) -> str:
         """The text."""
-        return self._path.read_text()
+        return self._path.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         """Replace it."""
         with appearing_whole(self._path) as partial:
-            partial.write_text(data)
+            partial.write_text(data, encoding="utf-8")
 
     def _exists(self) -> bool:
         return self._path.exists()

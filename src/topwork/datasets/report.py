@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,18 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, read_json
+from topwork.schemas import InputError
+
+_log = logging.getLogger(__name__)
+_JSON_NAMES: dict[type, str] = {dict: "object", list: "array"}
 
 
 class ReportDataset(AbstractDataset[Any, Any]):
-    """A JSON file, written whole or not at all; with ``missing`` given, an absent file loads as that value."""
+    """A JSON file, written whole or not at all; with ``missing`` given, an absent or damaged one loads as that value.
+
+    ``missing`` tells the type too: what is not of it counts as damaged.
+    """
 
     def __init__(self, *, filepath: str, missing: Any = None, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(filepath)
@@ -21,15 +30,34 @@ class ReportDataset(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
-        """The content."""
-        if self._missing is not None and not self._path.exists():
+        """The content.
+
+        Raises:
+            InputError: the file is damaged, and nothing stands in for it.
+            FileNotFoundError: there is none, and nothing stands in for it.
+
+        """
+        try:
+            content = read_json(self._path)
+            if self._missing is not None and not isinstance(content, type(self._missing)):
+                raise DamagedError(f"expected a JSON {_JSON_NAMES.get(type(self._missing), 'value')}")
+        except FileNotFoundError:
+            if self._missing is None:
+                raise
             return self._missing
-        return json.loads(self._path.read_text())
+        except DamagedError as error:
+            if self._missing is None:
+                raise InputError(
+                    f"{self._path} is damaged ({error}): run again the pipeline that writes it, or all of them."
+                ) from error
+            _log.warning("%s is damaged (%s): it counts as not made yet.", self._path, error)
+            return self._missing
+        return content
 
     def save(self, data: Any) -> None:
         """Replace the content."""
         with appearing_whole(self._path) as partial:
-            partial.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+            partial.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
     def preview(self) -> JSONPreview:
         """The content, for kedro-viz."""

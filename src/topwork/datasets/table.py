@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, read_table, write_table
 from topwork.schemas import InputError
+from topwork.visible import quoted, unquoted
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -18,6 +21,8 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
     read; a ``logged`` table is kept by MLflow too; the cells of a CSV file stay ``text`` if asked, `007` and all.
+    ``if_deleted`` says what follows if somebody deletes the file, for the error that a damaged one gives.
+    Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet holds them as they are.
     kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
     """
 
@@ -28,44 +33,58 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         columns: list[str] | None = None,
         text: bool = False,
         logged: bool = False,
+        if_deleted: str = "the pipeline that writes it makes it anew",
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(filepath)
         self._columns = columns
         self._text = text
         self._logged = logged
+        self._if_deleted = if_deleted
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """The table."""
+        """The table.
+
+        Raises:
+            InputError: the file is damaged.
+
+        """
         if self._columns is not None and not self._path.exists():
             return pd.DataFrame(columns=pd.Index(self._columns))
-        if not self._is_csv:
-            return pd.read_parquet(self._path)
-        if not self._text:
-            return pd.read_csv(self._path, keep_default_na=False)
-        return self._as_text()
+        try:
+            if not self._is_csv:
+                return read_table(self._path)
+            return self._as_text() if self._text else pd.read_csv(self._path, keep_default_na=False)
+        except (DamagedError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(
+                f"{self._path} is damaged ({str(error).splitlines()[0]}): put back a copy, or delete it; "
+                f"then {self._if_deleted}."
+            ) from error
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the table."""
+        if not self._is_csv:
+            write_table(self._path, data)
+            return
+        shown = data.map(lambda cell: quoted(cell) if isinstance(cell, str) else cell)
         with appearing_whole(self._path) as partial:
-            if self._is_csv:
-                data.to_csv(partial, index=False)
-            else:
-                data.to_parquet(partial, index=False)
+            shown.to_csv(partial, index=False, encoding="utf-8")
 
     def _as_text(self) -> pd.DataFrame:
         """A table that people write: with a byte order mark, or semicolons, if their spreadsheet likes them."""
         with self._path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         separator = next((each for each in ",;\t" if each in header), ",")
-        table = pd.read_csv(self._path, sep=separator, keep_default_na=False, dtype=str, encoding="utf-8-sig")
+        table = pd.read_csv(
+            self._path, sep=separator, keep_default_na=False, dtype=str, encoding="utf-8-sig", index_col=False
+        )
         table.columns = table.columns.str.strip().str.lower()
         if missing := [name for name in self._columns or [] if name not in table]:
             raise InputError(
                 f"{self._path}: no column {' and '.join(missing)}; found {', '.join(map(str, table.columns))}."
             )
-        return table
+        return table.map(lambda cell: unquoted(cell.strip()))
 
     @property
     def artifact(self) -> Path | None:

@@ -25,7 +25,7 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
     """What made the features that the head was fitted on, and therefore gives the same answers.
 
     Where this machine lacks it, the reference engine takes its place and the log says so: answers may then differ a
-    little.
+    little. A network that has learnt did so in float32, which OpenVINO computes ten times as fast as it learnt.
     """
     key = classifier.key
     recipe = Recipe(
@@ -44,6 +44,11 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
             key.number_format,
         )
         recipe = replace(recipe, engine=REFERENCE[0], number_format=REFERENCE[1])
+    if not classifier.frozen and "openvino" in available_engines():
+        try:
+            return build_engine(replace(recipe, engine="openvino"))
+        except Exception as error:  # converters fail in their own ways on networks that they do not know
+            _log.info("OpenVINO cannot run this network (%s)", str(error).strip().split("\n")[0])
     return build_engine(recipe)
 
 

@@ -162,7 +162,9 @@ class RegraftSource:
     @cached_property
     def _features(self) -> dict[str, Any]:
         try:
-            features: dict[str, Any] = json.loads((self.folder / CLASSIFIER_SPEC).read_text())["features"]
+            features: dict[str, Any] = json.loads((self.folder / CLASSIFIER_SPEC).read_text(encoding="utf-8"))[
+                "features"
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"backbone={self.folder}: {CLASSIFIER_SPEC} there is no Topwork classifier's.") from error
         return features

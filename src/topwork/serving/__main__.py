@@ -14,6 +14,7 @@ import mlflow
 import uvicorn
 from mlflow import MlflowClient
 
+from topwork.mlflow_store import sqlite_uri
 from topwork.schemas import InputError
 from topwork.serving.app import serving_app
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5001)
     asked = parser.parse_args()
     if not mlflow.is_tracking_uri_set():
-        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve()}")
+        mlflow.set_tracking_uri(sqlite_uri(Path("mlflow.db").resolve()))
     try:
         uri = asked.model or only_champion(MlflowClient())
         model = mlflow.pyfunc.load_model(uri)

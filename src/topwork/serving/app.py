@@ -45,7 +45,12 @@ def serving_app(model: PyFuncModel, name: str) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
-        return files("topwork").joinpath("templates", "try.html").read_text().replace("{{ model }}", escape(name))
+        return (
+            files("topwork")
+            .joinpath("templates", "try.html")
+            .read_text(encoding="utf-8")
+            .replace("{{ model }}", escape(name))
+        )
 
     return app
 

@@ -86,9 +86,9 @@ class _Untried:
 
 
 def _with_run(spec: Path, run_id: str, folder: Path) -> Path:
-    content = json.loads(spec.read_text()) | {"mlflow_run": run_id}
+    content = json.loads(spec.read_text(encoding="utf-8")) | {"mlflow_run": run_id}
     stamped = folder / spec.name
-    stamped.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    stamped.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     return stamped
 
 

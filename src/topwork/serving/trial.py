@@ -12,6 +12,11 @@ from topwork.models.network_scores import runs_here
 from topwork.schemas import Classifier, Floats, InputError
 from topwork.serving.predictor import Predictor
 
+
+class ServedOtherwiseError(RuntimeError):
+    """A served classifier gives other answers than in training: a defect, and no mistake of the user's."""
+
+
 _AT_ONCE = 8  # images of a request; the first request does not count: there is what is done once
 
 
@@ -22,7 +27,7 @@ def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Float
     ``same_label`` (a share), ``seconds_per_thousand`` and ``megabytes`` (of the network's and head's weights).
 
     Raises:
-        InputError: some probability differs by more than ``tolerance``, though the engine of training runs here.
+        ServedOtherwiseError: some probability differs by more than ``tolerance``, though the engine of training runs here.
 
     """
     try:
@@ -39,7 +44,7 @@ def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Float
     found = np.concatenate(answers)
     difference = float(np.abs(found - expected).max())
     if difference > tolerance and runs_here(classifier.key):
-        raise InputError(
+        raise ServedOtherwiseError(
             f"Asked as a server would ask it, {classifier.strategy} answers otherwise than in training: a probability "
             f"differs by {difference:.2g}, more than evaluation.served_tolerance={tolerance:g}. Were its features "
             "computed by other versions of the libraries? Run again with store=ANOTHER_FOLDER."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,29 @@ _BATCH = 8
 _PRECISION = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
+_MAKING = Lock()
+
+
+def the_core() -> ov.Core:
+    """The one OpenVINO core of this process, which is never freed.
+
+    A core that is freed leaves the thread that made it with a stack for signals that is no more, if another core was
+    made in between or another thread frees it: the next Ctrl-C or timer then ends the process with a segmentation fault
+    that leaves no trace (OpenVINO 2026.4, `docs/decisions/0016-signal-stack.md`).
+    """
+    with _MAKING:
+        return _core()
+
+
+@cache
+def _core() -> ov.Core:
+    return ov.Core()
+
+
 def build(recipe: Recipe) -> Engine:
     """The network converted, or found converted in the recipe's store of networks."""
     batch_size = recipe.batch_size or _BATCH
-    core = ov.Core()
+    core = the_core()
     network = core.compile_model(
         _with_preprocessing(_network(recipe, core), recipe, batch_size),
         "CPU",

@@ -28,6 +28,7 @@ def gather(
         features.vectors[features.positions(learnt["image_id"].tolist())],
         np.unique(learnt["label"], return_inverse=True)[1],
         learnt["fold"].to_numpy(),
+        learnt["group"].to_numpy(dtype=str),
         of_image[["width", "height"]].min(axis=1).to_numpy(dtype=int),
         {
             weights: multinomial_logistic(weights, parameters.max_iterations, parameters.seed)

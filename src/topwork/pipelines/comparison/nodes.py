@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.digests import split_digest
-from topwork.leaderboard import UNCOMPARED, choose_champion, compare_on_shared, rank
+from topwork.leaderboard import APART, OK_STATUS, UNCOMPARED, choose_champion, compare_on_shared, rank
 from topwork.parameters import ComparisonParameters
 from topwork.plots import plot_leaderboard
 from topwork.promotion import Verdict, judge
@@ -25,12 +25,17 @@ _SCORES = (
     "oof_accuracy",
     "oof_accuracy_low",
     "oof_accuracy_high",
+    "oof_images",
     "balanced_accuracy",
     "macro_f1",
     "log_loss",
     "ece",
     "coverage",
     "answered_accuracy",
+)
+_ELSEWHERE = (
+    "scored on another split of the images: compared with the best where both were scored out of fold; its test "
+    "accuracy is of other images"
 )
 _SERVED = ("served_images", "same_label", "max_difference", "seconds_per_thousand", "megabytes")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
@@ -41,9 +46,11 @@ _AT_ONCE = 64  # images held in memory
 def build_leaderboard(
     splits: pd.DataFrame, named_runs: LoggedRuns, parameters: ComparisonParameters, *reports: Any
 ) -> list[dict[str, Any]]:
-    """One row a strategy, best out of fold first; what failed, did not run or used another split is last and says so.
+    """One row a strategy, best out of fold first; what failed or did not run is last and says so.
 
     Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`.
+    One that was scored on another split is compared with the best on the images that these two share, and its test
+    accuracy, which is of other images, is left out.
 
     Args:
         splits: those that the scores must be of.
@@ -59,12 +66,15 @@ def build_leaderboard(
     for run in named_runs.table.to_dict("records"):
         tables.append(named_runs.out_of_fold(str(run["run_id"])))
         rows.append(_row_of_run(run, tables[-1] is not None, digest))
-    scored = {
-        row["strategy"]: table
-        for row, table in zip(rows, tables, strict=True)
-        if row["status"] == "ok" and table is not None
-    }
-    compared = compare_on_shared(scored, splits, parameters.resamples, parameters.seed)
+    scored, apart = (
+        {
+            row["strategy"]: table
+            for row, table in zip(rows, tables, strict=True)
+            if row["status"] == status and table is not None and len(table)
+        }
+        for status in (OK_STATUS, APART)
+    )
+    compared = compare_on_shared(scored, apart, splits, parameters.seed)
     return rank([{**row, **compared.get(row["strategy"], UNCOMPARED)} for row in rows])
 
 
@@ -95,6 +105,7 @@ def crown_champion(
     table, logged = (by_name[name][2], by_name[name][4]) if name else (pd.DataFrame(), {})
     if logged:
         newcomer = table.assign(sha256=table["image_id"].map(content))
+        newcomer.attrs = table.attrs
         group_of = splits.set_index("image_id")["group"]
         known = (registered, partial(_answers, registered, images), group_of, parameters)
         verdict = judge(newcomer, logged["model_id"], digest, *known)
@@ -107,6 +118,7 @@ def crown_champion(
         run_id=logged.get("run_id", ""),
         strategy=name or "",
         split_digest=digest,
+        class_names=tuple(table.attrs.get("class_names", ())),
         learnt=frozenset(splits.loc[splits["split"] != TEST, "image_id"].map(content)),
     )
     difference = asdict(verdict.difference) if verdict.difference else None
@@ -136,9 +148,9 @@ def _row(
     metrics: Mapping[str, Any], timings: Mapping[str, float], serving: Mapping[str, Any], digest: str
 ) -> dict[str, Any]:
     status = metrics["status"]
-    if status == "ok" and metrics["split_digest"] != digest:
-        status = "not comparable"
-    is_ok = status == "ok"
+    if status == OK_STATUS and metrics["split_digest"] != digest:
+        status = APART
+    is_ok = status == OK_STATUS
     return {
         "strategy": metrics["strategy"],
         "backbone": metrics.get("backbone"),
@@ -165,6 +177,4 @@ def _seconds(timings: Mapping[str, float], nodes: Sequence[str]) -> float:
 
 
 def _reason(status: str, metrics: Mapping[str, Any]) -> str:
-    if status == "not comparable":
-        return str(metrics.get("reason", "scored on another split"))
-    return str(metrics.get("reason", ""))
+    return _ELSEWHERE if status == APART else str(metrics.get("reason", ""))

@@ -110,7 +110,7 @@ def try_serving(
     """That image bytes get the probabilities that are reported, and what that costs.
 
     Raises:
-        InputError: they do not.
+        ServedOtherwiseError: they do not.
 
     """
     from topwork.serving.trial import try_serving as answers
@@ -120,14 +120,12 @@ def try_serving(
     return answers(classifier, contents, stacked_probabilities(asked), parameters.served_tolerance)
 
 
-def score_classes(predictions: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
+def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     """Images, precision, recall with interval, and F1 of each class on the test split."""
     names = classifier.class_names
-    return pd.DataFrame(
-        per_class_scores(
-            class_numbers(predictions["predicted"], names), class_numbers(predictions["label"], names), names
-        )
-    )
+    predicted, truth = (class_numbers(predictions[column], names) for column in ("predicted", "label"))
+    groups = predictions["image_id"].map(splits.set_index("image_id")["group"]).to_numpy(dtype=str)
+    return pd.DataFrame(per_class_scores(predicted, truth, groups, names))
 
 
 def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:

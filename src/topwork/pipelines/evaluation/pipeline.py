@@ -32,7 +32,7 @@ _TEMPLATE = Pipeline(
             "serving",
             name="try_serving",
         ),
-        Node(score_classes, ["predictions", "classifier"], "class_scores", name="score_classes"),
+        Node(score_classes, ["predictions", "splits", "classifier"], "class_scores", name="score_classes"),
         Node(draw_confusion, ["predictions", "classifier"], "confusion_matrix", name="draw_confusion"),
         Node(
             draw_mistakes,

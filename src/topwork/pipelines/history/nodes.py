@@ -11,24 +11,34 @@ from topwork.digests import manifest_digest
 from topwork.history import compare_history
 from topwork.parameters import ComparisonParameters
 from topwork.plots import plot_runs
-from topwork.schemas import InputError, LoggedRuns
+from topwork.schemas import OK, InputError, LoggedRuns
 
 _log = logging.getLogger(__name__)
 _SHOWN = 20  # of the last runs, in the terminal
 
 
-def tell_history(logged_runs: LoggedRuns, manifest: pd.DataFrame, parameters: ComparisonParameters) -> pd.DataFrame:
-    """A row for each run of a strategy on the present images.
+def tell_history(
+    logged_runs: LoggedRuns, manifest: pd.DataFrame, previous_splits: pd.DataFrame, parameters: ComparisonParameters
+) -> pd.DataFrame:
+    """A row for each run of a strategy on the present images; images of one group count as one object.
 
     Raises:
         InputError: there is none.
 
     """
-    history = compare_history(logged_runs, manifest_digest(manifest), parameters.resamples, parameters.seed)
+    known = pd.concat(
+        [previous_splits[["image_id", "group"]], manifest.loc[manifest["status"] == OK, ["image_id", "group"]]]
+    )
+    group_of = known.drop_duplicates("image_id").set_index("image_id")[
+        "group"
+    ]  # those of the splits are the joined ones
+    history = compare_history(logged_runs, manifest_digest(manifest), group_of, parameters.seed)
     if history.empty:
         raise InputError("No run on these images is in the MLflow store: `kedro run` makes one.")
     for row in history.tail(_SHOWN).to_dict("records"):
-        gained = "" if pd.isna(row["difference"]) else f", {100 * row['difference']:+.1f} points"
+        gained = ""
+        if not pd.isna(row["difference"]):
+            gained = f", {100 * row['difference']:+.1f} points on {row['images']:.0f} images"
         verdict = f" ({row['verdict']})" if row["verdict"] else ""
         started = row["started"].strftime("%Y-%m-%d %H:%M")
         _log.info("%s %s %.3f%s%s: %s", started, row["strategy"], row["oof_accuracy"], gained, verdict, row["changed"])

@@ -9,7 +9,12 @@ def create_pipeline() -> Pipeline:
     """Tell, draw."""
     return Pipeline(
         [
-            Node(tell_history, ["logged_runs", "manifest", "params:comparison"], "history", name="tell_history"),
+            Node(
+                tell_history,
+                ["logged_runs", "manifest", "previous_splits", "params:comparison"],
+                "history",
+                name="tell_history",
+            ),
             Node(draw_history, "history", "history_plot", name="draw_history"),
         ]
     )

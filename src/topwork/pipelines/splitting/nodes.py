@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from topwork.images.batches import decode_unchanged
 from topwork.images.hashes import perceptual_hash
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.metrics import wilson_interval
+from topwork.metrics import proportion_interval
 from topwork.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
 from topwork.parameters import DuplicateParameters, LinearParameters, SplitParameters
 from topwork.plots import plot_sheet
@@ -104,13 +104,14 @@ def report_leaks(
         return found
     ids = [name for name in splits["image_id"] if all(folds[name] != NO_FOLD for folds in fold_of.values())]
     names, truth = np.unique(label.loc[ids], return_inverse=True)
+    group_of = splits.set_index("image_id")["group"]
     vectors = features.vectors[features.positions(ids)]
     C = float(np.median(linear_parameters.C))
     estimator = multinomial_logistic("none", linear_parameters.max_iterations, linear_parameters.seed)
     for where, folds in fold_of.items():
         scores = out_of_fold_scores(estimator, C, vectors, truth, folds.loc[ids].to_numpy(), len(names))
         right = scores.argmax(axis=1) == truth
-        low, high = wilson_interval(right.sum(), len(right))
+        low, high = proportion_interval(right, group_of.loc[ids].to_numpy(dtype=str))
         found |= {f"accuracy_{where}": float(right.mean()), f"accuracy_{where}_interval": [low, high]}
     found["scored_images"] = len(ids)
     _log.info(

@@ -1,0 +1,76 @@
+"""What `spec.json` of a classifier may hold: names, types, ranges. The file may come from anywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_Text = Annotated[str, Field(max_length=1_000)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Side = Annotated[int, Field(ge=1, le=8192)]  # pixels
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_LARGEST_LAYER = 65_536  # of dense layers before the head
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PreprocessingSpec(_Spec):
+    """From image to pixels."""
+
+    resize: _Side
+    crop: _Side
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    mean: tuple[_Number, _Number, _Number]
+    std: tuple[_Positive, _Positive, _Positive]
+    keep_aspect: bool = True
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> PreprocessingSpec:
+        if self.crop > self.resize:
+            raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
+        return self
+
+
+class KeySpec(_Spec):
+    """The fields of a `FeatureKey`."""
+
+    backbone: _Text
+    weights: _Text
+    preprocessing: PreprocessingSpec
+    layers: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=1_000)]
+    pool: Literal["average", "max", "none", "own"]
+    view: _Text
+    engine: Literal["eager", "compiled", "openvino"]
+    number_format: Literal["float32", "bfloat16", "float16"]
+    decoder: _Text
+
+
+class ClassifierSpec(_Spec):
+    """All of the file."""
+
+    format: _Text
+    strategy: _Text
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)]
+    temperature: _Positive
+    features: KeySpec
+    split_digest: _Text
+    training: dict[str, Any]
+    test_views: dict[str, Any]
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=_LARGEST_LAYER)], ...], Field(max_length=16)]
+    frozen: bool
+    data_digest: _Text
+    versions: dict[str, _Text]
+    reject_above: _Positive | None
+    weights_sha256: _Digest
+    seal: _Digest
+    mlflow_run: _Text | None = None
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> ClassifierSpec:
+        if len(set(self.class_names)) < len(self.class_names):
+            raise ValueError("two classes have one name")
+        return self
