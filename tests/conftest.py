@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +97,41 @@ def tracking_uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def kedro(project: Path, tracking_uri: str, tmp_path: Path) -> Callable[..., Any]:
     """`kedro(*arguments)` is what `kedro` does with them, on a data folder and a store of the test's own."""
+    return partial(run_kedro, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_run(project: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a whole run over 30 images, and a file that is none, leaves: `images`, `data`, `features`, `mlflow.db`."""
+    folder = tmp_path_factory.mktemp("finished")
+    fill(folder / "images", 10)
+    (folder / "images" / "red" / "broken.png").write_bytes(b"broken")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        result = run_kedro(folder, params=f"images={folder / 'images'}")
+    assert result.exit_code == 0, result.output
+    (folder / "output.txt").write_text(result.output)
+    return folder
+
+
+@pytest.fixture
+def kedro_after_a_run(finished_run: Path, kedro: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """`kedro` on a copy of a finished run, whose images are those of `images` in the test's own folder."""
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    return kedro
+
+
+def run_kedro(folder: Path, *arguments: str, params: str = "") -> Any:
+    """What `kedro` does in a folder, in this process."""
     from click.testing import CliRunner
     from kedro.framework.startup import bootstrap_project
 
     from topwork.cli import cli
 
-    def run(*arguments: str, params: str = "") -> Any:
-        own = f"data={tmp_path / 'data'},store={tmp_path / 'features'},image_size=32,ingestion.threads=2"
-        own += ",features.engine=eager,features.number_format=float32,strategies=logistic+svm"
-        own += "".join(f",{name}.epochs=1,{name}.batch_size=8,{name}.precision=float32" for name in NETWORKS)
-        command = [
-            "run",
-            *arguments,
-            "--params",
-            f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}",
-        ]
-        os.chdir(PROJECT)
-        return CliRunner().invoke(cli, command, obj=bootstrap_project(PROJECT))
-
-    return run
+    own = f"data={folder / 'data'},store={folder / 'features'},image_size=32,ingestion.threads=2"
+    own += ",features.engine=eager,features.number_format=float32,strategies=logistic+svm"
+    own += "".join(f",{name}.epochs=1,{name}.batch_size=8,{name}.precision=float32" for name in NETWORKS)
+    given = f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}"
+    os.chdir(PROJECT)
+    return CliRunner().invoke(cli, ["run", *arguments, "--params", given], obj=bootstrap_project(PROJECT))

@@ -116,7 +116,9 @@ def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: fl
     generator = np.random.default_rng(0)
     truth = np.repeat([0, 1], [360, 40])
     vectors = (3.0 * truth[:, None] + generator.normal(0, spread, (400, 8))).astype(np.float32)
-    found = gather_evidence(vectors, truth, np.arange(400) % 5, np.full(400, 200), PROBES, 0.01, 0)
+    found = gather_evidence(
+        vectors, truth, np.arange(400) % 5, np.arange(400).astype(str), np.full(400, 200), PROBES, 0.01, 0
+    )
     advice = give_advice(found | {"above_chance": 0.9}, {"finetune": 3.0, "scratch": None}, STRATEGIES)
     assert "weights that make them count alike" in advice["says"]
     assert ("logistic.class_weight" in advice["settings"]) is worth

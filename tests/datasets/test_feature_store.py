@@ -17,7 +17,14 @@ from topwork.schemas import FeatureKey, Features, FeatureShard
 KEY = FeatureKey(
     backbone="net",
     weights="abc",
-    preprocessing={"resize": 256, "crop": 224, "mean": (0.5, 0.5, 0.5)},
+    preprocessing={
+        "resize": 256,
+        "crop": 224,
+        "interpolation": "bicubic",
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "keep_aspect": True,
+    },
     layers=("last",),
     pool="own",
     view="original",

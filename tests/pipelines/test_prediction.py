@@ -16,10 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def trained(kedro: Callable[..., Any], image_folder: Path) -> Callable[..., Any]:
-    result = kedro(params=f"images={image_folder},strategies=logistic")
-    assert result.exit_code == 0, result.output
-    return kedro
+def trained(kedro_after_a_run: Callable[..., Any]) -> Callable[..., Any]:
+    return kedro_after_a_run
 
 
 def test_every_file_has_its_own_row_in_the_order_of_the_names_whatever_lies_between(

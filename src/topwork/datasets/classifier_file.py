@@ -83,7 +83,7 @@ def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
 
 def _tensors(folder: Path, content: bytes) -> dict[str, Any]:
     try:
-        return load(content)
+        return dict(sorted(load(content).items()))  # they come in any order
     except SafetensorError as error:
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
 
