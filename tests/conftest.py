@@ -129,7 +129,9 @@ def run_kedro(folder: Path, *arguments: str, params: str = "") -> Any:
 
     from topwork.cli import cli
 
-    own = f"data={folder / 'data'},store={folder / 'features'},image_size=32,ingestion.threads=2"
+    own = (
+        f"data={folder / 'data'},store={folder / 'features'},image_size=32,duplicates.image_size=32,ingestion.threads=2"
+    )
     own += ",features.engine=eager,features.number_format=float32,strategies=logistic+svm"
     own += "".join(f",{name}.epochs=1,{name}.batch_size=8,{name}.precision=float32" for name in NETWORKS)
     given = f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}"

@@ -6,7 +6,16 @@ import pytest
 
 from topwork.datasets.validators import valid_splits
 from topwork.schemas import SPLIT_COLUMNS, TEST, TRAIN, VAL, InputError
-from topwork.splits import SplitPlan, assign_splits, describe_splits, inner_split
+from topwork.splits import (
+    SplitPlan,
+    assign_splits,
+    describe_change,
+    describe_splits,
+    inner_split,
+    input_digest,
+    kept_splits,
+    split_rules,
+)
 
 PLAN = SplitPlan(test_fraction=0.2, folds=5, split_seed=0)
 NONE_BEFORE = pd.DataFrame(columns=pd.Index(SPLIT_COLUMNS))
@@ -104,7 +113,10 @@ def test_groups_that_were_joined_move_together_and_are_listed() -> None:
     after, report = split(images, before)
     assert after.set_index("image_id").loc[[one, other], "fold"].nunique() == 1
     assert len(report["moved"]) == 1
-    assert "1 images moved" in describe_splits(report)
+    told = describe_change(before, after, report["moved"])
+    assert told.startswith("1 images moved to another fold or split, since images or labels changed")
+    assert report["moved"][0] in told
+    assert "Models trained before are compared with new ones" in told
 
 
 def test_splits_that_the_user_brings_are_honoured_and_leaks_are_excluded() -> None:
@@ -151,3 +163,42 @@ def test_the_inner_split_takes_whole_groups_of_every_class_and_empties_none() ->
     assert (inner_split(images, 0.2, seed=1) != chosen).any()
     more = pd.concat([images, images.assign(group=images["group"] + "x", label="new")], ignore_index=True)
     assert (inner_split(more, 0.2, seed=0)[: len(images)] == chosen).all()
+
+
+def test_equal_images_labels_and_rules_keep_the_splits_whatever_near_duplicates_are_found_this_time() -> None:
+    images, how = table({"a": 40, "b": 40}), {"merge": True}
+    before, _ = assign_splits(images, NONE_BEFORE, PLAN, how, input_digest(images))
+    rules = split_rules(images, PLAN, how)
+    found = kept_splits(images.sample(frac=1, random_state=0), before, rules)
+    assert found is not None
+    pd.testing.assert_frame_equal(found[0], before)
+    assert found[1]["kept_from_before"] == 80
+    assert describe_change(before, found[0], found[1]["moved"]) == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"label": "b"}, id="a label"),
+        pytest.param({"sha256": "other"}, id="an image"),
+        pytest.param({"group": "other"}, id="a group"),
+        pytest.param({"given_split": "test"}, id="a given split"),
+    ],
+)
+def test_other_images_or_labels_are_split_again(change: dict[str, str]) -> None:
+    images = table({"a": 40, "b": 40})
+    before, _ = assign_splits(images, NONE_BEFORE, PLAN, {}, input_digest(images))
+    images.loc[3, list(change)] = list(change.values())
+    assert kept_splits(images, before, split_rules(images, PLAN, {})) is None
+
+
+def test_other_rules_are_told_with_what_becomes_of_earlier_models() -> None:
+    images = table({"a": 40, "b": 40})
+    before, _ = assign_splits(images, NONE_BEFORE, PLAN, {"merge": True}, "inputs")
+    other = SplitPlan(test_fraction=0.2, folds=4, split_seed=0)
+    assert kept_splits(images, before, split_rules(images, other, {"merge": True})) is None
+    after, report = assign_splits(images, before, other, {"merge": False}, "inputs")
+    told = describe_change(before, after, report["moved"])
+    assert told.startswith("All images are split anew, since the rules changed (folds: 5 → 4, merge: True → False).")
+    assert "train them again" in told
+    assert describe_change(NONE_BEFORE, after, []) == ""

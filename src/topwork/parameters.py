@@ -80,6 +80,8 @@ class DuplicateParameters(Block):
     """Block `duplicates`: which images show the same thing, and whether they stay together."""
 
     merge: bool
+    backbone: Name
+    image_size: Annotated[int, Field(ge=16, le=2048)] | None
     least_cosine: Annotated[float, Field(gt=0, le=1)]
     most_bits: Annotated[int, Field(ge=0, le=64)]
     at_most: PositiveInt

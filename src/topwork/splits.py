@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ from numpy.typing import NDArray
 from topwork.digests import table_digest
 from topwork.schemas import NO_FOLD, SPLIT_COLUMNS, TEST, TRAIN, VAL, InputError
 
+_NAMED = 5  # images that a message names
+_WHAT_OF_MODELS = (
+    "Models trained before are compared with new ones on the images that both were scored on out of fold; for test "
+    "accuracies side by side, train them again."
+)
 _RANK = {"": 0, TRAIN: 0, VAL: 1, TEST: 2}  # of a group's copies in several given splits, the highest stays
 
 
@@ -31,13 +37,49 @@ def content_digest(manifest: pd.DataFrame) -> str:
     return table_digest(manifest, ["image_id", "sha256"])
 
 
-def assign_splits(images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan) -> tuple[pd.DataFrame, dict[str, Any]]:
+def input_digest(images: pd.DataFrame) -> str:
+    """Digest of all that a split follows from besides the plan: images, their content, labels, groups, given splits."""
+    return table_digest(images.fillna({"given_split": ""}), ["image_id", "sha256", "label", "group", "given_split"])
+
+
+def split_rules(images: pd.DataFrame, plan: SplitPlan, duplicates: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes two splits of the same kind: the plan, which splits were given, how near-duplicates are told."""
+    given = sorted(set(images["given_split"].fillna("")) - {""})
+    return {"plan": vars(plan), "given": given, "duplicates": dict(duplicates)}
+
+
+def kept_splits(
+    images: pd.DataFrame, previous: pd.DataFrame, rules: Mapping[str, Any]
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The previous splits as they are, if they are of the same images, labels and rules; else None.
+
+    Args:
+        images: as for `assign_splits`, with the groups that they had before near-duplicates were joined.
+        previous: the splits of an earlier run, or an empty table.
+        rules: those of `split_rules`.
+
+    """
+    if (previous.attrs.get("rules"), previous.attrs.get("inputs")) != (dict(rules), input_digest(images)):
+        return None
+    excluded = images.loc[~images["image_id"].isin(previous["image_id"]), "image_id"].tolist()
+    return previous, _report(previous, rules, kept=previous["group"].nunique(), excluded=excluded, moved=[])
+
+
+def assign_splits(
+    images: pd.DataFrame,
+    previous: pd.DataFrame,
+    plan: SplitPlan,
+    duplicates: Mapping[str, Any] | None = None,
+    inputs: str = "",
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Splits and folds of usable images, and a report of what was kept, excluded and moved.
 
     Args:
         images: columns ``image_id``, ``sha256``, ``label``, ``group``, ``given_split``.
-        previous: the splits of an earlier run, or an empty table; kept where the plan is the same.
+        previous: the splits of an earlier run, or an empty table; kept where the rules are the same.
         plan: fractions, folds and seed.
+        duplicates: how near-duplicates were told, a part of the rules.
+        inputs: the `input_digest` of the images, for `kept_splits`.
 
     A split that the user brings is honoured: ``test`` is the test split, ``val`` is fold 0. Where there is no ``test``,
     ``val`` takes its place: it is the one held-out set, and choices are made on folds of ``train``. Copies of an image
@@ -50,7 +92,7 @@ def assign_splits(images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan)
     given = _given(images)
     kept_rows, excluded = _without_lower_copies(images.assign(given_split=given))
     groups = _group_table(kept_rows)
-    rules = {"plan": vars(plan), "given": sorted(set(images["given_split"].fillna("")) - {""})}
+    rules = split_rules(images, plan, duplicates or {})
     old = _previous_folds(kept_rows, previous) if previous.attrs.get("rules") == rules else {}
     fold_of = _place(groups, old, plan)
     fold = kept_rows["group"].map(fold_of)
@@ -58,15 +100,46 @@ def assign_splits(images: pd.DataFrame, previous: pd.DataFrame, plan: SplitPlan)
     splits = kept_rows.assign(fold=fold, split=split)[list(SPLIT_COLUMNS)].reset_index(drop=True)
     _check_every_class(splits, brought=bool(rules["given"]))
     moved = _moved(splits, previous) if old else []
-    splits.attrs = {"rules": rules, "content": content_digest(images)}
-    return splits, {
+    splits.attrs = {"rules": rules, "content": content_digest(images), "inputs": inputs}
+    kept = sum(group in old for group in groups.index)
+    return splits, _report(splits, rules, kept=kept, excluded=excluded, moved=moved)
+
+
+def _report(
+    splits: pd.DataFrame, rules: Mapping[str, Any], *, kept: int, excluded: Sequence[str], moved: Sequence[str]
+) -> dict[str, Any]:
+    return {
         "images": {str(name): int(count) for name, count in splits["split"].value_counts().items()},
         "classes": int(splits["label"].nunique()),
         "brought": rules["given"],
-        "kept_from_before": sum(group in old for group in groups.index),
-        "excluded_copies": excluded,
-        "moved": moved,
+        "kept_from_before": kept,
+        "excluded_copies": list(excluded),
+        "moved": list(moved),
     }
+
+
+def describe_change(previous: pd.DataFrame, splits: pd.DataFrame, moved: Sequence[str]) -> str:
+    """Why splits are not those of the run before, and what becomes of earlier models; nothing where they are."""
+    if previous.empty or not previous.attrs:
+        return ""
+    before, now = previous.attrs.get("rules", {}), splits.attrs["rules"]
+    changed = [
+        f"{name}: {before.get(part, {}).get(name)} → {value}"
+        for part in ("plan", "duplicates")
+        for name, value in now[part].items()
+        if before.get(part, {}).get(name) != value
+    ]
+    if before.get("given") != now["given"]:
+        changed.append(f"given splits: {before.get('given')} → {now['given']}")
+    if changed:
+        return f"All images are split anew, since the rules changed ({', '.join(changed)}). {_WHAT_OF_MODELS}"
+    if moved:
+        named = ", ".join(moved[:_NAMED]) + (f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else "")
+        return (
+            f"{len(moved)} images moved to another fold or split, since images or labels changed and their groups were "
+            f"joined with others: {named}. {_WHAT_OF_MODELS}"
+        )
+    return ""
 
 
 def describe_splits(report: dict[str, Any]) -> str:
@@ -77,8 +150,6 @@ def describe_splits(report: dict[str, Any]) -> str:
         line += " (no test given: val is the test split)"
     if report["excluded_copies"]:
         line += f"; {len(report['excluded_copies']):,} copies of held-out images excluded from the lower splits"
-    if report["moved"]:
-        line += f"; {len(report['moved']):,} images moved because their groups were joined"
     return line
 
 

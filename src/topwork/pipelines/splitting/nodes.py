@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,60 @@ from topwork.images.batches import decode_unchanged
 from topwork.images.hashes import perceptual_hash
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.metrics import proportion_interval
+from topwork.models.extraction import Extraction, extract_shards
+from topwork.models.resolution import engine_for, feature_key
 from topwork.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
-from topwork.parameters import DuplicateParameters, LinearParameters, SplitParameters
+from topwork.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.plots import plot_sheet
-from topwork.schemas import NO_FOLD, OK, Features, ImageStore
-from topwork.splits import SplitPlan, assign_splits, describe_splits
+from topwork.schemas import NO_FOLD, OK, EngineStore, Features, FeatureShard, FeatureStore, ImageStore
+from topwork.splits import (
+    SplitPlan,
+    assign_splits,
+    describe_change,
+    describe_splits,
+    input_digest,
+    kept_splits,
+    split_rules,
+)
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 _log = logging.getLogger(__name__)
+_TOLD_BY = {"merge", "least_cosine", "most_bits"}
 _HASHED_SIDE = 128  # pixels of the short side; a perceptual hash looks at 32
 
 
+def describe_for_duplicates(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    known_features: FeatureStore,
+    engines: EngineStore,
+    features: FeatureParameters,
+    parameters: DuplicateParameters,
+) -> Iterator[FeatureShard]:
+    """Shards with the features that near-duplicates are told by, of the images that the store has none of.
+
+    They are of one network at one size, whatever the run's own features are: a split must not change with those. A run
+    with the default features has them already.
+    """
+    usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
+    if len(usable) > parameters.at_most:
+        return
+    asked = _for_duplicates(features, parameters)
+    contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
+    key = feature_key(asked, engines)
+    engine = cache(lambda: engine_for(key, asked, engines))
+    how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
+    if missing := [(contents[sha256], sha256) for sha256 in known_features.missing(key, list(contents))]:
+        yield from extract_shards(images, missing, key, engine(), how)
+
+
 def find_near_duplicates(
-    images: ImageStore, manifest: pd.DataFrame, features: Features, parameters: DuplicateParameters
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    duplicate_shards: FeatureStore,
+    engines: EngineStore,
+    features: FeatureParameters,
+    parameters: DuplicateParameters,
 ) -> pd.DataFrame:
     """Pairs of images of different bytes that show the same thing."""
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
@@ -45,7 +87,9 @@ def find_near_duplicates(
             return np.fromiter(pool.map(hash_of, places), np.uint64, len(places))
 
     ids = usable["image_id"].tolist()
-    vectors = features.vectors[features.positions(ids)]
+    vectors = duplicate_shards.get(
+        feature_key(_for_duplicates(features, parameters), engines), [sha for _, sha in contents]
+    )
     pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits)
     if len(pairs):
         _log.info("%d pairs of near-duplicates", len(pairs))
@@ -63,13 +107,19 @@ def split_images(
     """Splits and folds of the usable images, and a report of what was kept, excluded and moved."""
     usable = manifest[manifest["status"] == OK]
     given = images.listing.set_index("image_id")["given_split"]
+    table = usable[["image_id", "sha256", "label", "group"]].assign(given_split=usable["image_id"].map(given))
+    how = duplicates.model_dump(include=_TOLD_BY)
+    rules = split_rules(table, _plan(parameters), how)
+    if kept := kept_splits(table, previous_splits, rules):
+        _log.info(describe_splits(kept[1]))
+        return kept
     group = usable.set_index("image_id")["group"]
     linked = link_groups(group, near_duplicates) if duplicates.merge else group
-    table = usable[["image_id", "sha256", "label"]].assign(
-        group=linked.to_numpy(), given_split=usable["image_id"].map(given)
-    )
-    splits, report = assign_splits(table, previous_splits, _plan(parameters))
+    joined = table.assign(group=linked.to_numpy())
+    splits, report = assign_splits(joined, previous_splits, _plan(parameters), how, input_digest(table))
     _log.info(describe_splits(report))
+    if change := describe_change(previous_splits, splits, report["moved"]):
+        _log.warning(change)
     return splits, report
 
 
@@ -131,6 +181,12 @@ def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: Du
     ]
     pictures = [thumbnail(images, name, parameters.max_pixels) for name in names]
     return plot_sheet(pictures, captions, f"{len(near_duplicates)} pairs of near-duplicates, the least alike first")
+
+
+def _for_duplicates(features: FeatureParameters, parameters: DuplicateParameters) -> FeatureParameters:
+    """The run's way of computing, with the network and size that near-duplicates are told by."""
+    fixed = {"backbone": parameters.backbone, "image_size": parameters.image_size, "weights": "default"}
+    return features.model_copy(update={**fixed, "layers": "last", "pool": "average"})
 
 
 def _plan(parameters: SplitParameters) -> SplitPlan:

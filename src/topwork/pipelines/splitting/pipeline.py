@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.splitting.nodes import draw_pairs, find_near_duplicates, report_leaks, split_images
+from topwork.pipelines.splitting.nodes import (
+    describe_for_duplicates,
+    draw_pairs,
+    find_near_duplicates,
+    report_leaks,
+    split_images,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -10,8 +16,14 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                describe_for_duplicates,
+                ["images", "manifest", "known_features", "engines", "params:features", "params:duplicates"],
+                "duplicate_shards",
+                name="describe_for_duplicates",
+            ),
+            Node(
                 find_near_duplicates,
-                ["images", "manifest", "features", "params:duplicates"],
+                ["images", "manifest", "duplicate_shards", "engines", "params:features", "params:duplicates"],
                 "near_duplicates",
                 name="find_near_duplicates",
             ),
