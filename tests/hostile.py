@@ -159,7 +159,7 @@ def _rejected() -> Iterator[Kind]:
         "zeros.jpg": b"\0" * 4096,
         "ones.png": b"\xff" * 4096,
         "noise.gif": random,
-        ".thumbs.db".removeprefix("."): b"\xd0\xcf\x11\xe0" + random[:500],
+        "old.db": b"\xd0\xcf\x11\xe0" + random[:500],
     }.items():
         yield Kind(name, _bytes(data), unknown)
     yield Kind("empty.jpg", _bytes(b""), "empty file")

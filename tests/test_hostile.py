@@ -204,6 +204,7 @@ def test_a_million_files_are_listed_with_one_look_each_and_none_opened(
         patch.setattr(os, "stat", simulated.stat)
         patch.setattr(Path, "exists", lambda _: True)
         patch.setattr(Path, "is_file", lambda _: False)
+        patch.setattr(Path, "is_dir", lambda _: True)
         listing = ImageFolderDataset(path=str(tmp_path)).load().listing
     assert len(listing) == 1_000_000
     assert listing["label"].value_counts().to_dict() == {f"class{n}": 200_000 for n in range(5)}

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import image_bytes
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.inspection import (
+    Limits,
+    build_manifest,
+    check_listing,
+    describe_manifest,
+    doubt_brightness,
+    inspect_new,
+)
 from topwork.schemas import INSPECTION_COLUMNS, MANIFEST_COLUMNS, ImageStore, InputError
 
 NOTHING = pd.DataFrame(columns=pd.Index(INSPECTION_COLUMNS))
@@ -108,7 +118,8 @@ def test_a_class_of_too_few_groups_is_refused_with_the_images(image_folder: Path
 def test_a_folder_that_cannot_be_learnt_from_is_refused_before_a_file_is_opened(
     counts: dict[str, int], message: str
 ) -> None:
-    listing = pd.DataFrame({"label": [label for label, count in counts.items() for _ in range(count)]})
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    listing = pd.DataFrame({"label": labels, "given_split": ""})
     with pytest.raises(InputError, match=message) as caught:
         check_listing(listing, "/some/folder")
     assert "/some/folder" in str(caught.value)
@@ -119,3 +130,78 @@ def test_a_class_whose_files_are_mostly_broken_is_refused(image_folder: Path) ->
         path.write_bytes(b"broken")
     with pytest.raises(InputError, match="too few usable images to split: 'red' has 2"):
         manifest_of(image_folder)
+
+
+def listing_of(*rows: tuple[str, str]) -> pd.DataFrame:
+    """Ten files of each label in each given split."""
+    return pd.DataFrame([row for row in rows for _ in range(10)], columns=["label", "given_split"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        pytest.param(
+            [("Cat", "train"), ("dog", "train"), ("cat", "test"), ("dog", "test")],
+            "spelt in several ways: 'Cat' and 'cat'",
+            id="small letters in one split",
+        ),
+        pytest.param(
+            [("caf\u00e9", "train"), ("bar", "train"), ("cafe\u0301", "test"), ("bar", "test")],
+            r"'cafe\u0301' \(with combining accents\) and 'caf\u00e9'",
+            id="another composition of accents in one split",
+        ),
+        pytest.param([("caf\u00e9", ""), ("cafe\u0301", "")], "spelt in several ways", id="two compositions"),
+        pytest.param(
+            [("a", "train"), ("b", "train"), ("c", "test"), ("d", "test")],
+            "classes with images in test alone.*: 'c', 'd'.*Add some of their images to train",
+            id="nothing to learn from",
+        ),
+        pytest.param(
+            [("a", "train"), ("b", "train"), ("c", "val")], "images in val alone.*: 'c'", id="val is the test split"
+        ),
+    ],
+)
+def test_each_cause_why_classes_cannot_be_learnt_is_told_by_its_name(rows: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        check_listing(listing_of(*rows), "/some/folder")
+    assert str(raised.value).startswith("images=/some/folder: ")
+
+
+def test_letters_large_and_small_may_be_classes() -> None:
+    check_listing(listing_of(("A", "train"), ("a", "train"), ("A", "test"), ("a", "test")), "/some/folder")
+    check_listing(listing_of(("A", ""), ("a", "")), "/some/folder")
+
+
+def test_where_no_file_is_an_image_the_commonest_reason_is_told_with_an_example(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"class{number % 2}").mkdir(exist_ok=True)
+        (tmp_path / f"class{number % 2}" / f"{number}.jpg").write_bytes(b"" if number == 0 else b"text")
+    message = (
+        r"none of 6 files is a usable image; 5 are rejected as 'not an image in a known format', for instance .*2.jpg"
+    )
+    with pytest.raises(InputError, match=message):
+        manifest_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("top", "white", "message"),
+    [
+        pytest.param(4095, None, "3 images of type I;16 reach 4,095, and 65,535 is white.*give white=4095", id="dark"),
+        pytest.param(4095, 4095.0, None, id="said"),
+        pytest.param(60000, None, None, id="bright"),
+        pytest.param(60000, 4095.0, "reach 60,000, and 4,095 is white.*cut off. Give white=60000", id="cut off"),
+    ],
+)
+def test_images_of_more_bits_that_are_dark_or_cut_off_are_told_of(
+    image_folder: Path, top: int, white: float | None, message: str | None
+) -> None:
+    for number in range(3):
+        values = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
+        values[0, 0] = number
+        Image.fromarray(values).save(image_folder / "red" / f"deep{number}.png")
+    images = load(image_folder)
+    found = inspected(images)
+    manifest = build_manifest(images.listing, found, LIMITS, str(image_folder))
+    doubts = doubt_brightness(manifest, found, white)
+    assert len(doubts) == (message is not None)
+    assert message is None or re.search(message, doubts[0])

@@ -59,7 +59,7 @@ def test_the_smallest_class_has_one_to_test_and_two_folds() -> None:
 
 
 def test_a_class_that_is_too_small_is_named() -> None:
-    with pytest.raises(InputError, match="'tiny' cannot be split"):
+    with pytest.raises(InputError, match=r"too few groups to split: 'tiny' \(2 images in 2 groups\)"):
         split(table({"a": 100, "tiny": 2}))
 
 
@@ -202,3 +202,14 @@ def test_other_rules_are_told_with_what_becomes_of_earlier_models() -> None:
     assert told.startswith("All images are split anew, since the rules changed (folds: 5 → 4, merge: True → False).")
     assert "train them again" in told
     assert describe_change(NONE_BEFORE, after, []) == ""
+
+
+def test_all_classes_that_near_duplicates_leave_too_few_groups_are_named_with_the_way_out() -> None:
+    images = table({"a": 30, "frames": 20, "one": 9})
+    images.loc[images["label"] == "frames", "group"] = "burst"
+    images.loc[images["label"] == "one", "group"] = "other burst"
+    with pytest.raises(InputError) as raised:
+        split(images)
+    told = str(raised.value)
+    assert "'frames' (20 images in 1 groups), 'one' (9 images in 1 groups)" in told
+    assert "duplicates.merge=false" in told

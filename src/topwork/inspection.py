@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from topwork.images.decode import DECODER, Inspection, inspect
+from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
 from topwork.progress import report
 from topwork.schemas import (
     INSPECTION_COLUMNS,
@@ -19,12 +20,15 @@ from topwork.schemas import (
     OK,
     REJECTED,
     STAMP_COLUMNS,
+    TEST,
+    VAL,
     InputError,
 )
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
 _CHUNK = 2048  # files a chunk: what a kill may cost
 _NAMED = 5
+_DARK = 0.3  # of what is white: a scale of fewer bits was meant
 SAME_BYTES = "same bytes under another label"
 """Why a file is rejected of which nobody can tell the label."""
 
@@ -41,9 +45,12 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
     """Refuse a folder from which nothing can be learnt, before any file is opened.
 
     Raises:
-        InputError: fewer than two classes, or a class with too few files.
+        InputError: fewer than two classes, a class with too few files, one that is spelt in two ways, or one that the
+            given splits leave nothing to learn from.
 
     """
+    _check_spelling(listing, source)
+    _check_given_splits(listing, source)
     _check_classes(listing, source, "files")
 
 
@@ -112,10 +119,39 @@ def build_manifest(
     manifest.loc[torn, "status"] = REJECTED
     manifest["group"] = _groups(manifest, manifest["status"] == OK)
     usable = manifest[manifest["status"] == OK]
+    if usable.empty:
+        reason = manifest["reason"].value_counts().index[0]
+        same = manifest[manifest["reason"] == reason]
+        raise InputError(
+            f"images={source}: none of {len(manifest):,} files is a usable image; {len(same):,} are rejected as "
+            f"{reason!r}, for instance {same['path'].iloc[0]}."
+        )
     _check_classes(usable, source, "usable images")
     if not (listing["given_split"].fillna("") != "").any():
         _check_classes(usable.drop_duplicates(["label", "group"]), source, "different images or groups")
     return manifest[list(MANIFEST_COLUMNS)]
+
+
+def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: float | None) -> list[str]:
+    """What to say of images of more than 8 bits whose values lie far below what is white, or above it.
+
+    Args:
+        manifest: of the images.
+        inspected: what was found in their files, with the ``highest`` value of each.
+        white: as the user says; None: by the type of the numbers.
+
+    """
+    usable = manifest.loc[manifest["status"] == OK, ["sha256", "mode"]].drop_duplicates("sha256")
+    highest = usable["sha256"].map(inspected.drop_duplicates("sha256").set_index("sha256")["highest"])
+    found = []
+    for mode, of_mode in highest[usable["mode"].map(is_deep)].groupby(usable["mode"]):
+        top, full = float(of_mode.max()), white or WHITE[str(mode)[0]]
+        said = f"{len(of_mode):,} images of type {mode} reach {top:,.6g}, and {full:,.6g} is white (`white`)"
+        if top > full:
+            found.append(f"{said}: what is brighter is cut off. Give white={top:g} to keep it.")
+        elif 0 < top <= _DARK * full:
+            found.append(f"{said}: they are shown dark, in few greys. If {top:,.6g} is white, give white={top:g}.")
+    return found
 
 
 def describe_manifest(manifest: pd.DataFrame) -> str:
@@ -155,6 +191,56 @@ def _groups(manifest: pd.DataFrame, ok: pd.Series[bool]) -> pd.Series[str]:
     return joined
 
 
+def _check_spelling(listing: pd.DataFrame, source: str) -> None:
+    """Names that look alike are one class by mistake: in small letters between splits, composed or not anywhere."""
+    by_label: dict[str, set[str]] = {}
+    for label, split in listing[["label", "given_split"]].fillna("").drop_duplicates().itertuples(index=False):
+        by_label.setdefault(str(label), set()).add(str(split))
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(by_label):
+        spellings.setdefault(unicodedata.normalize("NFC", label).casefold().strip(), []).append(label)
+    wrong = [
+        names
+        for names in spellings.values()
+        if len(names) > 1
+        and (
+            len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
+            or not set.intersection(*(by_label[name] for name in names))
+        )
+    ]
+    if wrong:
+        named = "; ".join(" and ".join(map(_spelt, names)) for names in wrong[:_NAMED])
+        raise InputError(
+            f"images={source}: classes that are spelt in several ways: {named}{_more(len(wrong))}. "
+            "Give all their folders (or labels) one name."
+        )
+
+
+def _spelt(label: str) -> str:
+    decomposed = unicodedata.normalize("NFC", label) != label
+    return f"{label!r}" + (" (with combining accents)" if decomposed else "")
+
+
+def _check_given_splits(listing: pd.DataFrame, source: str) -> None:
+    """Each class needs images to learn from in the splits that the user brings."""
+    given = set(listing["given_split"].fillna("")) - {""}
+    if not given:
+        return
+    held_out = TEST if TEST in given else VAL
+    learnt = set(listing.loc[listing["given_split"] != held_out, "label"])
+    lost = sorted(set(listing["label"]) - learnt)
+    if lost:
+        raise InputError(
+            f"images={source}: classes with images in {held_out} alone, so that nothing can be learnt of them: "
+            f"{', '.join(map(repr, lost[:_NAMED]))}{_more(len(lost))}. Add some of their images to train, or move "
+            f"their {held_out} images away."
+        )
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""
+
+
 def _check_classes(table: pd.DataFrame, source: str, what: str) -> None:
     counts = table.groupby("label").size()
     if len(counts) == 0:
@@ -167,8 +253,7 @@ def _check_classes(table: pd.DataFrame, source: str, what: str) -> None:
     small = counts[counts < SMALLEST_CLASS]
     if len(small):
         named = ", ".join(f"{label!r} has {count}" for label, count in small.head(_NAMED).items())
-        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
         raise InputError(
-            f"images={source}: too few {what} to split: {named}{more}. "
+            f"images={source}: too few {what} to split: {named}{_more(len(small))}. "
             f"Each class needs at least {SMALLEST_CLASS} different images: add some, or move the folder away."
         )

@@ -15,6 +15,7 @@ STRATEGIES = ("logistic", "svm", "scratch", "finetune")  # cheapest first
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+White = Annotated[float, Field(gt=0)] | None
 Name = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
 ]
@@ -64,6 +65,7 @@ class IngestionParameters(Block):
 
     max_pixels: PositiveInt
     max_bytes: PositiveInt
+    white: White
     rehash: bool
     threads: PositiveInt
 
@@ -96,6 +98,7 @@ class FeatureParameters(Block):
     backbone: Name
     weights: Name
     image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    white: White
     seed: int
     layers: Name
     pool: Literal["average", "max", "none"]
@@ -193,6 +196,7 @@ class ScratchParameters(NetworkParameters):
 
     backbone: Name
     image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    white: White
 
 
 class LabelParameters(Block):

@@ -29,7 +29,7 @@ LISTING_COLUMNS = (
     "error",
 )
 STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # equal: not looked at again
-INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason")
+INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason", "highest")
 MANIFEST_COLUMNS = (
     "image_id",
     "path",

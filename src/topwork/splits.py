@@ -247,12 +247,26 @@ def _check_every_class(splits: pd.DataFrame, *, brought: bool) -> None:
     folds = splits[splits["split"] != TEST].groupby("label")["fold"].nunique()
     if not len(held_out):
         raise InputError("No image is left to test on.")
-    for label in sorted(splits["label"].unique()):
-        if folds.get(label, 0) < 2 or (not brought and label not in held_out):
-            raise InputError(
-                f"Class {label!r} cannot be split: it needs at least three different images (or groups), one to test "
-                "on and two for the folds" + (" of train and val." if brought else ".")
-            )
+    short = [
+        label
+        for label in sorted(splits["label"].unique())
+        if folds.get(label, 0) < 2 or (not brought and label not in held_out)
+    ]
+    if not short:
+        return
+    counts = splits.groupby("label").agg(images=("image_id", "size"), groups=("group", "nunique"))
+    named = ", ".join(
+        f"{label!r} ({counts.loc[label, 'images']} images in {counts.loc[label, 'groups']} groups)"
+        for label in short[:_NAMED]
+    )
+    more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+    needed = "two in train and val for the folds" if brought else "three, one to test on and two for the folds"
+    raise InputError(
+        f"Classes with too few groups to split: {named}{more}. Images of one group are never torn apart: "
+        "near-duplicates (near_duplicates.png shows them), equal files, and the groups that a table gives. A class "
+        f"needs at least {needed}. Add other images of it, move it away, or say duplicates.merge=false where the pairs "
+        "are none."
+    )
 
 
 def inner_split(images: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:

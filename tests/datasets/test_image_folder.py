@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
@@ -81,12 +82,100 @@ def test_pre_split_folders_are_recognised(tmp_path: Path) -> None:
     assert "train/red/02000.png" in set(images)
 
 
+def put(folder: Path, *names: str) -> Path:
+    """Small files of these relative names."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(f"{number}".encode())
+    return folder
+
+
 def test_a_folder_that_may_be_either_is_refused_unless_the_layout_is_said(tmp_path: Path) -> None:
     for name in ("train", "test", "extra"):
         fill(tmp_path / name, 2)
     with pytest.raises(DatasetError, match=r"test, train look like splits, but extra do not.*layout=split"):
         load(tmp_path)
     assert set(load(tmp_path, "folders").listing["label"]) == {"train", "test", "extra"}
+    assert set(load(tmp_path, "split").listing["given_split"]) == {TRAIN, TEST}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("seg_train", "seg_test"), id="words beside them"),
+        pytest.param(("training_set", "test_set"), id="sets"),
+        pytest.param(("train2017", "val-2017"), id="years"),
+        pytest.param(("Training Data", "TESTING"), id="capitals"),
+    ],
+)
+def test_splits_are_recognised_by_the_words_in_their_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        fill(tmp_path / name, 2)
+    images = load(tmp_path)
+    assert images.layout == "split"
+    assert set(images.listing["label"]) == {"blue", "green", "red"}
+    assert TRAIN in set(images.listing["given_split"])
+
+
+def test_folders_that_archives_wrap_around_are_looked_through(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("seg_train", "seg_test"):
+        fill(tmp_path / "archive" / split / split, 2)
+    put(tmp_path / "archive", "seg_pred/seg_pred/1.jpg", "seg_pred/seg_pred/2.jpg")
+    images = load(tmp_path)
+    assert images.listing.groupby("given_split").size().to_dict() == {TRAIN: 6, TEST: 6}
+    assert "archive/seg_train/seg_train/red/02000.png" in set(images)
+    assert f"new_images={tmp_path / 'archive/seg_pred/seg_pred'}" in caplog.text
+    assert "holds nothing but archive" in caplog.text
+
+
+def test_a_test_folder_without_labels_is_left_out_and_pointed_to_prediction(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "train", 3)
+    put(tmp_path, "test/1.png", "test/2.png")
+    images = load(tmp_path)
+    assert images.layout == "folders"  # nothing is held out: Topwork draws its own test split
+    assert images.listing.groupby("label").size().to_dict() == {"blue": 3, "green": 3, "red": 3}
+    assert set(images.listing["given_split"]) == {""}
+    assert f"predict for them with new_images={tmp_path / 'test'}" in caplog.text
+
+
+def test_splits_without_class_folders_are_never_taken_for_classes(tmp_path: Path) -> None:
+    put(tmp_path, "train/1.png", "test/1.png")
+    with pytest.raises(DatasetError, match=r"test, train look like splits, but hold no class folders.*layout=folders"):
+        load(tmp_path)
+    assert set(load(tmp_path, "folders").listing["label"]) == {"train", "test"}
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "training", "test"):
+        fill(tmp_path / name, 1)
+    with pytest.raises(DatasetError, match="two of them mean the same"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "litter",
+    [
+        "__MACOSX/train/red/._1.png",
+        "train/red/@eaDir/1.png/SYNOPHOTO_THUMB_S.jpg",
+        "#recycle/red/1.png",
+        "$RECYCLE.BIN/S-1-5/1.png",
+        "System Volume Information/x/1.png",
+        "lost+found/1/1.png",
+        ".ipynb_checkpoints/a/1.png",
+        "train/red/Thumbs.db",
+        "train/red/desktop.ini",
+    ],
+)
+def test_what_other_machines_leave_lying_about_is_neither_class_nor_image(tmp_path: Path, litter: str) -> None:
+    for split in ("train", "test"):
+        fill(tmp_path / split, 2)
+    before = load(tmp_path).listing["image_id"].tolist()
+    put(tmp_path, litter)
+    assert load(tmp_path).listing["image_id"].tolist() == before
+    flat = ImageFolderDataset(path=str(tmp_path), layout="flat").load()
+    assert len(flat) == len(before)
 
 
 def test_classes_called_train_and_bus_are_classes(tmp_path: Path) -> None:
@@ -109,8 +198,54 @@ def test_a_table_names_paths_labels_groups_and_splits(image_folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("\ufeffpath,label\na.png,x\nb.png,y\n".encode(), id="byte-order mark"),
+        pytest.param("path,label\na.png,x\nb.png,y\n".encode("utf-16"), id="UTF-16, as Excel's Unicode text"),
+        pytest.param(b"path, label \n a.png , x \nb.png,\ty\n", id="blanks around cells"),
+        pytest.param(b"path,label,\na.png,x,\nb.png,y,,\n", id="separators at the end"),
+        pytest.param(b"\n\npath;label\r\n\r\na.png;x\r\nb.png;y\r\n", id="semicolons and empty lines"),
+        pytest.param(b'PATH\tLabel\n"a.png"\t"x"\nb.png\ty\n', id="tabs, capitals and quotes"),
+    ],
+)
+def test_tables_are_read_as_people_write_them(tmp_path: Path, content: bytes) -> None:
+    put(tmp_path, "a.png", "b.png")
+    (tmp_path / "table.csv").write_bytes(content)
+    listing = load(tmp_path / "table.csv").listing
+    assert listing[["image_id", "label", "error"]].to_numpy().tolist() == [["a.png", "x", ""], ["b.png", "y", ""]]
+
+
+def test_paths_with_backslashes_are_found(tmp_path: Path) -> None:
+    put(tmp_path, "red/a.png", "back\\slash.png")
+    (tmp_path / "table.csv").write_text("path,label\nred\\a.png,x\nback\\slash.png,y\n")
+    listing = load(tmp_path / "table.csv").listing
+    assert listing["error"].tolist() == ["", ""]
+    assert Path(listing["path"][0]) == tmp_path / "red" / "a.png"
+
+
+def test_a_parquet_table_may_have_nullable_numbers_and_categories(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png")
+    table = pd.DataFrame(
+        {
+            "path": pd.Categorical(["a.png", "b.png"]),
+            "label": pd.array([7, 8], dtype="Int64"),
+            "group": pd.array([1, None], dtype="Int64"),
+            "split": pd.Categorical(["train", None]),
+        }
+    )
+    table.to_parquet(tmp_path / "table.parquet")
+    listing = load(tmp_path / "table.parquet").listing
+    assert listing["label"].tolist() == ["7", "8"]
+    assert listing["group"].fillna("").tolist() == ["1", ""]
+    assert listing["given_split"].tolist() == [TRAIN, ""]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("", "is empty"),
+        ("path,label\n", "has no rows"),
+        ("path,label\na.png,x,y,z\n", "row 2 has 4 cells, the first row 2"),
         ("file,label\na.png,x\n", "no column path; found file, label"),
         ("path,label\na.png,x\na.png,y\n", "1 paths occur twice, first 'a.png'"),
         ("path,label\na.png,x\nb.png,\n", "1 rows have no label, first row 3"),
@@ -147,3 +282,10 @@ def test_a_folder_of_the_users_is_never_written_to(image_folder: Path) -> None:
     with pytest.raises(DatasetError, match="did not write"):
         ImageFolderDataset(path=str(image_folder)).save({"a/1.png": b"one"}.items())
     assert len(load(image_folder)) == 30
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", b"path,label\n\xff\xfe\xfd,x\n"), ("t.parquet", b"PAR1")])
+def test_a_file_that_is_no_table_is_refused_in_a_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=f"images={tmp_path / name}: (is not UTF-8|cannot be read as Parquet)"):
+        load(tmp_path / name)

@@ -46,10 +46,27 @@ def test_sixteen_bits_keep_their_range() -> None:
     assert decoded[8, 0, 0] == pytest.approx(128, abs=1)
 
 
-@pytest.mark.parametrize(("top", "expected"), [(1.0, 255), (255.0, 255)])
-def test_floating_point_images_are_scaled_by_their_range(top: float, expected: int) -> None:
-    image = Image.fromarray(np.full((4, 4), top, np.float32))
-    assert pixel(encode(image, "TIFF")) == (expected,) * 3
+@pytest.mark.parametrize(
+    ("kind", "form", "full"),
+    [(np.float32, "TIFF", 1.0), (np.int32, "TIFF", 65535), (np.uint16, "PNG", 65535)],
+    ids=["floating point", "32 bits", "16 bits"],
+)
+def test_a_value_is_the_same_grey_in_every_image_of_its_type(kind: type, form: str, full: float) -> None:
+    """One pixel above what an image guessed to be its scale would reach once turned all the others black."""
+    for brightest in (0.5, 255 / 65535, 256 / 65535, 1.0, 1.01):
+        values = np.full((4, 4), 0.5 * full)
+        values[3, 3] = brightest * full
+        clipped = np.minimum(values, np.iinfo(kind).max) if np.issubdtype(kind, np.integer) else values
+        assert pixel(encode(Image.fromarray(clipped.astype(kind)), form)) == (128,) * 3
+
+
+def test_what_is_white_may_be_said() -> None:
+    twelve_bits = encode(Image.fromarray(np.full((4, 4), 2048, np.uint16)))
+    assert pixel(twelve_bits) == (8,) * 3
+    assert np.asarray(decode_rgb(twelve_bits, LIMIT, white=4095))[0, 0].tolist() == [128] * 3
+    assert decode_pixels(twelve_bits, LIMIT, white=4095)[0, 0].tolist() == [128] * 3
+    assert inspect(twelve_bits, LIMIT).highest == 2048
+    assert inspect(encode(Image.new("RGB", (4, 4), "white")), LIMIT).highest == 0
 
 
 def test_cmyk_becomes_rgb() -> None:

@@ -35,6 +35,7 @@ ASKED = FeatureParameters(
     shard_size=8,
     threads=2,
     max_pixels=1_000_000,
+    white=None,
 )
 ENGINES = [("eager", "float32"), ("eager", "bfloat16"), ("openvino", "float32"), ("openvino", "bfloat16")]
 

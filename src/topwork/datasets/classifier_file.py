@@ -99,7 +99,7 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: half of what rejects images is missing.")
     return Classifier(
         strategy=spec.strategy,
-        key=key_from_fields(spec.features.model_dump()),
+        key=key_from_fields(spec.features.model_dump(exclude_unset=True)),
         head=Head(weight, bias),
         class_names=spec.class_names,
         temperature=spec.temperature,

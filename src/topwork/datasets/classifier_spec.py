@@ -27,6 +27,7 @@ class PreprocessingSpec(_Spec):
     mean: tuple[_Number, _Number, _Number]
     std: tuple[_Positive, _Positive, _Positive]
     keep_aspect: bool = True
+    white: _Positive | None = None
 
     @model_validator(mode="after")
     def _crop_fits(self) -> PreprocessingSpec:

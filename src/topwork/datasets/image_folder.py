@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
-import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +13,14 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from topwork.datasets.atomic import appearing_whole
-from topwork.schemas import LISTING_COLUMNS, TEST, TRAIN, VAL, ImageStore, InputError
+from topwork.datasets.folder_layout import recognise
+from topwork.datasets.image_files import FoundFile, look_at, loose_files, subfolders, walk
+from topwork.datasets.image_table import TABLES, read_image_table
+from topwork.schemas import LISTING_COLUMNS, ImageStore, InputError
 
 LAYOUTS = ("auto", "folders", "split", "table", "flat")
-_SPLIT_NAMES = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "test": TEST,
-    "testing": TEST,
-}
-_TABLES = {".csv", ".tsv", ".parquet"}
 _MARK = ".written-by-topwork"
-
-
-@dataclass(frozen=True)
-class _File:
-    relative: str
-    path: str
-    stat: os.stat_result | None
-    error: str
+_log = logging.getLogger(__name__)
 
 
 class FolderImages(ImageStore):
@@ -88,10 +72,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         path = self._path()
         if not path.exists():
             raise InputError(f"{self._parameter}={path}: there is no such folder or table.")
-        layout = self._recognised(path)
-        if layout == "flat" and not path.is_dir():
-            raise InputError(f"{self._parameter}={path}: expected a folder.")
-        rows = _table_rows(path) if layout == "table" else _folder_rows(path, layout)
+        layout, rows = self._found(path)
         listing = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
         if listing.empty and layout == "flat":
             raise InputError(f"{self._parameter}={path}: there are no files in this folder.")
@@ -141,14 +122,20 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             )
         return Path(self._given)
 
-    def _recognised(self, path: Path) -> str:
-        if self._layout != "auto":
-            return self._layout
-        if path.is_file():
-            if path.suffix.lower() not in _TABLES:
-                raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(_TABLES))}).")
-            return "table"
-        return "split" if _is_split(path) else "folders"
+    def _found(self, path: Path) -> tuple[str, Iterator[tuple[Any, ...]]]:
+        """The kind of the layout, and the rows of the listing."""
+        if self._layout == "table" or (self._layout == "auto" and path.is_file()):
+            if path.suffix.lower() not in TABLES:
+                raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(TABLES))}).")
+            return "table", _table_rows(path)
+        if not path.is_dir():
+            raise InputError(f"{self._parameter}={path}: expected a folder.")
+        if self._layout == "flat":
+            return "flat", (_row(file, "", None, "") for file in walk(str(path), ""))
+        layout = recognise(path, self._layout)
+        for note in layout.notes:
+            _log.warning(note)
+        return layout.kind, _folder_rows(path, layout.roots)
 
     def _exists(self) -> bool:
         return bool(self._given) and Path(str(self._given)).exists()
@@ -159,115 +146,35 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
 
 def _loose(path: Path) -> str:
     """A hint for a folder whose images lie in it as they are."""
-    try:
-        loose = sum(entry.is_file() and not entry.name.startswith(".") for entry in os.scandir(path))
-    except OSError:
-        return ""
+    loose = len(loose_files(path))
     above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
     return f" ({loose} files lie loose in it: {above})" if loose else ""
 
 
-def _is_split(path: Path) -> bool:
-    """Whether the subfolders are train, test and the like, with class folders inside.
-
-    Raises:
-        InputError: some are and some are not, so that either reading would be wrong.
-
-    """
-    folders = _subfolders(path)
-    named = [folder for folder in folders if folder.name.lower() in _SPLIT_NAMES and _subfolders(folder)]
-    meanings = {_SPLIT_NAMES[folder.name.lower()] for folder in named}
-    if len(meanings) < 2 or TRAIN not in meanings:
-        return False
-    if len(meanings) < len(named) or len(named) < len(folders):
-        others = sorted({folder.name for folder in folders} - {folder.name for folder in named})
-        raise InputError(
-            f"images={path}: {', '.join(sorted(folder.name for folder in named))} look like splits"
-            + (f", but {', '.join(others[:5])} do not." if others else ", and two of them mean the same.")
-            + " Move what does not belong, or say layout=split or layout=folders."
-        )
-    return True
-
-
-def _subfolders(path: Path) -> list[Path]:
-    """Visible subfolders that are not empty, by name."""
-    try:
-        with os.scandir(path) as entries:
-            found = sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
-        return []
-    return [folder for folder in found if _has_visible(folder)]
-
-
-def _has_visible(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return any(not entry.name.startswith(".") for entry in entries)
-    except PermissionError:
-        return True  # not empty for all we know; its unreadability is reported as a row
-
-
-def _folder_rows(path: Path, layout: str) -> Iterator[tuple[Any, ...]]:
-    if layout == "flat":
-        for file in _walk(str(path), "", frozenset()):
-            yield _row(file, "", None, "")
-        return
-    splits = [(folder, _SPLIT_NAMES.get(folder.name.lower(), "")) for folder in _subfolders(path)]
-    roots = [(path, "")] if layout == "folders" else [(folder, split) for folder, split in splits if split]
+def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]]) -> Iterator[tuple[Any, ...]]:
     for root, given_split in roots:
-        for folder in _subfolders(root):
-            for file in _walk(str(folder), os.path.relpath(folder, path), frozenset()):
+        for folder in subfolders(root):
+            for file in walk(str(folder), os.path.relpath(folder, path)):
                 yield _row(file, _as_text(folder.name), None, given_split)
 
 
-def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iterator[_File]:
-    """Visible files below a folder, by name, links followed; what cannot be listed is a file with an error."""
-    try:
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in above:
-            yield _File(relative, folder, None, "link that loops")
-            return
-        with os.scandir(folder) as scan:
-            entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        yield _File(relative, folder, None, _reason(error))
-        return
-    for entry in entries:
-        name = f"{relative}/{entry.name}" if relative else entry.name
-        if _is_folder(entry):
-            yield from _walk(entry.path, name, above | {(status.st_dev, status.st_ino)})
-        else:
-            yield _stat(name, entry.path)
+def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    for record in read_image_table(path).to_dict(orient="records"):
+        file = _named_file(path.parent, record["path"])
+        yield _row(file, record["label"], record["group"] or None, record["split"])
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
+def _named_file(root: Path, name: str) -> FoundFile:
+    """The file of this name, whose folders may be told apart by backslashes, as Windows does."""
+    found = look_at(name, os.path.normpath(root / name))
+    if found.stat is None and "\\" in name:
+        forward = name.replace("\\", "/")
+        other = look_at(name, os.path.normpath(root / forward))
+        return other if other.stat else found
+    return found
 
 
-def _stat(relative: str, path: str) -> _File:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        return _File(relative, path, None, _reason(error))
-    if not stat.S_ISREG(status.st_mode):
-        return _File(relative, path, None, "not a regular file")
-    return _File(relative, path, status, "")
-
-
-def _reason(error: OSError) -> str:
-    named = {
-        errno.ELOOP: "link that loops",
-        errno.ENOENT: "file not found",
-        errno.EACCES: "unreadable (permission denied)",
-        errno.ENAMETOOLONG: "name too long",
-    }
-    return named.get(error.errno or 0, f"unreadable ({error.strerror})")
-
-
-def _row(file: _File, label: str, group: str | None, given_split: str) -> tuple[Any, ...]:
+def _row(file: FoundFile, label: str, group: str | None, given_split: str) -> tuple[Any, ...]:
     status = file.stat
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) if status else (0, 0, 0, 0)
     return (_as_text(file.relative), _as_text(file.path), label, group, given_split, *stamp, file.error)
@@ -284,46 +191,3 @@ def _from_text(name: str) -> str:
     if "\\" not in name or os.name == "nt":
         return name
     return name.encode("utf-8").decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
-    table = _read_table(path)
-    root = path.parent
-    for record in table.to_dict(orient="records"):
-        relative = record["path"]
-        file = _stat(relative, os.path.normpath(root / relative))
-        group = record.get("group") or None
-        yield _row(file, record["label"], group, _given_split(path, record))
-
-
-def _given_split(path: Path, record: dict[Any, Any]) -> str:
-    given = str(record.get("split") or "").lower()
-    if given and given not in _SPLIT_NAMES:
-        raise InputError(f"images={path}: split {given!r} of {record['path']}; known are {', '.join(_SPLIT_NAMES)}.")
-    return _SPLIT_NAMES.get(given, "")
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None, engine="python")
-    except (ValueError, OSError) as error:
-        raise InputError(f"images={path}: cannot be read as a table ({error}).") from error
-    table.columns = table.columns.str.strip().str.lower()
-    missing = [name for name in ("path", "label") if name not in table]
-    if missing:
-        raise InputError(
-            f"images={path}: no column {' and '.join(missing)}; found {', '.join(map(str, table.columns))}. "
-            "Expected path,label and optionally group,split."
-        )
-    table = table.fillna("").astype(str)
-    for name in ("path", "label"):
-        empty = table.index[table[name].str.strip() == ""]
-        if len(empty):
-            raise InputError(f"images={path}: {len(empty)} rows have no {name}, first row {empty[0] + 2}.")
-    twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        raise InputError(f"images={path}: {len(twice)} paths occur twice, first {twice.iloc[0]!r}.")
-    return table

@@ -80,13 +80,18 @@ def decode_batch(
     side = preprocessing.crop
     pixels = np.empty((len(batch), side, side, 3), np.uint8)
     for row, (image_id, sha256) in enumerate(batch):
-        decoded = decode_unchanged(images, image_id, sha256, max_pixels, preprocessing.resize)
+        decoded = decode_unchanged(images, image_id, sha256, max_pixels, preprocessing.resize, preprocessing.white)
         pixels[row] = resize_and_crop(decoded, preprocessing)
     return pixels
 
 
 def decode_unchanged(
-    images: Mapping[str, bytes], image_id: str, sha256: str, max_pixels: int, short_side: int
+    images: Mapping[str, bytes],
+    image_id: str,
+    sha256: str,
+    max_pixels: int,
+    short_side: int,
+    white: float | None = None,
 ) -> NDArray[np.uint8]:
     """The pixels ``[h, w, 3]``, no more than ``short_side`` asks for, if the file still holds what was inspected.
 
@@ -98,7 +103,7 @@ def decode_unchanged(
         data = images[image_id]
         if hashlib.sha256(data).hexdigest() != sha256:
             raise RejectedError("its content is no longer what it was")
-        return decode_pixels(data, max_pixels, short_side)
+        return decode_pixels(data, max_pixels, short_side, white)
     except (OSError, RejectedError) as error:
         raise InputError(
             f"{image_id} changed after it was inspected ({error}): run again from `--pipelines ingestion` on."

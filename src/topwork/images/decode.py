@@ -18,14 +18,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from topwork.schemas import OK, REJECTED
 
-DECODER = "pillow-rgb-1"
+DECODER = "pillow-rgb-2"
 """Names what `decode_rgb` does to the pixels; raise it when they would change."""
 REDUCER = "dct-1"
 """Names what `decode_pixels` does beyond that with ``short_side``; both are part of the feature key."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
-_SIXTEEN_BIT = 65535
+WHITE = {"F": 1.0, "I": 65535.0}
+"""The value that is white in images of more than 8 bits, by the type of their numbers: floating point, integers.
+
+It is that of the type and never guessed from an image, so that equal values are equal greys in all of a data set.
+"""
 _LYING = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 
 # Pillow's own bomb check warns through a process-wide filter, which threads share; `max_pixels` replaces it.
@@ -39,7 +43,10 @@ class RejectedError(ValueError):
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one file turned out to be; ``width`` and ``height`` in pixels, as a viewer shows it (EXIF orientation)."""
+    """What one file turned out to be; ``width`` and ``height`` in pixels, as a viewer shows it (EXIF orientation).
+
+    ``highest`` is the largest value in an image of more than 8 bits, and 0 in others.
+    """
 
     sha256: str
     width: int
@@ -48,6 +55,7 @@ class Inspection:
     mode: str
     status: str
     reason: str
+    highest: float = 0.0
 
 
 def inspect(data: bytes, max_pixels: int) -> Inspection:
@@ -64,14 +72,16 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
         )  # before EXIF is asked for: Pillow may load the pixels for that, and swallow what is wrong with them
         if _orientation(image) in _LYING:
             width, height = height, width
-        return Inspection(sha256, width, height, image.format or "", mode, OK, "")
+        return Inspection(sha256, width, height, image.format or "", mode, OK, "", _highest(image))
     except RejectedError as reason:
         known = (*image.size, image.format or "", image.mode) if image else (0, 0, "", "")
         return Inspection(sha256, *known, REJECTED, str(reason))
 
 
-def decode_rgb(data: bytes, max_pixels: int) -> Image.Image:
+def decode_rgb(data: bytes, max_pixels: int, white: float | None = None) -> Image.Image:
     """The first frame upright, in 8-bit RGB, with transparency laid over white.
+
+    ``white`` is the value that becomes 255 in images of more than 8 bits; None: that of their type (`WHITE`).
 
     Raises:
         RejectedError: the bytes are no usable image.
@@ -80,10 +90,10 @@ def decode_rgb(data: bytes, max_pixels: int) -> Image.Image:
     image = _open(data)
     _check_size(image, max_pixels)
     _load(image)
-    return _to_rgb(_upright(image))
+    return _to_rgb(_upright(image), white)
 
 
-def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0) -> NDArray[np.uint8]:
+def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: float | None = None) -> NDArray[np.uint8]:
     """The pixels ``[height, width, 3]`` of `decode_rgb`.
 
     With a ``short_side``, a JPEG at least twice as large comes at 1/2, 1/4 or 1/8 of its size, the smallest that still
@@ -102,7 +112,7 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0) -> NDArray[
             return _turned(pixels, _orientation(image))
         image.draft(None, reduced)
     _load(image)
-    return np.array(_to_rgb(_upright(image)))
+    return np.array(_to_rgb(_upright(image), white))
 
 
 def _reduced(size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -171,26 +181,31 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def is_deep(mode: str) -> bool:
+    """Whether images of this mode of Pillow's have more than 8 bits."""
+    return mode.startswith(("I", "F"))
+
+
+def _highest(image: Image.Image) -> float:
+    if not is_deep(image.mode):
+        return 0.0
+    values = np.asarray(image, np.float64)
+    return float(np.max(values, where=np.isfinite(values), initial=0.0))
+
+
+def _to_rgb(image: Image.Image, white: float | None) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
+    if is_deep(image.mode):
+        image = _to_eight_bits(image, white or WHITE[image.mode[0]])
     if image.has_transparency_data:
         # `convert("RGB")` would show whatever colour lies under the transparency
         layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        paper = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(paper, layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
+def _to_eight_bits(image: Image.Image, white: float) -> Image.Image:
     values = np.nan_to_num(np.asarray(image, np.float64))
-    top = values.max(initial=0)
-    if image.mode == "F" and top <= 1:
-        scale = 1.0  # floating-point images run from 0 to 1 by custom
-    elif image.mode.startswith("I;16") or top > 255:
-        scale = max(_SIXTEEN_BIT, top)
-    else:
-        scale = 255.0
-    return Image.fromarray(np.clip(values * (255 / scale) + 0.5, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))

@@ -26,7 +26,7 @@ class Preprocessing:
     """What travels with weights: short side to ``resize`` pixels, centre ``crop``, then ``(x - mean) / std``.
 
     ``mean`` and ``std`` are of RGB values between 0 and 1. With ``keep_aspect`` off the whole image is squeezed into
-    the square.
+    the square. ``white`` is the value that is white in images of more than 8 bits; None: that of their type.
     """
 
     resize: int
@@ -35,6 +35,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     keep_aspect: bool = True
+    white: float | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,11 @@ class Backbone:
 
 
 def describe_backbone(
-    name: str, weights: str = "default", image_size: int | None = None, seed: int = 0
+    name: str,
+    weights: str = "default",
+    image_size: int | None = None,
+    seed: int = 0,
+    white: float | None = None,
 ) -> BackboneSpec:
     """The network that the parameters name, with its weights at hand (downloaded if need be), without building it.
 
@@ -73,12 +77,10 @@ def describe_backbone(
 
     """
     source = find_source(name)
-    preprocessing = source.preprocessing(name)
+    preprocessing = replace(source.preprocessing(name), white=white)
     if image_size is not None:
         scale = preprocessing.resize / preprocessing.crop
-        preprocessing = Preprocessing(
-            **{**vars(preprocessing), "crop": image_size, "resize": math.floor(image_size * scale)}
-        )
+        preprocessing = replace(preprocessing, crop=image_size, resize=math.floor(image_size * scale))
     return BackboneSpec(name, weights, _weights_digest(source, name, weights, seed), preprocessing, seed)
 
 

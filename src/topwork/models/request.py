@@ -15,7 +15,7 @@ from topwork.models.engines.hardware import machine_name
 from topwork.parameters import AugmentationParameters, FeatureParameters
 from topwork.schemas import CLASSIFIER_WEIGHTS, Features, InputError
 
-_ASKED = {"backbone", "weights", "image_size", "layers", "pool", "engine", "number_format"}
+_ASKED = {"backbone", "weights", "image_size", "white", "layers", "pool", "engine", "number_format"}
 _PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
 
 

@@ -45,7 +45,8 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     from topwork.models.backbones import describe_backbone, load_backbone, resolve_layers
     from topwork.models.engines.selection import choose_engine
 
-    spec = describe_backbone(parameters.backbone, parameters.weights, parameters.image_size, parameters.seed)
+    p = parameters
+    spec = describe_backbone(p.backbone, p.weights, p.image_size, p.seed, p.white)
     layers: tuple[str, ...] = (parameters.layers,)
     if parameters.layers != "last":
         layers = resolve_layers(load_backbone(spec), parameters.layers)
@@ -76,7 +77,8 @@ def _recipe(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore
     @cache
     def backbone() -> Backbone:
         size = key.preprocessing["crop"]
-        return load_backbone(describe_backbone(parameters.backbone, parameters.weights, size, parameters.seed))
+        p = parameters
+        return load_backbone(describe_backbone(p.backbone, p.weights, size, p.seed, p.white))
 
     return Recipe(
         engine=key.engine,

@@ -98,7 +98,8 @@ def onnx_probabilities(model: bytes, images: Sequence[bytes]) -> Floats:
 
 
 def _pixels(image: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    return resize_and_crop(decode_pixels(image, _MAX_PIXELS, preprocessing.resize), preprocessing)[None]
+    pixels = decode_pixels(image, _MAX_PIXELS, preprocessing.resize, preprocessing.white)
+    return resize_and_crop(pixels, preprocessing)[None]
 
 
 def _described(classifier: Classifier) -> dict[str, Any]:
@@ -107,9 +108,10 @@ def _described(classifier: Classifier) -> dict[str, Any]:
         "preprocessing": dict(classifier.key.preprocessing),
         "how": (
             "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
-            "keeps `resize` pixels). The shorter side becomes `resize` pixels by `interpolation` with antialiasing, "
-            "the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut `crop` x `crop` "
-            "from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in the graph."
+            "keeps `resize` pixels). In images of more than 8 bits `white` becomes 255 (without it 65535 of integers, "
+            "1.0 of floating point) and 0 stays 0. The shorter side becomes `resize` pixels by `interpolation` with antialiasing, "
+            "the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut `crop` x "
+            "`crop` from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in the graph."
         ),
         "split_digest": classifier.split_digest,
         "data_digest": classifier.data_digest,

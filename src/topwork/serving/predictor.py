@@ -125,7 +125,7 @@ class Predictor:
         decoded, reasons = dict[int, NDArray[np.uint8]](), [""] * len(images)
         for row, image in enumerate(images):
             try:
-                decoded[row] = decode_pixels(image, max_pixels, preprocessing.resize)
+                decoded[row] = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
             except RejectedError as reason:
                 reasons[row] = str(reason)
         probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)

@@ -27,7 +27,7 @@ def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Float
     ``same_label`` (a share), ``seconds_per_thousand`` and ``megabytes`` (of the network's and head's weights).
 
     Raises:
-        ServedOtherwiseError: some probability differs by more than ``tolerance``, though the engine of training runs here.
+        ServedOtherwiseError: some probability differs by more than ``tolerance``, where the engine of training runs.
 
     """
     try:

@@ -89,7 +89,8 @@ def finetune(
 
     """
     started = time.perf_counter()
-    spec = describe_backbone(of_features.backbone, of_features.weights, of_features.image_size, of_features.seed)
+    p = of_features
+    spec = describe_backbone(p.backbone, p.weights, p.image_size, p.seed, p.white)
     layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
@@ -125,7 +126,7 @@ def train_from_scratch(
 ) -> tuple[Classifier, Grown]:
     """A network that learns from random weights on the images alone."""
     started = time.perf_counter()
-    spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed)
+    spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed, parameters.white)
     layers, classes = ("last",), len(examples.class_names)
     plan = plan_scratch(parameters, len(examples.table))
     samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)

@@ -99,5 +99,6 @@ def _bundled(trained: Trained, parameters: FeatureParameters) -> Trained:
 
     classifier, out_of_fold = trained
     size = classifier.key.preprocessing["crop"]
-    spec = describe_backbone(parameters.backbone, parameters.weights, size, parameters.seed)
+    p = parameters
+    spec = describe_backbone(p.backbone, p.weights, size, p.seed, p.white)
     return with_network(classifier, load_backbone(spec)), out_of_fold

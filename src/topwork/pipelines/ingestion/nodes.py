@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from topwork.inspection import Limits, build_manifest, check_listing, describe_manifest, inspect_new
+from topwork.inspection import (
+    Limits,
+    build_manifest,
+    check_listing,
+    describe_manifest,
+    doubt_brightness,
+    inspect_new,
+)
 from topwork.label_errors import check_ledger, dropped, relabelled
 from topwork.parameters import IngestionParameters
 from topwork.schemas import REJECTED, ImageStore
@@ -36,6 +43,8 @@ def make_manifest(
     _tell_ledger(label_ledger, listing, images.listing["label"])
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     _log.info(describe_manifest(manifest))
+    for doubt in doubt_brightness(manifest, inspected_files, parameters.white):
+        _log.warning(doubt)
     rejected = manifest.loc[manifest["status"] == REJECTED, ["image_id", "path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.path, row.reason)

@@ -151,4 +151,4 @@ def _tell(found: pd.DataFrame) -> None:
 def _seen(content: bytes, classifier: Classifier, max_pixels: int) -> NDArray[np.uint8]:
     """The pixels that the network sees of an image."""
     preprocessing = Preprocessing(**classifier.key.preprocessing)
-    return resize_and_crop(decode_pixels(content, max_pixels, preprocessing.resize), preprocessing)
+    return resize_and_crop(decode_pixels(content, max_pixels, preprocessing.resize, preprocessing.white), preprocessing)

@@ -1,0 +1,128 @@
+"""Files below a folder, as they are: nothing is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_LITTER = {
+    "__macosx",  # Finder's zip files
+    "@eadir",  # thumbnails of Synology
+    "#recycle",
+    "@recycle",
+    "@recently-snapshot",
+    "#snapshot",
+    "$recycle.bin",
+    "recycler",
+    "system volume information",
+    "lost+found",
+    "network trash folder",
+    "temporary items",
+    "__pycache__",
+    "thumbs.db",
+    "desktop.ini",
+    "icon\r",
+}
+"""Names, in small letters, of what systems and file servers put beside people's files."""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file by its name relative to what was given, its path, what the system says of it, or why it cannot be read."""
+
+    relative: str
+    path: str
+    stat: os.stat_result | None
+    error: str
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or was put there by a system and not by a person."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Subfolders of a person's that are not empty, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(Path(entry.path) for entry in entries if _is_folder(entry) and not is_litter(entry.name))
+    except OSError:
+        return []
+    return [each for each in found if _holds_anything(each)]
+
+
+def loose_files(folder: Path) -> list[str]:
+    """Names of the files that lie in a folder itself."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file() and not is_litter(entry.name))
+    except OSError:
+        return []
+
+
+def walk(folder: str, relative: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FoundFile]:
+    """Files below a folder, by name, links followed; what cannot be listed is a file with an error.
+
+    Args:
+        folder: where to look.
+        relative: what the names of the files begin with.
+        above: device and inode of the folders that this one lies in.
+
+    """
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in above:
+            yield FoundFile(relative, folder, None, "link that loops")
+            return
+        with os.scandir(folder) as scan:
+            entries = sorted((entry for entry in scan if not is_litter(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        yield FoundFile(relative, folder, None, _reason(error))
+        return
+    for entry in entries:
+        name = f"{relative}/{entry.name}" if relative else entry.name
+        if _is_folder(entry):
+            yield from walk(entry.path, name, above | {(status.st_dev, status.st_ino)})
+        else:
+            yield look_at(name, entry.path)
+
+
+def look_at(relative: str, path: str) -> FoundFile:
+    """One file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # a name with a null character is no name
+        return FoundFile(relative, path, None, _reason(error) if isinstance(error, OSError) else "file not found")
+    if not stat.S_ISREG(status.st_mode):
+        return FoundFile(relative, path, None, "not a regular file")
+    return FoundFile(relative, path, status, "")
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(not is_litter(entry.name) for entry in entries)
+    except PermissionError:
+        return True  # not empty for all we know; its unreadability is reported as a row
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _reason(error: OSError) -> str:
+    named = {
+        errno.ELOOP: "link that loops",
+        errno.ENOENT: "file not found",
+        errno.ENOTDIR: "file not found",
+        errno.EACCES: "unreadable (permission denied)",
+        errno.ENAMETOOLONG: "name too long",
+    }
+    return named.get(error.errno or 0, f"unreadable ({error.strerror})")
