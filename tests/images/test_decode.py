@@ -54,7 +54,7 @@ def test_sixteen_bits_keep_their_range() -> None:
 def test_a_value_is_the_same_grey_in_every_image_of_its_type(kind: type, form: str, full: float) -> None:
     """One pixel above what an image guessed to be its scale would reach once turned all the others black."""
     for brightest in (0.5, 255 / 65535, 256 / 65535, 1.0, 1.01):
-        values = np.full((4, 4), 0.5 * full)
+        values = np.full((4, 4), 0.502 * full)
         values[3, 3] = brightest * full
         clipped = np.minimum(values, np.iinfo(kind).max) if np.issubdtype(kind, np.integer) else values
         assert pixel(encode(Image.fromarray(clipped.astype(kind)), form)) == (128,) * 3

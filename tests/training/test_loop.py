@@ -21,6 +21,7 @@ SIDE, COUNT, CLASSES = 32, 48, 3
 PLAN = FitPlan(
     epochs=4,
     seconds=None,
+    limit=None,
     batch_size=8,
     optimizer="adamw",
     learning_rate=2e-3,
@@ -205,6 +206,41 @@ def test_the_time_becomes_a_number_of_steps_once() -> None:
     assert 0 < reached.steps < 40_000
     _, again = train(replace(PLAN, epochs=10_000, seconds=500.0), checkpoints=kept)
     assert again.steps == reached.steps
+
+
+class Clock:
+    """`time` whose every reading is so many seconds after the one before."""
+
+    def __init__(self, a_reading: float) -> None:
+        self.now, self.a_reading = 0.0, a_reading
+
+    def perf_counter(self) -> float:
+        self.now += self.a_reading
+        return self.now
+
+
+def test_a_machine_that_becomes_slower_gets_fewer_steps_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(1.0)
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop, "_LOOK_EVERY", 1)
+    plan = replace(PLAN, epochs=100, limit=60.0)
+    _, reached = train(plan)
+    assert 0 < reached.step == reached.steps < 400
+    assert clock.now < 1.2 * 60
+    assert reached.epochs == pytest.approx(reached.steps / 4)
+    assert sum("loss" in row for row in reached.history) == len(reached.history) - 1
+
+
+def test_a_machine_that_is_fast_enough_does_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "time", Clock(1e-6))
+    _, reached = train(replace(PLAN, limit=60.0))
+    assert (reached.step, reached.epochs) == (16, 4)
+
+
+def test_minutes_that_hold_a_part_of_an_epoch_train_a_part_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "time", Clock(1.0))
+    _, reached = train(replace(PLAN, epochs=30, seconds=12.0, limit=12.0))
+    assert 1 <= reached.step < loop.steps_an_epoch(TAUGHT, PLAN.batch_size)
 
 
 def test_a_loss_that_is_no_number_stops_with_what_to_try() -> None:

@@ -121,6 +121,7 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
     return FitPlan(
         **resolved,
         seconds=None,
+        limit=None,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
         range_test=p.range_test,
@@ -136,6 +137,10 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
         seed=p.seed,
         threads=p.threads,
     )
+
+
+INDIFFERENT = {"threads", "max_pixels", "cache_gigabytes", "rejected"}
+"""Parameters that change how a network is trained but not what comes out of it: a training goes on over them."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +176,26 @@ class Course:
     def checkpoint(self, fold: int) -> str:
         """What its checkpoint is called."""
         p = self.parameters
-        content = [sorted(self.request.items()), asdict(self.plan), p.inner_fraction, p.minutes, p.folds, fold]
+        plan = {name: value for name, value in asdict(self.plan).items() if name not in INDIFFERENT}
+        content = [sorted(self.request.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
     def seconds_for(self, taught: int) -> float | None:
         """The share that the first model, which learns from so many images, has in the minutes that are left."""
         if self.parameters.minutes is None:
             return None
+        return self.limit_for(self.folds[0], taught)
+
+    def limit_for(self, fold: int, taught: int) -> float | None:
+        """What a model that learns from so many images may take at most, of the minutes that are left for it and others.
+
+        None where there is no limit.
+        """
+        if self.parameters.minutes is None:
+            return None
         left = 60 * self.parameters.minutes - (time.perf_counter() - self.started)
-        everybody = taught * (len(self.folds) - 1) + len(self.examples.table)
+        others = len(self.folds) - 1 - self.folds.index(fold)
+        everybody = taught * others + len(self.examples.table) if others else taught
         return max(1.0, left * taught / everybody)
 
 
@@ -202,6 +218,7 @@ def train_grafts(course: Course) -> Grown:
             plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
         if fold == FINAL:
             plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
+        plan = replace(plan, limit=course.limit_for(fold, len(lesson.taught)))
         graft, reached, features_of = _train(course, lesson, fold, plan)
         chosen.append(reached.chosen_after)
         plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan

@@ -39,18 +39,21 @@ _SAVE_EVERY = 30.0  # seconds
 _SAFETY = 0.9  # share of the time that is planned for
 _TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps by which the time of all is told
 _MOMENTUM = 0.9
-_TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; one epoch is the least that is trained"
+_SLOWER = 1.05  # times the seconds that are left, which the steps that are left may be expected to take
+_TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; a part of one is trained"
 
 
 @dataclass(frozen=True)
 class FitPlan:
     """How one network learns; ``first`` is the first group of layers that does.
 
-    ``seconds`` is what it may take, which shortens the ``epochs`` once, before the first step.
+    ``seconds`` is what it may take, which shortens the ``epochs`` before the first step, by what some steps took. Where
+    the machine becomes slower, so that it would take longer than the ``limit`` (seconds, too), fewer steps are done.
     """
 
     epochs: float
     seconds: float | None
+    limit: float | None
     batch_size: int
     optimizer: str
     learning_rate: float
@@ -127,6 +130,7 @@ def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_si
 
 def _learn(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
     """Epoch after epoch, from where it was."""
+    start = time.perf_counter()
     norms = foldable_norms(graft, lesson.samples.batch(lesson.taught[:2], 0).to(accelerator()))
     if reached.begun:
         _log.info("%s: goes on after %d of %d steps", lesson.name, reached.step, reached.steps)
@@ -136,9 +140,13 @@ def _learn(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     optimizer = _optimizer(graft, plan, reached.rate)
     reached.restore(graft, optimizer)
     _tell(lesson, plan, reached, "")
+    pace = _Pace(
+        start - reached.spent, reached.step, time.perf_counter(), steps_an_epoch(lesson.taught, plan.batch_size)
+    )
     while not _is_over(plan, reached):
         with folded(graft, norms):
-            facts = _epoch(graft, optimizer, lesson, plan, reached)
+            facts = _epoch(graft, optimizer, lesson, plan, reached, pace)
+        reached.spent = time.perf_counter() - pace.began
         _score(graft, lesson, plan, reached, facts)
         reached.keep(graft, optimizer)
 
@@ -164,12 +172,36 @@ def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     reached.steps = round(plan.epochs * an_epoch)
     if plan.seconds is not None and plan.epochs:
         left = _SAFETY * plan.seconds - (time.perf_counter() - start)
-        affordable = int(left / (a_step + scoring / an_epoch))
+        affordable = _affordable(left, a_step, scoring, an_epoch)
         if affordable < an_epoch:
             _log.warning(_TOO_SHORT, lesson.name, a_step * an_epoch + scoring, max(0.0, left))
-        reached.steps = min(reached.steps, max(an_epoch, affordable))
+        reached.steps = min(reached.steps, max(1, affordable))
     reached.epochs = reached.steps / an_epoch
     reached.save()
+
+
+def _affordable(seconds: float, a_step: float, scoring: float, an_epoch: int) -> int:
+    """Steps that fit into so many seconds, the scoring at the end of each epoch included."""
+    return int(max(0.0, seconds - scoring) / (a_step + scoring / an_epoch))
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """When a training began (so much earlier if it was interrupted), and from which step on it is timed."""
+
+    began: float
+    first_step: int
+    timed_from: float
+    an_epoch: int
+
+    def fitting(self, reached: Reached, limit: float) -> int:
+        """The steps of all in all that fit into the limit at the speed so far; those planned, if they do."""
+        now = time.perf_counter()
+        a_step = (now - self.timed_from) / max(1, reached.step - self.first_step)  # scoring between epochs included
+        left = limit - (now - self.began)
+        if a_step * (reached.steps - reached.step) <= _SLOWER * left:
+            return reached.steps
+        return max(reached.step, min(reached.steps, reached.step + int(left / a_step)))
 
 
 def _seconds_a_step(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> float:
@@ -191,7 +223,7 @@ def _seconds_a_step(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reache
 
 
 def _epoch(
-    graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan: FitPlan, reached: Reached
+    graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan: FitPlan, reached: Reached, pace: _Pace
 ) -> dict[str, float]:
     """The steps that are left of an epoch, and how they went."""
     an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
@@ -199,20 +231,25 @@ def _epoch(
     left = min(an_epoch, reached.steps - epoch * an_epoch)
     batches = _batches(lesson, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
-    start, saved = time.perf_counter(), time.perf_counter()
+    start = saved = time.perf_counter()
     loading = load_batches(lesson.samples, batches, lesson.samples.view_of(epoch), plan.threads)
     running: list[Tensor] = []
     for rows, inputs in loading:
         running.append(_step(graft, optimizer, inputs.to(accelerator()), _classes(lesson, rows), plan, reached))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
             loss = _finite(running, lesson, reached)
+            if plan.limit is not None:
+                reached.shorten(pace.fitting(reached, plan.limit))
             of_inner = reached.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             _tell(lesson, plan, reached, note)
         if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # the end is kept with its score
+            reached.spent = time.perf_counter() - pace.began
             reached.keep(graft, optimizer)
             saved = time.perf_counter()
-    images = sum(map(len, batches)) / (time.perf_counter() - start)
+        if reached.step >= reached.steps:
+            break
+    images = sum(map(len, batches[: len(running)])) / (time.perf_counter() - start)
     return {"loss": _finite(running, lesson, reached), "images_per_second": images}
 
 

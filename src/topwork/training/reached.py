@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from topwork.schemas import CheckpointStore, Floats
 
 _ROUNDING = 1e-9  # one image that makes all the difference makes exactly one standard error
-_FACTS = ("step", "steps", "epochs", "precision", "rate", "best_epoch", "chosen_epoch", "history")
+_FACTS = ("step", "steps", "epochs", "spent", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
 class Reached:
     """Steps done of ``steps`` planned (``epochs``), the weights now and as chosen, the history of the epochs.
+
+    ``spent`` are the seconds that it took to come so far.
 
     The best epoch has the least loss on the inner split; the chosen one is the last that is as good (`is_as_good`).
     """
 
     def __init__(self, checkpoints: CheckpointStore, name: str) -> None:
         self._checkpoints, self._name = checkpoints, name
-        self.step, self.steps, self.epochs = 0, 0, 0.0
+        self.step, self.steps, self.epochs, self.spent = 0, 0, 0.0, 0.0
         self.precision, self.rate = "", 0.0
         self.best_epoch, self.chosen_epoch = 0, 0
         self.history: list[dict[str, float]] = []
@@ -52,6 +54,12 @@ class Reached:
     def chosen_after(self) -> float:
         """Epochs that the chosen weights had learnt."""
         return self.epochs * self.history[self.chosen_epoch]["step"] / max(1, self.steps)
+
+    def shorten(self, steps: int) -> None:
+        """Plan for fewer steps; the learning rate, which falls to nothing at the last, falls faster from now on."""
+        if steps < self.steps:
+            self.epochs *= steps / self.steps
+            self.steps = steps
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the weights and the optimizer's state where they were; nothing before the first step."""

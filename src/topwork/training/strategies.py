@@ -37,6 +37,7 @@ from topwork.schemas import (
 from topwork.training import defaults
 from topwork.training.grafting import (
     FINAL,
+    INDIFFERENT,
     Course,
     Examples,
     Grown,
@@ -107,7 +108,7 @@ def finetune(
         return graft
 
     request = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
-    request |= parameters.model_dump() | {"probe": str(sorted(probe.items()))}
+    request |= parameters.model_dump(exclude=INDIFFERENT) | {"probe": str(sorted(probe.items()))}
     samples = _samples(examples, backbone, layers, plan, views, handles, prefix_name(request), parameters, of_features)
     course = Course("finetune", graft_for, samples, examples, parameters, plan, handles.checkpoints, request, started)
     grown = train_grafts(course)
@@ -131,7 +132,7 @@ def train_from_scratch(
     plan = plan_scratch(parameters, len(examples.table))
     samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)
     request = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
-    request |= parameters.model_dump()
+    request |= parameters.model_dump(exclude=INDIFFERENT)
 
     def graft_for(_rows: Integers, fold: int) -> Graft:
         return _graft(load_backbone(spec), layers, "average", parameters, classes, fold)
