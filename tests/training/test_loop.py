@@ -22,6 +22,7 @@ PLAN = FitPlan(
     epochs=4,
     seconds=None,
     limit=None,
+    scored_after=0,
     batch_size=8,
     optimizer="adamw",
     learning_rate=2e-3,

@@ -122,6 +122,7 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
         **resolved,
         seconds=None,
         limit=None,
+        scored_after=0,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
         range_test=p.range_test,
@@ -187,7 +188,7 @@ class Course:
         return self.limit_for(self.folds[0], taught)
 
     def limit_for(self, fold: int, taught: int) -> float | None:
-        """What a model that learns from so many images may take at most, of the minutes that are left for it and others.
+        """What a model that learns from so many images may take at most, of the minutes left for it and others.
 
         None where there is no limit.
         """
@@ -211,16 +212,19 @@ def train_grafts(course: Course) -> Grown:
     history: list[dict[str, Any]] = []
     chosen: list[float] = []
     distances: list[Floats] = []
-    plan = course.plan
+    plan, closing = course.plan, 0.0
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
         if fold == course.folds[0]:
             plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
         if fold == FINAL:
             plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
-        plan = replace(plan, limit=course.limit_for(fold, len(lesson.taught)))
+        limit = course.limit_for(fold, len(lesson.taught))
+        scored_after = min(len(lesson.taught), _MEASURED) + len(held_out)
+        plan = replace(plan, limit=None if limit is None else limit - closing, scored_after=scored_after)
         graft, reached, features_of = _train(course, lesson, fold, plan)
         chosen.append(reached.chosen_after)
+        learnt = time.perf_counter()
         plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
         history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
         some = _some(lesson.taught, course.parameters.seed)
@@ -230,6 +234,8 @@ def train_grafts(course: Course) -> Grown:
             temperature = fit_temperature(head.scores(features_of(lesson.inner)), truth[lesson.inner])
             scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
             distances.append(bounds.distances(vectors))
+        if fold == course.folds[-2]:
+            closing = time.perf_counter() - learnt  # that of the final model, which looks at about as many images
     rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     return Grown(
         network=graft.tensors(),

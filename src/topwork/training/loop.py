@@ -47,13 +47,15 @@ _TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; a par
 class FitPlan:
     """How one network learns; ``first`` is the first group of layers that does.
 
-    ``seconds`` is what it may take, which shortens the ``epochs`` before the first step, by what some steps took. Where
-    the machine becomes slower, so that it would take longer than the ``limit`` (seconds, too), fewer steps are done.
+    ``seconds`` is what it may take, with the ``scored_after`` images that are looked at once it has learnt; it shortens
+    the ``epochs`` before the first step, by what some steps took. Where the machine becomes slower, so that it would
+    take longer than the ``limit`` (seconds, too), fewer steps are done.
     """
 
     epochs: float
     seconds: float | None
     limit: float | None
+    scored_after: int
     batch_size: int
     optimizer: str
     learning_rate: float
@@ -171,7 +173,8 @@ def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
     reached.steps = round(plan.epochs * an_epoch)
     if plan.seconds is not None and plan.epochs:
-        left = _SAFETY * plan.seconds - (time.perf_counter() - start)
+        reached.reserve = scoring / max(1, len(lesson.inner)) * plan.scored_after
+        left = _SAFETY * plan.seconds - reached.reserve - (time.perf_counter() - start)
         affordable = _affordable(left, a_step, scoring, an_epoch)
         if affordable < an_epoch:
             _log.warning(_TOO_SHORT, lesson.name, a_step * an_epoch + scoring, max(0.0, left))
@@ -239,7 +242,7 @@ def _epoch(
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
             loss = _finite(running, lesson, reached)
             if plan.limit is not None:
-                reached.shorten(pace.fitting(reached, plan.limit))
+                reached.shorten(pace.fitting(reached, plan.limit - reached.reserve))
             of_inner = reached.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             _tell(lesson, plan, reached, note)

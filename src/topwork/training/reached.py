@@ -13,20 +13,21 @@ from torch import Tensor, nn
 from topwork.schemas import CheckpointStore, Floats
 
 _ROUNDING = 1e-9  # one image that makes all the difference makes exactly one standard error
-_FACTS = ("step", "steps", "epochs", "spent", "precision", "rate", "best_epoch", "chosen_epoch", "history")
+_FACTS = ("step", "steps", "epochs", "spent", "reserve", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
 class Reached:
     """Steps done of ``steps`` planned (``epochs``), the weights now and as chosen, the history of the epochs.
 
-    ``spent`` are the seconds that it took to come so far.
+    ``spent`` are the seconds that it took to come so far, ``reserve`` those that are kept for what comes after.
 
     The best epoch has the least loss on the inner split; the chosen one is the last that is as good (`is_as_good`).
     """
 
     def __init__(self, checkpoints: CheckpointStore, name: str) -> None:
         self._checkpoints, self._name = checkpoints, name
-        self.step, self.steps, self.epochs, self.spent = 0, 0, 0.0, 0.0
+        self.step, self.steps, self.epochs = 0, 0, 0.0
+        self.spent, self.reserve = 0.0, 0.0
         self.precision, self.rate = "", 0.0
         self.best_epoch, self.chosen_epoch = 0, 0
         self.history: list[dict[str, float]] = []
