@@ -118,7 +118,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     if "finetune" in strategies and {"__default__", "finetune"} & set(names):
         _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), parameters["features"])
     if "scratch" in strategies and parameters["scratch"]["backbone"] != _OWN_NETWORK:
-        _describe(str(parameters["scratch"]["backbone"]), "none", parameters["scratch"])
+        _try_out(str(parameters["scratch"]["backbone"]), "none", parameters["scratch"], "last", "average")
 
     data, store = metadata.project_path / knobs["data"], metadata.project_path / knobs["store"]
     with ExitStack() as locks:
@@ -193,14 +193,15 @@ def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
     backbone, weights = str(parameters["backbone"]), str(parameters["weights"])
     if weights not in {"default", "none"} and not Path(weights).is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
-    if backbone != _INSTALLED_BACKBONE:
-        _describe(backbone, weights, parameters)
+    layers = str(parameters["layers"])
+    if (backbone, layers) != (_INSTALLED_BACKBONE, "last"):
+        _try_out(backbone, weights, parameters, layers, str(parameters["pool"]))
 
 
-def _describe(backbone: str, weights: str, parameters: dict[str, Any]) -> None:
-    from topwork.models.backbones import describe_backbone
+def _try_out(backbone: str, weights: str, parameters: dict[str, Any], layers: str, pool: str) -> None:
+    from topwork.models.backbones import describe_backbone, try_out
 
-    describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+    try_out(describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"]), layers, pool)
 
 
 def _check_trainable_groups(wanted: str, parameters: dict[str, Any]) -> None:

@@ -15,29 +15,81 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 
 _PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")
 _PID, _STARTED = "topwork.pid", "topwork.process_started"
+_BOOT, _NAMESPACE, _MACHINE = "topwork.boot", "topwork.pid_namespace", "topwork.machine"
+_FIRST_NAMESPACE = "pid:[4026531836]"  # of Linux itself, outside of any container: a constant of the kernel
 HOST_TAG = "topwork.host"
 HOST = socket.gethostname()
 
 
 def process_tags() -> dict[str, str]:
-    """Who runs it where, and what tells this process from a later one with the same number."""
+    """Who runs it where, and what tells this process from another with the same number."""
     return {
         MLFLOW_SOURCE_NAME: "kedro run",
         MLFLOW_SOURCE_TYPE: "PROJECT",
-        MLFLOW_USER: getpass.getuser(),
+        MLFLOW_USER: _user(),
         HOST_TAG: HOST,
         _PID: str(os.getpid()),
-        _STARTED: f"{psutil.Process().create_time():.3f}",
+        _STARTED: _started(os.getpid()),
+        **_place(),
     }
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process that wrote these tags (on this host) still runs."""
+    """Whether the process that wrote these tags may still run; only of one that is known to be gone it is False.
+
+    A process of another container, which may have the same host name, cannot be seen from here: it counts as alive.
+    """
+    here = _place()
+    if any(tags.get(name) is None for name in (_PID, _STARTED, *here)) or tags[_MACHINE] != here[_MACHINE]:
+        return True
+    if tags[_BOOT] != here[_BOOT]:  # the machine was started anew; but a container's machine may be another one
+        return _FIRST_NAMESPACE not in {tags[_NAMESPACE]} & {here[_NAMESPACE]}
+    if tags[_NAMESPACE] != here[_NAMESPACE]:
+        return True
+    return _started(int(tags[_PID])) == tags[_STARTED]
+
+
+def _place() -> dict[str, str]:
+    """The machine, its present start, and the set of process numbers that this process counts in."""
+    return {
+        _MACHINE: _line("/etc/machine-id") or HOST,
+        _BOOT: _line("/proc/sys/kernel/random/boot_id") or str(round(psutil.boot_time())),
+        _NAMESPACE: _link("/proc/self/ns/pid") or _FIRST_NAMESPACE,
+    }
+
+
+def _started(pid: int) -> str:
+    """When the process began, in ticks since the start of the machine where the system tells, else in seconds."""
     try:
-        process = psutil.Process(int(tags[_PID]))
-        return abs(process.create_time() - float(tags[_STARTED])) < 1
-    except psutil.NoSuchProcess:
-        return False
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[19]  # `starttime`, the 22nd field of proc_pid_stat(5)
+    except (OSError, IndexError):
+        pass
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return "gone"
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def code_tags(project: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -20,6 +21,7 @@ from topwork.models.backbones import (
     feature_function,
     load_backbone,
     resolve_layers,
+    try_out,
 )
 from topwork.models.sources import EMBEDDED
 from topwork.models.weights import packaged_file, read_state
@@ -155,10 +157,94 @@ def test_weights_come_from_a_local_file_whatever_its_head(resnet_file: Path) -> 
     torch.testing.assert_close(backbone.trunk.state_dict()["layer4.1.conv2.weight"], expected)
 
 
-def test_a_checkpoint_of_a_training_script_is_unwrapped(resnet_file: Path, tmp_path: Path) -> None:
-    state = {f"module.{name}": value for name, value in read_state(resnet_file).items()}
-    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "checkpoint.pth")
-    assert read_state(tmp_path / "checkpoint.pth").keys() == read_state(resnet_file).keys()
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "net.", "_orig_mod.", "_orig_mod.module.", "module.encoder_q."]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
+def test_weights_are_found_behind_whatever_wrappers_put_before_their_names(
+    resnet_file: Path, tmp_path: Path, prefix: str, suffix: str
+) -> None:
+    state, path = read_state(resnet_file), tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file(prefixed(state, prefix), path)
+    else:
+        extra = {"criterion.weight": torch.ones(7)} if prefix else {}
+        torch.save({"state_dict": {**prefixed(state, prefix), **extra}, "epoch": 3}, path)
+    backbone = load_backbone(describe_backbone("resnet18", str(path)))
+    torch.testing.assert_close(backbone.trunk.state_dict()["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+
+
+def test_what_training_scripts_keep_beside_the_weights_is_no_hindrance(resnet_file: Path, tmp_path: Path) -> None:
+    state = read_state(resnet_file)
+    other = {name: torch.zeros_like(value) for name, value in state.items()}
+    content = {"args": Namespace(lr=0.1), "best": np.float64(0.5), "state_dict": other, "state_dict_ema": state}
+    torch.save(content, tmp_path / "checkpoint.pth")
+    found = read_state(tmp_path / "checkpoint.pth")
+    torch.testing.assert_close(found["conv1.weight"], state["conv1.weight"])  # the averaged ones
+
+
+def test_a_file_is_read_by_its_content_whatever_it_is_called(resnet_file: Path, tmp_path: Path) -> None:
+    state = read_state(resnet_file)
+    save_file(state, tmp_path / "tensors.bin")
+    torch.save(state, tmp_path / "checkpoint.safetensors")
+    for name in ("tensors.bin", "checkpoint.safetensors"):
+        assert read_state(tmp_path / name).keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>404</html>", "it is a web page"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "Keras or HDF5"),
+        (b"some text", "no file of PyTorch or safetensors"),
+        (b"PK\x03\x04" + bytes(100), "RuntimeError: "),
+    ],
+)
+def test_what_is_no_weight_file_is_told_with_what_it_is(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"weights\.pth: cannot be read as weights \(.*({reason})"):
+        read_state(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("content", [[torch.ones(3)], torch.ones(3)], ids=["a list", "a tensor"])
+def test_tensors_without_names_are_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="not tensors by name"):
+        read_state(tmp_path / "weights.pth")
+
+
+def test_weights_that_are_no_numbers_are_refused(resnet_file: Path, tmp_path: Path) -> None:
+    state = read_state(resnet_file)
+    state["layer1.0.conv1.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match=r"'layer1\.0\.conv1\.weight' holds numbers that are none"):
+        load_backbone(describe_backbone("resnet18", str(tmp_path / "nan.pth")))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "layers", "message"),
+    [
+        ("inception_v3", 64, "last", r"inception_v3: cannot take images of image_size=64 .* 128, 224, 299 work"),
+        ("vit_b_32", 100, "last", r"vit_b_32: cannot take images of image_size=100 .* 64, 96, 128, 224 work"),
+        ("resnet18", 32, "all", None),
+        ("timm:xcit_nano_12_p16_224", 64, "all", r"features\.layers=all: .*features\.layers=last"),
+    ],
+)
+def test_a_size_or_layer_that_a_network_cannot_take_is_refused_with_those_that_work(
+    name: str, side: int, layers: str, message: str | None
+) -> None:
+    spec = describe_backbone(name, "none", side)
+    if message is None:
+        try_out(spec, layers, "average")
+        return
+    with pytest.raises(InputError, match=message):
+        try_out(spec, layers, "average")
 
 
 def test_weights_of_another_network_are_refused_by_the_first_name_that_differs(resnet_file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 import time
 import urllib.error
@@ -19,15 +20,17 @@ import pandas as pd
 import pytest
 import uvicorn
 from mlflow import MlflowClient
+from PIL import Image
 
-from tests.conftest import image_bytes
+from tests.conftest import encode, image_bytes
 from topwork.datasets.classifier_file import write_classifier
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import with_network
 from topwork.schemas import Classifier, FeatureKey, Head, InputError
 from topwork.serving import app as server_app
 from topwork.serving.__main__ import only_champion
-from topwork.serving.app import serving_app
+from topwork.serving.app import ImpatientProtocol, serving_app
+from topwork.serving.installed_model import load_installed
 from topwork.serving.logged_model import log_classifier
 from topwork.serving.request import MOST_IMAGES
 from topwork.serving.request import image_bytes as request_bytes
@@ -55,15 +58,17 @@ def model(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     write_classifier(a_classifier(), folder / "classifier")
     run = mlflow.MlflowClient().create_run(experiment)
     name = log_classifier("svm", folder / "classifier", run.info.run_id)
-    yield mlflow.pyfunc.load_model(f"models:/{name}")
+    yield mlflow.pyfunc.load_model(f"models:/{name}", model_config={"read_paths": True})
     mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
 def address(model: Any) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
-        server = uvicorn.Server(uvicorn.Config(serving_app(model, "<cats & dogs>"), port=0, log_level="error"))
+        patch.delenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", raising=False)  # which MLflow's server sets
+        served = load_installed(f"models:/{model.metadata.model_id}")
+        app = serving_app(served, "<cats & dogs>", ["my.lab"])
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", http=ImpatientProtocol))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
@@ -146,6 +151,15 @@ def test_every_form_of_request_that_mlflow_knows_is_answered(
         ),
         pytest.param(asked(text(b"no image")), "application/json", 400, "image 1: not an image", id="no image"),
         pytest.param(asked(text(PICTURE[:200])), "application/json", 400, "image 1: ", id="half an image"),
+        pytest.param(b"[" * 100_000, "application/json", 400, "", id="deep"),
+        pytest.param(b"PAR1", "application/vnd.apache.parquet", 415, "content types are", id="Parquet"),
+        pytest.param(
+            asked(*[text(encode(Image.new("1", (9000, 9000))))] * 2),
+            "application/json",
+            400,
+            "pixels in one",
+            id="bomb",
+        ),
         pytest.param(asked(3), "application/json", 400, "", id="a number"),
         pytest.param(asked(None), "application/json", 400, "", id="null"),
         pytest.param(asked("/etc/passwd"), "application/json", 400, "expected base64 text", id="a file of the server"),
@@ -178,6 +192,65 @@ def test_a_malformed_request_is_told_what_is_wrong_and_never_gets_a_trace(
     assert 0 < len(told["error"]) <= 500
     assert "Traceback" not in told["error"]
     assert ask(address, asked(text(PICTURE)))[0] == 200  # alive
+
+
+def head_of(address: str, host: str) -> bytes:
+    """The first line of the answer to a request for the page under this name."""
+    with socket.create_connection(address.removeprefix("http://").split(":"), timeout=30) as client:
+        client.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return client.recv(100).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("host", ["localhost:5001", "127.0.0.1:5001", "[::1]:5001", "my.lab", "192.168.0.7"])
+def test_the_server_is_reached_under_its_names_and_by_addresses(address: str, host: str) -> None:
+    assert b" 200 " in head_of(address, host)
+
+
+def test_a_name_that_somebody_else_pointed_here_is_refused(address: str) -> None:
+    assert b" 421 " in head_of(address, "evil.example")
+
+
+def test_who_never_ends_the_head_or_the_body_is_cut_off(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_app, "PATIENCE", 0.3)
+    body = (
+        b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    slow = [socket.create_connection(address.removeprefix("http://").split(":"), timeout=60) for _ in range(20)]
+    for number, client in enumerate(slow):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: local" if number % 2 else body)
+    assert ask(address, asked(text(PICTURE)))[0] == 200  # others are answered meanwhile
+    for number, client in enumerate(slow):
+        answer = client.recv(1000)
+        assert answer == b"" if number % 2 else b" 408 " in answer
+        client.close()
+
+
+def test_more_requests_than_may_wait_are_told_to_come_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_app, "MOST_WAITING", 0)
+    assert ask(address, asked(text(PICTURE))) == (503, {"error": "too many requests at once; try again"})
+
+
+def test_code_among_the_artifacts_is_not_run_by_the_server(model: Any, tmp_path: Path) -> None:
+    uri = f"models:/{model.metadata.model_id}"
+    stored = Path(mlflow.artifacts.download_artifacts(uri))  # on this machine the very file that is stored
+    (code,) = stored.glob("*.py")
+    sound = code.read_text()
+    try:
+        code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{sound}")
+        answer = load_installed(uri).predict(pd.DataFrame({"image": [PICTURE]}))
+        assert answer["label"].tolist() == model.predict(pd.DataFrame({"image": [PICTURE]}))["label"].tolist()
+        assert not (tmp_path / "ran").exists()
+    finally:
+        code.write_text(sound)
+
+
+def test_paths_are_read_only_where_who_loads_the_model_says_so(model: Any, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(PICTURE)
+    asked_for = pd.DataFrame({"image": [str(tmp_path / "one.png")]})
+    assert len(model.predict(asked_for)) == 1
+    usual = mlflow.pyfunc.load_model(f"models:/{model.metadata.model_id}")
+    with pytest.raises(mlflow.MlflowException, match="neither image bytes nor base64"):
+        usual.predict(asked_for)
 
 
 def test_a_body_that_is_too_large_is_refused_unread(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,15 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
         return Inspection(sha256, *known, REJECTED, str(reason))
 
 
+def pixel_count(data: bytes) -> int:
+    """Pixels that the header of an image tells of, without decoding it; 0 where it is no image."""
+    try:
+        width, height = _open(data).size
+    except RejectedError:
+        return 0
+    return width * height
+
+
 def decode_rgb(data: bytes, max_pixels: int, white: float | None = None) -> Image.Image:
     """The first frame upright, in 8-bit RGB, with transparency laid over white.
 

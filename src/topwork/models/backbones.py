@@ -23,6 +23,8 @@ from topwork.models.sources import RegraftSource, Source, find_source, head_name
 from topwork.models.weights import load_trunk, read_state
 from topwork.schemas import InputError
 
+_STRIDE = 32  # pixels that most networks make one of
+_LONGEST_REASON = 150  # characters
 LAST = "last"
 """Layer name of the bottleneck: what the fully connected layers would see."""
 ALL = "all"
@@ -100,6 +102,55 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     elif spec.weights != "none":
         load_trunk(network, read_state(Path(spec.weights)), (f"{head_name(network)}.",), f"weights={spec.weights}")
     return _headless(source, network, spec)
+
+
+def try_out(spec: BackboneSpec, layers: str, pool: str) -> None:
+    """Put one blank image through the network, before any work: not every network takes every size.
+
+    Raises:
+        InputError: it fails; the message names sizes that work, or the layers that do not.
+
+    """
+    blank = replace(spec, weights="none")
+    if reason := _why_not(blank, LAST, pool):
+        side = spec.preprocessing.crop
+        tried = sorted(
+            {find_source(spec.name).preprocessing(spec.name).crop, 64, 128, 224, *_neighbours(side)} - {side}
+        )
+        sizes = [size for size in tried if not _why_not(_resized(blank, size), LAST, pool)]
+        known = f"Of the sizes tried, {', '.join(map(str, sizes))} work." if sizes else "No size that was tried works."
+        raise InputError(f"backbone={spec.name}: cannot take images of image_size={side} ({reason}). {known}")
+    if layers != LAST and (reason := _why_not(blank, layers, pool)):
+        raise InputError(
+            f"features.layers={layers}: layers of {spec.name} give no feature maps that can be pooled ({reason}). "
+            "Take features.layers=last, or name other layers."
+        )
+
+
+def _why_not(spec: BackboneSpec, layers: str, pool: str) -> str:
+    """Why the network gives no features of a blank image, or nothing."""
+    try:
+        backbone = load_backbone(spec)
+        side = spec.preprocessing.crop
+        with torch.inference_mode():
+            features = feature_function(backbone, resolve_layers(backbone, layers), pool)(torch.zeros(1, 3, side, side))
+    except InputError:
+        raise
+    except Exception as error:  # networks fail in their own ways
+        return (" ".join(str(error).split()) or type(error).__name__)[:_LONGEST_REASON]
+    return "" if features.ndim == 2 else f"features of shape {list(features.shape)}"
+
+
+def _resized(spec: BackboneSpec, side: int) -> BackboneSpec:
+    return replace(
+        spec, preprocessing=replace(spec.preprocessing, crop=side, resize=max(side, spec.preprocessing.resize))
+    )
+
+
+def _neighbours(side: int) -> set[int]:
+    """The multiples of 32 below and above, which most networks take."""
+    below = side // _STRIDE * _STRIDE
+    return {size for size in (below, below + _STRIDE) if size >= _STRIDE}
 
 
 def empty_backbone(architecture: str, preprocessing: Mapping[str, Any]) -> Backbone:

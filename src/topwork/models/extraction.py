@@ -15,7 +15,7 @@ from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
 from topwork.models.engines.hardware import cores
 from topwork.progress import report
-from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats
+from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats, InputError
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def extract_shards(
         return [engine(decode_batch(images, batch, preprocessing, extraction.max_pixels))]
 
     for sha256, vectors in _shards(features, wanted, engine, extraction, views=1):
-        yield FeatureShard(key, sha256, _kept(vectors[0], key))
+        yield _finite(FeatureShard(key, sha256, _kept(vectors[0], key)))
 
 
 def extract_view_shards(
@@ -103,7 +103,18 @@ def extract_view_shards(
 
     for sha256, vectors in _shards(features, wanted, engine, extraction, len(views)):
         for key, each in zip(keys.values(), vectors, strict=True):
-            yield FeatureShard(key, sha256, _kept(each, key))
+            yield _finite(FeatureShard(key, sha256, _kept(each, key)))
+
+
+def _finite(shard: FeatureShard) -> FeatureShard:
+    """The shard, unless it holds numbers that are none: those are never kept."""
+    if not np.isfinite(shard.vectors).all():
+        key = shard.key
+        raise InputError(
+            f"backbone={key.backbone}: features are not finite numbers ({key.engine} in {key.number_format}). "
+            "Try features.number_format=float32; if they still are not, its weights are damaged."
+        )
+    return shard
 
 
 def _kept(vectors: Floats, key: FeatureKey) -> Floats:

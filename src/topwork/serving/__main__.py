@@ -14,9 +14,10 @@ import mlflow
 import uvicorn
 from mlflow import MlflowClient
 
-from topwork.mlflow_store import sqlite_uri
+from topwork.mlflow_store import check_server, sqlite_uri
 from topwork.schemas import InputError
-from topwork.serving.app import serving_app
+from topwork.serving.app import ImpatientProtocol, serving_app
+from topwork.serving.installed_model import load_installed
 
 _ALIAS = "champion"
 
@@ -27,12 +28,14 @@ def main() -> None:
     parser.add_argument("model", nargs="?", help="a URI of MLflow's, such as models:/NAME@champion")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in")
     parser.add_argument("--port", type=int, default=5001)
+    parser.add_argument("--name", action="append", default=[], help="a name under which others reach this server")
     asked = parser.parse_args()
     if not mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(sqlite_uri(Path("mlflow.db").resolve()))
     try:
+        check_server(mlflow.get_tracking_uri())
         uri = asked.model or only_champion(MlflowClient())
-        model = mlflow.pyfunc.load_model(uri)
+        model = load_installed(uri)
     except (InputError, mlflow.MlflowException) as error:
         sys.exit(f"Error: {str(error).splitlines()[0]}")
     try:
@@ -41,7 +44,8 @@ def main() -> None:
         sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({error.strerror}); give another --port.")
     name = f"{uri} (model {model.metadata.model_id})"
     print(f"{name} answers on http://{asked.host}:{asked.port}", flush=True)
-    uvicorn.Server(uvicorn.Config(serving_app(model, name), log_level="warning")).run(sockets=[listening])
+    app = serving_app(model, name, (asked.host, *asked.name))
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", http=ImpatientProtocol)).run(sockets=[listening])
 
 
 def only_champion(client: MlflowClient) -> str:

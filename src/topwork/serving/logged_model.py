@@ -35,7 +35,7 @@ _PINNED = (
     "safetensors",
     "mlflow",
 )
-_SIGNATURE = ModelSignature(
+SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
     outputs=Schema(
         [
@@ -65,12 +65,13 @@ def log_classifier(name: str, folder: Path, run_id: str) -> str:
             flavor=_Untried,
             flavor_name="pyfunc.ModelFromCode",
             python_model=str(_CODE),
+            model_config={"read_paths": False},
             artifacts={
                 "spec": str(_with_run(folder / CLASSIFIER_SPEC, run_id, Path(stamped))),
                 "weights": str(folder / CLASSIFIER_WEIGHTS),
             },
             pip_requirements=_pins(),
-            signature=_SIGNATURE,
+            signature=SIGNATURE,
             input_example=_example(),
             validate_serving_input=False,
         )

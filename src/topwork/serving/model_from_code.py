@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
-from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
 from mlflow.exceptions import MlflowException
 
 if TYPE_CHECKING:
@@ -15,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """A Topwork classifier as an MLflow model."""
+    """A Topwork classifier as an MLflow model.
+
+    Files are read only where whoever loads the model says so: `load_model(uri, model_config={"read_paths": True})`.
+    """
 
     _predictor: Predictor
+    _reads_paths: bool
 
     def load_context(self, context: Any) -> None:
         """Build the network once."""
@@ -26,16 +29,16 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
 
         classifier = read_classifier(Path(context.artifacts["spec"]).parent)
         self._predictor = Predictor.of(classifier, one_by_one=True)
+        self._reads_paths = bool((context.model_config or {}).get("read_paths", False))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, unless served, a path."""
+        """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, if asked for, a path."""
         from topwork.images.decode import RejectedError
         from topwork.schemas import InputError
         from topwork.serving.request import image_bytes
 
-        is_served = bool(_MLFLOW_IS_IN_SERVING_ENVIRONMENT.get())  # then files are none of the client's business
         try:
-            return self._predictor.predict(image_bytes(model_input["image"].tolist(), not is_served))
+            return self._predictor.predict(image_bytes(model_input["image"].tolist(), self._reads_paths))
         except (InputError, RejectedError) as mistake:
             raise MlflowException.invalid_parameter_value(str(mistake)) from None
 

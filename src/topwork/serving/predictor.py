@@ -122,31 +122,36 @@ class Predictor:
     def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
         """Answers for at most `batch_size` images; one that cannot be used leaves the others' rows where they are."""
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
-        decoded, reasons = dict[int, NDArray[np.uint8]](), [""] * len(images)
+        crops, canvases = dict[int, NDArray[np.uint8]](), dict[int, NDArray[np.uint8]]()
+        reasons = [""] * len(images)
         for row, image in enumerate(images):
-            try:
-                decoded[row] = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
+            try:  # one at a time: a decoded photograph is a thousand times as large as what the network sees of it
+                decoded = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
             except RejectedError as reason:
                 reasons[row] = str(reason)
+                continue
+            crops[row] = resize_and_crop(decoded, preprocessing)
+            if self._classifier.test_views:
+                canvases[row] = resize_and_crop(decoded, preprocessing.canvas)
         probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
-        if decoded:
-            rows = list(decoded)
-            vectors = self._vectors([images[row] for row in rows], list(decoded.values()), preprocessing)
+        if crops:
+            rows = list(crops)
+            shown = [images[row] for row in rows]
+            vectors = self._vectors(shown, np.stack(list(crops.values())), list(canvases.values()), preprocessing.crop)
             probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
             if self._classifier.rejection:
                 distances[rows] = self._classifier.rejection.distances(vectors)
         return Answers(tuple(reasons), probabilities, distances)
 
     def _vectors(
-        self, images: Sequence[bytes], decoded: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
+        self, images: Sequence[bytes], crops: NDArray[np.uint8], canvases: Sequence[NDArray[np.uint8]], side: int
     ) -> Floats:
         """What the head sees of each image ``[n, d]``."""
         engine = self._for_one if self._for_one and len(images) == 1 else self._engine
-        vectors = engine(np.stack([resize_and_crop(image, preprocessing) for image in decoded]))
+        vectors = engine(crops)
         if not self._classifier.test_views:
             return vectors
-        canvases = np.stack([resize_and_crop(image, preprocessing.canvas) for image in decoded])
-        return np.asarray(np.mean([vectors, *self._views(engine, images, canvases, preprocessing.crop)], axis=0))
+        return np.asarray(np.mean([vectors, *self._views(engine, images, np.stack(canvases), side)], axis=0))
 
     def _nothing(self, images: int) -> Floats:
         return np.full((images, len(self._classifier.class_names)), np.nan)

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from topwork.images.decode import pixel_count
 from topwork.schemas import InputError
 
 MOST_IMAGES = 64
 """Images of one request: what a server may be made to hold at once."""
 MOST_BYTES = 32 * 2**20
 """Bytes of one image."""
+MOST_PIXELS = 89_478_485
+"""Pixels of all images of a request: a few bytes may unpack to very many."""
 
 
 def image_bytes(cells: Sequence[Any], may_read_files: bool) -> list[bytes]:
@@ -31,6 +34,9 @@ def image_bytes(cells: Sequence[Any], may_read_files: bool) -> list[bytes]:
     for number, content in enumerate(contents, 1):
         if len(content) > MOST_BYTES:
             raise InputError(f"image {number}: {len(content):,} bytes; {MOST_BYTES:,} are the most.")
+    pixels = sum(map(pixel_count, contents))
+    if pixels > MOST_PIXELS:
+        raise InputError(f"{pixels:,} pixels in one request; {MOST_PIXELS:,} are the most.")
     return contents
 
 
