@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
+from topwork import advisor, progress
 from topwork.advisor import gather_evidence, give_advice, practice, why_not, why_stop
 from topwork.learning_curve import Point, forecast
 from topwork.parameters import STRATEGIES
-from topwork.training.linear import multinomial_logistic
+from topwork.training.linear import ClosedRidge, fit_head, multinomial_logistic
 
 NEAR = {"images": 500, "above_chance": 0.9, "median_side": 300.0, "largest_class": 60, "smallest_class": 40}
 
@@ -122,3 +125,33 @@ def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: fl
     advice = give_advice(found | {"above_chance": 0.9}, {"finetune": 3.0, "scratch": None}, STRATEGIES)
     assert "weights that make them count alike" in advice["says"]
     assert ("logistic.class_weight" in advice["settings"]) is worth
+
+
+def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = clouds(400, 2.0)
+    usual = gather_evidence(*given, PROBES, 0.01, 0)
+    monkeypatch.setattr(advisor, "_LARGE", 1000)
+    never: Any = {weights: lambda _C: pytest.fail("logistic regression") for weights in ("none", "balanced")}
+    seen: list[progress.Progress] = []
+    monkeypatch.setattr(advisor, "report", lambda *event: seen.append(progress.Progress(*event)))
+    found = gather_evidence(*given, never, 0.01, 0)
+    assert (usual["probe"], found["probe"]) == ("logistic", "ridge")
+    assert found["probe_accuracy"] == pytest.approx(usual["probe_accuracy"], abs=0.03)
+    assert [event.done for event in seen] == sorted(event.done for event in seen)
+    assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+    assert give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)["recommended"] == "logistic"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_closed_form_is_that_of_scikit_learn(classes: int) -> None:
+    generator = np.random.default_rng(0)
+    vectors, truth = generator.normal(size=(60, 5)).astype(np.float32), np.arange(60) % classes
+    vectors[np.arange(60), truth] += 1
+    head = fit_head(ClosedRidge(1.0), vectors[None], truth, classes)
+    standard = StandardScaler().fit_transform(vectors)
+    targets = np.eye(classes)[truth]
+    reference = Ridge(alpha=6.0).fit(standard, targets)
+    ours, theirs = head.scores(vectors), reference.predict(standard)
+    np.testing.assert_allclose(ours - ours.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=1e-4)

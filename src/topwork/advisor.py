@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from topwork.learning_curve import Point, forecast
 from topwork.metrics import proportion_interval
+from topwork.progress import report
 from topwork.schemas import Bools, Floats, Integers
 from topwork.training.defaults import FAR_DOMAIN
-from topwork.training.linear import Estimator, fit_head, out_of_fold_scores
+from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
 from topwork.transferability import h_score, knn_accuracy, log_me
 
 FEW, MANY = 1_000, 10_000
@@ -32,7 +33,13 @@ UNBALANCED = 3.0
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _MOST = 8_000  # images that the evidence is taken from: more change a score by less than its interval
+_MOST_OF_MANY, _A_CLASS = 50_000, 5  # images, where there are many classes, and of each
 _CURVE_FOLDS = 3
+_LARGE = 3_000_000_000
+"""Numbers in the vectors times classes, from which the probe is a closed-form ridge: logistic regression then takes
+minutes a fit (1,000 classes of 5 images: 20 fits of half a minute), which the advice is not worth."""
+_TASK = "evidence"
+_STEPS = 3 + len(_SHARES)  # the probe, the curve's sizes, the neighbours
 
 Evidence = dict[str, Any]
 
@@ -62,19 +69,26 @@ def gather_evidence(
     """
     counts, classes = np.bincount(truth), int(truth.max()) + 1
     images = len(truth)
-    if images > _MOST:
-        some = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST])
+    most = max(_MOST, min(_MOST_OF_MANY, _A_CLASS * classes))
+    if images > most:
+        some = np.sort(np.random.default_rng(seed).permutation(images)[:most])
         vectors, truth, folds, groups = vectors[some], truth[some], folds[some], groups[some]
-    estimator, started = probes["none"], time.perf_counter()
+    is_large = vectors.size * classes > _LARGE
+    estimator, started = ClosedRidge if is_large else probes["none"], time.perf_counter()
+    report(_TASK, 0, _STEPS, "steps")
     predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
     seconds = time.perf_counter() - started
     weighting: Evidence = {}
-    if _is_unbalanced(balance := {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}):
+    balance = {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}
+    if _is_unbalanced(balance) and not is_large:
         weighted = out_of_fold_scores(probes["balanced"], C, vectors, truth, folds, classes).argmax(axis=1)
         weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
     low, high = proportion_interval(predicted == truth, groups)
     accuracy, chance = float((predicted == truth).mean()), 1 / classes
+    report(_TASK, 1, _STEPS, "steps")
     points = _curve(vectors, truth, folds, estimator, C, classes, seed)
+    neighbours = knn_accuracy(vectors, truth)
+    report(_TASK, _STEPS, _STEPS, "steps")
     sizes = [factor * points[-1].images for factor in (1, 2, 4)]
     return {
         "images": images,
@@ -87,9 +101,10 @@ def gather_evidence(
         "probe_high": high,
         "probe_seconds": seconds,
         "above_chance": (accuracy - chance) / (1 - chance),
-        "knn_accuracy": knn_accuracy(vectors, truth),
-        "log_me": log_me(vectors, truth),
-        "h_score": h_score(vectors, truth),
+        "probe": "ridge" if is_large else "logistic",
+        "knn_accuracy": neighbours,
+        "log_me": None if is_large else log_me(vectors, truth),
+        "h_score": None if is_large else h_score(vectors, truth),
         "learning_curve": [asdict(point) for point in points],
         "forecast": [asdict(each) for each in forecast(points, sizes, seed)],
     }
@@ -195,7 +210,7 @@ def _curve(
     numbers = np.unique(folds)[:_CURVE_FOLDS]
     generator = np.random.default_rng(seed)
     points = []
-    for share in _SHARES:
+    for step, share in enumerate(_SHARES):
         right = tested = images = 0
         for fold in numbers:
             order = generator.permutation(np.flatnonzero(folds != fold))
@@ -205,6 +220,7 @@ def _curve(
             right += int((head.scores(vectors[held_out]).argmax(axis=1) == truth[held_out]).sum())
             tested, images = tested + int(held_out.sum()), images + len(taught)
         points.append(Point(round(images / len(numbers)), right, tested))
+        report(_TASK, 2 + step, _STEPS, "steps")
     return points
 
 

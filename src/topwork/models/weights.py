@@ -22,6 +22,13 @@ _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "m
 """Keys under which training scripts keep the weights; averaged ones first, which score better."""
 _UNSUPPORTED = re.compile(r"(?:Unsupported global: GLOBAL|global) ([\w.]+)")
 _LONGEST_REASON = 200  # characters
+_STRANGERS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`",
+    b"<!doctype": "it is a web page: the download went wrong",
+    b"<html": "it is a web page: the download went wrong",
+    b"\x89hdf": "it is a file of Keras or HDF5; weights of PyTorch are wanted",
+}
+"""Files that people take for weights, by their beginning in small letters."""
 
 _log = logging.getLogger(__name__)
 
@@ -139,22 +146,17 @@ def _harmless() -> list[Any]:
 
 
 def _reason(path: Path, error: Exception) -> str:
+    """What a file that cannot be read seems to be."""
     with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        return "the file is empty"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "it is a web page: the download went wrong"
-    if start.startswith(b"\x89HDF"):
-        return "it is a file of Keras or HDF5; weights of PyTorch are wanted"
-    if not start.startswith((b"PK", b"\x80")):
-        return "it is no file of PyTorch or safetensors"
+        start = file.read(64).lstrip().lower()
+    for beginning, what in _STRANGERS.items():
+        if start.startswith(beginning):
+            return what
+    if not start.startswith((b"pk", b"\x80")):
+        return "it is no file of PyTorch or safetensors" if start else "the file is empty"
     said = " ".join(str(error).split())
     if "TorchScript" in said:
         return "it is a TorchScript program; save `model.state_dict()` instead"
-    told = _UNSUPPORTED.search(said)
-    if told:
+    if told := _UNSUPPORTED.search(said):
         return f"it holds a {told[1]}, which would run code when read; save `model.state_dict()` alone"
     return f"{type(error).__name__}: {said[:_LONGEST_REASON]}"
