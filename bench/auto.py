@@ -58,7 +58,7 @@ def _judge(data: Path) -> Cell:
     taken, choice = _choice(data, ran), _choice(data, list(metrics))
     best = max(metrics, key=lambda name: metrics[name]["accuracy"])
     right, of_best = (_right(data, name) for name in (taken, best))
-    lost = compare(of_best, right, np.arange(len(right)).astype(str), RESAMPLES, SEED)
+    lost = compare(of_best, right, np.arange(len(right)).astype(str), SEED)
     cost = sum(seconds[name] for name in ran) / sum(seconds[name] for name in metrics)
     scores = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in metrics.items())
     console.print(
@@ -78,7 +78,7 @@ def _auto(ruled_out: dict[str, str], metrics: dict[str, Any]) -> list[str]:
 
 def _choice(data: Path, names: list[str]) -> str:
     tables = {name: pd.read_parquet(data / f"07_model_output/{name}/out_of_fold.parquet") for name in names}
-    compared = compare_on_shared(tables, pd.read_parquet(data / "03_primary/splits.parquet"), RESAMPLES, SEED)
+    compared = compare_on_shared(tables, {}, pd.read_parquet(data / "03_primary/splits.parquet"), SEED)
     rows = rank([{"strategy": name, **compared[name]} for name in names])
     return str(choose_champion(rows, ERRORS)["strategy"])
 

@@ -60,7 +60,14 @@ def _forecasts(vectors: Floats, truth: Integers, folds: Integers) -> None:
         parts = [order[: len(order) // share] for share in (4, 2, 1)]
         quarter = parts[0]
         found = gather_evidence(
-            vectors[quarter], truth[quarter], folds[quarter], np.full(len(quarter), 200), PROBES, C, seed
+            vectors[quarter],
+            truth[quarter],
+            folds[quarter],
+            quarter.astype(str),
+            np.full(len(quarter), 200),
+            PROBES,
+            C,
+            seed,
         )
         points = [Point(**each) for each in found["learning_curve"]]
         predicted = forecast(points, [factor * points[-1].images for factor in (2, 4)], seed)

@@ -77,7 +77,7 @@ def _chain(size: int, generator: np.random.Generator) -> int:
 
 def _moves(challenger: Bools, champion: Bools) -> bool:
     groups = np.arange(len(champion)).astype(str)
-    return compare(challenger, champion, groups, 100, 0).p_better < SIGNIFICANCE
+    return compare(challenger, champion, groups, 0).p_better < SIGNIFICANCE
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -26,6 +27,7 @@ from tests.conftest import PROJECT, fill, image_bytes, scene
 from topwork.datasets.classifier_file import read_classifier
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
+from topwork.locks import sole_run
 from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
 from topwork.serving.predictor import Predictor
 
@@ -205,6 +207,60 @@ def test_ctrl_c_closes_every_run_as_killed(
     (parent,), children = runs_of(tracking_uri)
     assert parent.info.status == "KILLED"
     assert {run.info.run_name: run.info.status for run in children} == {"logistic": "FINISHED", "svm": "KILLED"}
+
+
+def test_a_run_whose_mlflow_server_dies_keeps_its_files_and_says_so_in_a_line(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def dead(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
+        raise mlflow.MlflowException("API request failed") from requests.exceptions.ConnectionError("refused")
+
+    monkeypatch.setattr(MlflowClient, "log_dict", dead)  # the report of the split
+    result = kedro(params=f"images={image_folder},strategies=svm")
+    assert result.exit_code == 1
+    assert result.output.strip().splitlines()[-1].startswith("Error: The MLflow server does not answer any more.")
+    assert len(asked) == 1  # it is asked no further
+    assert (tmp_path / "data/02_intermediate/manifest.parquet").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_before_it_touches_anything(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    with sole_run(tmp_path / "data", "run"):
+        result = kedro(params=f"images={image_folder}")
+    assert result.exit_code == 1
+    assert f"another run (process {os.getpid()}) works here" in result.output
+    assert runs_of(tracking_uri) == [[], []]
+
+
+def test_half_written_files_of_an_earlier_run_stop_nothing(
+    kedro_after_a_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for name in ("last_complete_run.json", "08_reporting/svm/metrics.json", "08_reporting/advice.json"):
+        (data / name).write_text('{"a": ')
+    (data / "08_reporting/leaderboard.json").write_bytes(b"")
+    damaged = next((data / "02_intermediate/files").glob("*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    result = kedro_after_a_run("--pipelines", "ingestion,comparison", params=f"images={tmp_path / 'images'}")
+    assert result.exit_code == 0, result.output
+    rows = leaderboard(tmp_path)
+    assert (rows["svm"]["status"], rows["logistic"]["status"]) == ("not run", "ok")
+
+
+def test_what_the_champion_was_chosen_by_stands_on_the_parent_run(finished_run: Path) -> None:
+    (parent,), _ = runs_of(f"sqlite:///{finished_run / 'mlflow.db'}")
+    rows = {
+        row["strategy"]: row for row in json.loads((finished_run / "data/08_reporting/leaderboard.json").read_text())
+    }
+    champion = rows[parent.data.tags["topwork.champion"]]
+    assert parent.data.metrics["oof_accuracy"] == champion["oof_accuracy"]
+    assert parent.data.metrics["oof_images"] == champion["oof_images"] == 24
+    assert parent.data.metrics["svm.oof_accuracy"] == rows["svm"]["oof_accuracy"]
+    assert parent.data.metrics["svm.test_accuracy"] == rows["svm"]["accuracy"]
 
 
 def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_by_the_next(

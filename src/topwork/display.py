@@ -202,29 +202,39 @@ def _print(text: str) -> None:
 
 
 def _what_is_shared(rows: list[dict[str, Any]]) -> str:
-    images = max((row["shared_images"] or 0 for row in rows), default=0)
+    images = max((row["shared_images"] or 0 for row in rows if row["accuracy"] is not None), default=0)
     if not images:
         return "No model has a score yet."
-    return f"Out of fold: on the {images:,} images that every model above was scored on without having seen them."
+    compared = [row for row in rows if row["p_adjusted"] is not None]
+    together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
+    return (
+        "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
+        f"{images:,} of them that all these models were scored on; choices are made there.{together}"
+    )
 
 
 def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
     """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
-    table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("strategy", overflow="fold")
-    for column in ("out of fold", "behind, points", "p", "test accuracy, 95 %", "fit s"):
+    table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("strategy", overflow="fold", min_width=8)
+    for column in ("out of fold", "shared", "behind, points", "p", "test accuracy, 95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row["accuracy"] is None:
-            table.add_row(row["strategy"], row["status"], style="dim")  # the reason is a line below the table
+            shared = f"{row['shared_accuracy']:.3f} of {row['shared_images']:,}" if row["shared_images"] else ""
+            behind = _behind(row) if shared else ""
+            # the reason is a line below the table
+            table.add_row(Text(visible(row["strategy"])), row["status"], shared, behind, style="dim")
             continue
+        name = row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)"
+        of_all = "" if row["oof_accuracy"] is None else f"{row['oof_accuracy']:.3f} ({row['oof_images'] or 0:,.0f})"
         table.add_row(
-            row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)",
+            Text(visible(name)),
+            of_all,
             f"{row['shared_accuracy']:.3f}",
             _behind(row),
-            "" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
+            _p(row["p_adjusted"]),
             f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
-            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         )
     return table
 
@@ -240,6 +250,10 @@ def champion_lines(champion: dict[str, Any]) -> str:
 def _where_it_stays(champion: dict[str, Any]) -> str:
     version = f"stays at version {champion['against']}" if champion["against"] else "is not set"
     return f"The alias `champion` in MLflow {version}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _behind(row: dict[str, Any]) -> str:

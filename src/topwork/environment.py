@@ -23,7 +23,7 @@ _WAITING = {
     "OMP_WAIT_POLICY": "passive",
 }
 """Threads of OpenMP wait asleep, not in a busy loop. On a machine that is busy with other programs a training step is
-then five times as fast, on a quiet one as fast as before (`docs/decisions/0016-busy-machines.md`)."""
+then five times as fast, on a quiet one as fast as before (`docs/decisions/0017-busy-machines.md`)."""
 
 
 def start() -> None:

@@ -41,6 +41,8 @@ from topwork.schemas import Classifier
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": manifest_digest, "splits": split_digest}
+_CHOSEN_BY = ("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images")
+"""Of the champion, on the parent run: the scores that models are chosen by, and that runs may be sorted by."""
 _FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
@@ -104,6 +106,7 @@ class RunTracking(MlflowHook):
         self._node_started: dict[str, float] = {}
         self._namespace: str | None = None
         self._failed: list[str] = []
+        self._rows: dict[str, dict[str, Any]] = {}
         self._keeps_failures = True
         self._curves = _Curves(self._log_curve)
 
@@ -224,8 +227,7 @@ class RunTracking(MlflowHook):
             self._store.log_table(run, data, f"{name}.json")
         elif isinstance(data, dict | list):
             self._store.log_dict(run, cast("dict[str, Any]", data), f"{name}.json")
-            if name == "leaderboard":
-                self._log_metrics(run, {f"{row['strategy']}.accuracy": row["accuracy"] for row in data})
+            self._log_comparison(run, name, data)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -339,6 +341,15 @@ class RunTracking(MlflowHook):
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
         self._store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in numbers.items()])
 
+    def _log_comparison(self, run: str, name: str, data: Any) -> None:
+        """The scores of all strategies on the parent, and those by which the champion was chosen."""
+        if name == "leaderboard":
+            self._log_metrics(run, _leaderboard_metrics(data))
+            self._rows = {row["strategy"]: row for row in data}
+        elif name == "champion" and data["strategy"] in self._rows:
+            self._store.set_tag(run, "topwork.champion", data["strategy"])
+            self._log_metrics(run, {key: self._rows[data["strategy"]][key] for key in _CHOSEN_BY})
+
     def _log_curve(self, measured: Measured) -> None:
         """A point for each number, on the child that trains; MLflow's names have no commas."""
         child = self._children.get(str(self._namespace))
@@ -378,6 +389,12 @@ class RunTracking(MlflowHook):
         profile = json.dumps({"rows": len(table), "classes": int(table["label"].nunique())})
         dataset = Dataset(name, _DATASETS[name](table), "local", source, profile=profile)
         self._store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _leaderboard_metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each strategy the score out of fold, by which models are chosen, and that of the test split."""
+    names = {"oof_accuracy": "oof_accuracy", "test_accuracy": "accuracy"}
+    return {f"{row['strategy']}.{name}": row[of] for name, of in names.items() for row in rows}
 
 
 def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:

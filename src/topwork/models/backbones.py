@@ -1,7 +1,8 @@
-"""Pretrained networks from three sources, all spoken to with the same verbs.
+"""Pretrained networks from several sources (`models/sources.py`), all used through the same functions.
 
 `efficientnet_lite0` (also lite1, lite2) comes with a package and needs no download; a bare name is torchvision's;
-`timm:NAME` is timm's. Preprocessing travels with the weights.
+`timm:NAME` is timm's; `shallow` is the project's own; a folder with `spec.json` is a Topwork classifier.
+Preprocessing travels with the weights.
 """
 
 from __future__ import annotations

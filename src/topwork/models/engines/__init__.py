@@ -17,7 +17,7 @@ __all__ = ["ENGINES", "FORMATS", "REFERENCE", "Engine", "Recipe", "available_eng
 ENGINES = ("eager", "compiled", "openvino")
 FORMATS = ("float32", "bfloat16", "float16")
 REFERENCE = ("eager", "float32")
-"""The engine and number format that all others are held against, and that serve."""
+"""The engine and number format that all others are held against, and that serve where those of training cannot run."""
 
 _BUILDERS = {name: f"topwork.models.engines.{name}" for name in ENGINES}
 

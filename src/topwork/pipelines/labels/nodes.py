@@ -45,7 +45,9 @@ def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, param
     shown = label_suggestions.head(parameters.sheet_images)
     pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
     captions = [f"{row.given}?\n{_rather(row.label)}\n{shortened(str(row.path))}" for row in shown.itertuples()]
-    return plot_sheet(pictures, captions, f"{len(label_suggestions)} labels look wrong, the most doubtful first")
+    return plot_sheet(
+        pictures, captions, f"{len(label_suggestions)} labels that the model contradicts, the surest first"
+    )
 
 
 def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, reports: Sequence[Any]) -> pd.DataFrame:
@@ -64,7 +66,11 @@ def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, reports: Sequence
         return nothing
     suggestions = suggest_labels(table, label_ledger)
     if len(suggestions):
-        _log.info("%d of %d labels look wrong: label_suggestions.csv, .png", len(suggestions), len(table))
+        _log.info(
+            "predictions contradict %d of %d labels, some of which will be right all the same: "
+            "label_suggestions.csv, .png, the surest first",
+            *(len(suggestions), len(table)),
+        )
     return suggestions
 
 
