@@ -19,13 +19,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
+import numpy as np
 import pandas as pd
 
 from bench.images import render_folder
 from bench.measure import Rival, Row, alternated, console, show, write_rows
 from bench.ours import Ours, inspected
 from bench.training import training
+from topwork.advisor import gather_evidence
 from topwork.datasets.image_folder import ImageFolderDataset
+from topwork.training.linear import fit_head, multinomial_logistic
 
 NETWORKS = {"efficientnet_lite0": "default", "resnet50": "none"}
 TIMM, LOOP, FASTAI, EMBETTER, CACHED = (
@@ -187,6 +190,26 @@ def manifest(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
     yield Row(what, seconds, walk, "s", seconds / walk, "listing and stat of the files alone")
 
 
+def classes(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
+    """The evidence for the advice where there are many classes, against one fit of what it does not fit there."""
+    probes = {weights: multinomial_logistic(weights, 300, 0) for weights in ("none", "balanced")}
+    for count in (1_000, 10_000):
+        generator, truth = np.random.default_rng(0), np.repeat(np.arange(count), 5)
+        noise = generator.normal(0, 2, (len(truth), 1280))
+        vectors = (generator.normal(size=(count, 1280))[truth] + noise).astype(np.float32)
+        folds, groups = np.tile(np.arange(5), count), np.arange(len(truth)).astype(str)
+        start = time.perf_counter()
+        gather_evidence(vectors, truth, folds, groups, np.full(len(truth), 224), probes, 0.1, 0)
+        seconds, what = time.perf_counter() - start, f"evidence, {count:,} classes of 5 images"
+        if count == 1_000:
+            start = time.perf_counter()
+            fit_head(probes["none"](0.1), vectors[None], truth, count)
+            fit = time.perf_counter() - start
+            yield Row(what, seconds, fit, "s", seconds / fit, "one fit of logistic regression", 1.0, at_most=True)
+        else:
+            yield Row(what, seconds, 600.0, "s", seconds / 600, "ten minutes", 1.0, at_most=True)
+
+
 def overhead(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
     """The default run on the digits, everything cached, against its nodes called by themselves and bare imports."""
     python, data, store = sys.executable, work / "digits", work / "digits-store"
@@ -223,6 +246,7 @@ GROUPS = {
     "repeated": repeated,
     "memory": memory,
     "manifest": manifest,
+    "classes": classes,
     "overhead": overhead,
     "training": training,
 }

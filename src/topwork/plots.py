@@ -172,7 +172,14 @@ def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
             [row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt"
         )
         axes.plot(row["accuracy"], height, "o", color=_ACCENT, label="test, 95 % interval" if height == 0 else None)
-        axes.plot(row["shared_accuracy"], height, "|", color=_INK, ms=16, label="out of fold" if height == 0 else None)
+        axes.plot(
+            row["shared_accuracy"],
+            height,
+            "|",
+            color=_INK,
+            ms=16,
+            label="out of fold, shared images" if height == 0 else None,
+        )
     axes.set_yticks(range(len(scored)), [row["strategy"] for row in scored])
     axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
     axes.grid(axis="x", color=_SOFT, alpha=0.5)
