@@ -13,6 +13,7 @@ from topwork.preflight import (
     check_history,
     check_model,
     check_parameters,
+    check_texts,
     chosen_strategies,
     knob_names,
     plain_parameters,
@@ -117,3 +118,23 @@ def test_a_champion_is_not_registered_under_what_is_no_name() -> None:
         check_model(["__default__"], "models:/cats@champion")
     check_model(["__default__"], "cats")
     check_model(["prediction"], "models:/cats@champion")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("images=/a,b", r"'b' has no `=`. A comma ends a value.*--config run\.yml"),
+        ("images=/a/${x}", r"images=/a/\$\{x\}: .* Rename the folder"),
+        ({"images": "/a/${x}"}, "Rename the folder"),
+    ],
+)
+def test_what_would_be_taken_apart_is_refused(raw: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_texts(raw)
+
+
+def test_commas_in_a_file_and_several_parameters_are_none_of_that() -> None:
+    check_texts("images=/a b,seed=3,")
+    check_texts({"images": "/a,b", "seed": 3})
+    with pytest.raises(InputError, match="Rename the folder"):
+        plain_parameters("images=x", {"images": "x"}, Path("/work/${x}"))

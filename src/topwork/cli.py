@@ -39,6 +39,7 @@ from topwork.preflight import (
     check_new_images,
     check_parameters,
     check_runner,
+    check_texts,
     chosen_strategies,
     knob_names,
     pipelines_to_run,
@@ -333,8 +334,12 @@ def _closing(close: Callable[[], None]) -> Iterator[None]:
 
 def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        parsed = parse(context, parameter, value) if parse else value
-        return plain_parameters(value, parsed, Path.cwd())
+        try:
+            check_texts(value)
+            parsed = parse(context, parameter, value) if parse else value
+            return plain_parameters(value, parsed, Path.cwd())
+        except InputError as mistake:
+            raise click.ClickException(visible(str(mistake))) from None
 
     return callback
 

@@ -25,6 +25,25 @@ _MANIFEST = Path("02_intermediate/manifest.parquet")
 _WEIGHT_WORDS = ("default", "none")
 
 
+def check_texts(raw: str | Mapping[str, Any]) -> None:
+    """Refuse what the command line or OmegaConf would take apart.
+
+    Raises:
+        InputError: a value holds a comma, which ends it, or `${`, which stands for another value.
+
+    """
+    if isinstance(raw, str):
+        for item in filter(str.strip, raw.split(",")):
+            if "=" not in item:
+                raise InputError(
+                    f"--params {raw}: {item!r} has no `=`. A comma ends a value: give one that holds a comma in a "
+                    "file, `kedro run --config run.yml` with `run: {params: {images: 'a,b'}}` in it."
+                )
+    for name, value in (_texts(raw) if isinstance(raw, str) else raw).items():
+        if isinstance(value, str) and "${" in value:
+            raise InputError(f"{name}={value}: `${{` stands for the value of another parameter. Rename the folder.")
+
+
 def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], working_folder: Path) -> dict[str, Any]:
     """Parameters of the command line with names kept as text (`images=2024`) and folders made absolute.
 
@@ -193,7 +212,10 @@ def _texts(raw: str) -> dict[str, str]:
 
 
 def _absolute(path: str, working_folder: Path) -> str:
-    return os.path.normpath(working_folder / Path(path).expanduser())
+    absolute = os.path.normpath(working_folder / Path(path).expanduser())
+    if "${" in absolute:
+        raise InputError(f"{absolute}: `${{` in a path stands for the value of another parameter. Rename the folder.")
+    return absolute
 
 
 def _explain(name: str, block: type[Block], error: ValidationError) -> str:
