@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 from kedro.pipeline import Node, Pipeline
 
-from topwork.cli import Part, plan_parts
+from topwork.cli import Part, Stopped, Terminated, plan_parts
 
 
 def identity(value: object) -> object:
@@ -34,3 +36,8 @@ def test_each_strategy_is_a_part_between_what_comes_before_and_after() -> None:
 def test_a_pipeline_without_strategies_is_one_part() -> None:
     pipeline = Pipeline([Node(identity, "images", "features", name="extract")])
     assert plan_parts(pipeline, ["svm"]) == [Part(None, ("extract",))]
+
+
+def test_a_run_that_was_stopped_ends_with_the_code_of_its_signal() -> None:
+    assert [Stopped(by).exit_code for by in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
+    assert issubclass(Terminated, KeyboardInterrupt)
