@@ -13,22 +13,29 @@ from nbclient import NotebookClient
 from tests.conftest import PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
-QUICK = "image_size=32,features.engine=eager,features.number_format=float32,evaluation.resamples=100"
+QUICK = (
+    "image_size=32,duplicates.image_size=32,features.engine=eager,features.number_format=float32,"
+    "evaluation.resamples=100"
+)
+LITTLE = "finetune.epochs=1,finetune.trainable_groups=1,finetune.precision=float32"
 LESS = {
     "data=data/notebooks,": f"data=data/notebooks,digits.images_per_class=12,{QUICK},",
     "strategies=logistic+svm": "strategies=logistic",
-    "finetune.minutes=2": f"wallpaper.images_per_group=6,wallpaper.size=32,{QUICK},finetune.epochs=1",
+    "finetune.minutes=2": f"wallpaper.images_per_group=6,wallpaper.size=32,{QUICK},{LITTLE}",
 }
 LARGEST = 200_000  # bytes
 
 
 @pytest.mark.slow
-def test_the_notebooks_run_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebooks_run_from_top_to_bottom(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # each project has a store of its own
     for name in ("conf", "src", "notebooks"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(PROJECT / name, tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
         text = path.read_text()
         for usual, less in LESS.items():
