@@ -84,3 +84,10 @@ def test_images_of_one_group_count_as_one_object() -> None:
     apart, together = (compare_history(runs, "images", groups, 0).iloc[1] for groups in (NO_GROUPS, objects))
     assert (apart["verdict"], together["verdict"]) == ("better", "noise")
     assert (together["images"], together["difference"]) == (COUNT, 0.3)
+
+
+def test_a_repeat_for_which_the_machine_had_more_time_says_so() -> None:
+    before = run(0, metrics={"accuracy": 0.5, "oof_accuracy": 0.5, "training.epochs": 3.2})
+    after = run(1, metrics={"accuracy": 0.5, "oof_accuracy": 0.5, "training.epochs": 8.06})
+    assert what_changed(after, before) == "epochs that fitted into the minutes: 3.2 → 8.1"
+    assert what_changed(before, before) == "the same settings again"

@@ -280,7 +280,7 @@ def _how_sure(strategy: str, evidence: Mapping[str, Any]) -> str:
     if is_far(evidence):
         return "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
     if strategy in {"svm", "logistic"}:
-        return "sure to within the interval, which is that of one untuned probe: tuning C moves it a little"
+        return "to expect is the score of the probe, within its interval; tuned classifiers differ from it a little"
     return "fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is there"
 
 

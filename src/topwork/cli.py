@@ -195,14 +195,17 @@ def _check_backbone(names: Sequence[str], parameters: dict[str, Any]) -> None:
     if weights not in {"default", "none"} and not Path(weights).is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
     layers = str(parameters["layers"])
-    if (backbone, layers) != (_INSTALLED_BACKBONE, "last"):
+    if (backbone, layers, weights) != (_INSTALLED_BACKBONE, "last", "default"):
         _try_out(backbone, weights, parameters, layers, str(parameters["pool"]))
 
 
 def _try_out(backbone: str, weights: str, parameters: dict[str, Any], layers: str, pool: str) -> None:
-    from topwork.models.backbones import describe_backbone, try_out
+    from topwork.models.backbones import describe_backbone, load_backbone, try_out
 
-    try_out(describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"]), layers, pool)
+    spec = describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+    try_out(spec, layers, pool)
+    if weights not in {"default", "none"}:
+        load_backbone(spec)  # a file that is none of this network's
 
 
 def _check_trainable_groups(wanted: str, parameters: dict[str, Any]) -> None:

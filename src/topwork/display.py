@@ -27,6 +27,7 @@ from topwork import progress
 from topwork.visible import visible
 
 _QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
+_FEW = 100  # shared images, below which the leaderboard says what makes them more
 _WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
 _log = logging.getLogger(__name__)
 
@@ -207,9 +208,10 @@ def _what_is_shared(rows: list[dict[str, Any]]) -> str:
         return "No model has a score yet."
     compared = [row for row in rows if row["p_adjusted"] is not None]
     together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
+    few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more." if images < _FEW else ""
     return (
         "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
-        f"{images:,} of them that all these models were scored on; choices are made there.{together}"
+        f"{images:,} of them that all these models were scored on; choices are made there.{together}{few}"
     )
 
 

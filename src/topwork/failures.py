@@ -57,8 +57,8 @@ def input_error(error: BaseException) -> InputError | None:
             return each
     if missing := _never_made(error):
         return InputError(
-            f"{missing} is not there: it comes from a pipeline that has not run with this `data=DIR`. "
-            "Name that pipeline too (`kedro run` without --pipelines runs all), or give that of the earlier runs."
+            f"{missing} is not there: the pipeline that makes it has not run in this data folder. Run without "
+            "--pipelines, name that pipeline too, or give the `data=DIR` of earlier runs."
         )
     return _of_the_store(chain) or _of_the_disk(error, chain)
 

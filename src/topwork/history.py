@@ -27,6 +27,7 @@ HISTORY_COLUMNS = (
 _PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # where things lie changes no score
 _UNKNOWN = "None"
 _SIGNIFICANT = 0.05
+_EPOCHS = 0.1  # more or less that a machine had time for are a change
 _NAMED = 3  # changed parameters that are spelt out
 
 
@@ -69,6 +70,9 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         changes.append(f"{len(names) - _NAMED} more parameters")
+    trained, trained_before = (each["metrics"].get("training.epochs") for each in (run, before))
+    if None not in {trained, trained_before} and abs(trained - trained_before) >= _EPOCHS:
+        changes.append(f"epochs that fitted into the minutes: {trained_before:.1f} → {trained:.1f}")
     if run["data_digest"] != before["data_digest"]:
         changes.append("images or labels")
     elif run["split_digest"] != before["split_digest"]:

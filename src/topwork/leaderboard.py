@@ -124,12 +124,16 @@ def choose_champion(rows: Sequence[Row], errors: float) -> dict[str, Any]:
     if chosen is best:
         cheaper = [row for row in compared if _cost(row) < _cost(best)]
         equal = [row["strategy"] for row in compared if row["behind"] == 0 and row is not best]
-        reason = f"as good out of fold as {' and '.join(equal)}, and cheaper" if equal else "best out of fold"
+        reason = (
+            f"as good out of fold as {' and '.join(equal)}, and cheaper with many images"
+            if equal
+            else "best out of fold"
+        )
         reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
         reason = (
             f"{-100 * chosen['behind']:.1f} points behind {best['strategy']} out of fold, within {errors:g} standard "
-            f"error of {100 * chosen['behind_error']:.1f}, and cheaper"
+            f"error of {100 * chosen['behind_error']:.1f}, and cheaper with many images"
         )
     return {"strategy": chosen["strategy"], "reason": reason, "images": chosen["shared_images"]}
 

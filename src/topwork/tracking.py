@@ -30,7 +30,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
 from topwork.digests import manifest_digest, split_digest
-from topwork.failures import StoreLostError, is_unreachable
+from topwork.failures import StoreLostError, input_error, is_unreachable
 from topwork.mlflow_store import check_server, sole_maker, sqlite_uri
 from topwork.parameters import STRATEGIES, flattened
 from topwork.preflight import FOLDERS, check_parameters, check_runner, knob_names
@@ -242,7 +242,8 @@ class RunTracking(MlflowHook):
         strategy = self._namespace
         if strategy in STRATEGIES:
             if self._keeps_failures:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                told = str(input_error(error) or error).strip() or type(error).__name__
+                reason = told.splitlines()[0].rstrip(".")
                 catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
             with suppress(StoreLostError):
                 self._open_parent()
@@ -360,7 +361,8 @@ class RunTracking(MlflowHook):
 
     def _log_scores(self, strategy: str, metrics: dict[str, Any]) -> None:
         run = self._children[strategy]
-        self._log_metrics(run, metrics, self._model_of(strategy))
+        trained = {f"training.{name}": value for name, value in metrics.get("training", {}).items()}
+        self._log_metrics(run, {**metrics, **trained}, self._model_of(strategy))
         self._store.log_dict(run, metrics, "metrics.json")
 
     def _model_of(self, strategy: str) -> str | None:

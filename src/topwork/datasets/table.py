@@ -33,7 +33,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         columns: list[str] | None = None,
         text: bool = False,
         logged: bool = False,
-        if_deleted: str = "the pipeline that writes it makes it anew",
+        if_deleted: str = "a run without --pipelines makes it anew",
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(filepath)

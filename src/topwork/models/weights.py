@@ -63,7 +63,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"weights={path}: cannot be read as weights ({_reason(path, error)}).") from error
+        raise InputError(
+            f"weights={path}: cannot be read as weights ({_reason(path, error)}). Give a file of tensors by name "
+            "(`torch.save(model.state_dict(), FILE)`, or safetensors)."
+        ) from error
     if not state:
         raise InputError(f"weights={path}: holds no tensors.")
     return state

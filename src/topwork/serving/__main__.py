@@ -6,8 +6,10 @@ Without a name it serves the champion, if there is but one.
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -41,11 +43,14 @@ def main() -> None:
     try:
         listening = socket.create_server((asked.host, asked.port))
     except OSError as error:
-        sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({error.strerror}); give another --port.")
+        reason = os.strerror(error.errno or 0).lower()
+        sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({reason}); give another --port.")
     name = f"{uri} (model {model.metadata.model_id})"
     print(f"{name} answers on http://{asked.host}:{asked.port}", flush=True)
     app = serving_app(model, name, (asked.host, *asked.name))
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", http=ImpatientProtocol)).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # how a server is stopped
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", http=ImpatientProtocol)).run(sockets=[listening])
+    print("Stopped.")
 
 
 def only_champion(client: MlflowClient) -> str:

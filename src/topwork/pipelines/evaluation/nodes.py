@@ -17,6 +17,8 @@ from topwork.plots import plot_confusion, plot_sheet
 from topwork.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
 from topwork.schemas import TEST, Classifier, Features, Floats, ImageStore, InputError
 
+_UNTRAINED = "no step of training did better than the network that it started from, which is therefore what it is"
+
 
 def predict_test_split(
     images: ImageStore, classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
@@ -89,6 +91,7 @@ def score_strategy(
         **_rejection(predictions, distances),
         "temperature": classifier.temperature,
         "training": dict(classifier.training),
+        **({"reason": _UNTRAINED} if classifier.training.get("epochs") == 0 else {}),
     }
 
 

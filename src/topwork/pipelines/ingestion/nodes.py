@@ -17,7 +17,7 @@ from topwork.inspection import (
 )
 from topwork.label_errors import check_ledger, dropped, relabelled
 from topwork.parameters import IngestionParameters
-from topwork.schemas import REJECTED, ImageStore
+from topwork.schemas import REJECTED, TEST, TRAIN, VAL, ImageStore
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal
@@ -28,7 +28,10 @@ def inspect_images(
     images: ImageStore, known_files: pd.DataFrame, parameters: IngestionParameters
 ) -> Iterator[pd.DataFrame]:
     """Inspections of the files that are new or changed, chunk by chunk."""
-    _log.info("%s: %s, %d files", images.source, _LAYOUTS[images.layout], len(images))
+    given = images.listing["given_split"].value_counts()
+    splits = ": " + ", ".join(f"{name} {given[name]:,}" for name in (TRAIN, VAL, TEST) if given.get(name, 0))
+    shown = splits if images.layout in {"split", "table"} and splits != ": " else ""
+    _log.info("%s: %s, %d files%s", images.source, _LAYOUTS[images.layout], len(images), shown)
     check_listing(images.listing, images.source)
     known = known_files.head(0) if parameters.rehash else known_files
     yield from inspect_new(images.listing, images, known, _limits(parameters), parameters.threads)

@@ -143,7 +143,11 @@ def _name(classifier: Classifier) -> str:
 def _tell(found: pd.DataFrame) -> None:
     rejected = found[found["status"] == REJECTED]
     strange = int(found["none_of_these"].sum())
-    _log.info("%d files: %d rejected, %d probably of none of the classes", len(found), len(rejected), strange)
+    _log.info(
+        "%d files: %d rejected; %d lie farther from all that was learnt than nearly all images of the classes do, and "
+        "may be of none of them (none_of_these)",
+        *(len(found), len(rejected), strange),
+    )
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.image_id, row.reason)
 

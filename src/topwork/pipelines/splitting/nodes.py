@@ -60,7 +60,9 @@ def describe_for_duplicates(
     key = feature_key(asked, engines)
     engine = cache(lambda: engine_for(key, asked, engines))
     how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
-    if missing := [(contents[sha256], sha256) for sha256 in known_features.missing(key, list(contents))]:
+    missing = [(contents[sha256], sha256) for sha256 in known_features.missing(key, list(contents))]
+    _log.info("features to tell near-duplicates by: %d of %d images are computed now", len(missing), len(contents))
+    if missing:
         yield from extract_shards(images, missing, key, engine(), how)
 
 
