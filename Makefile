@@ -20,8 +20,9 @@ setup: .venv/.complete
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+# PARAMS=wallpaper.images_per_group=30,finetune.minutes=0.3,scratch.minutes=0.3 does less.
 run: setup
-	$(BIN)/kedro run --env wallpaper
+	$(BIN)/kedro run --env wallpaper $(if $(PARAMS),--params $(PARAMS))
 
 wallpaper: setup
 	$(BIN)/kedro run --env wallpaper --pipelines wallpaper
