@@ -137,4 +137,4 @@ def test_commas_in_a_file_and_several_parameters_are_none_of_that() -> None:
     check_texts("images=/a b,seed=3,")
     check_texts({"images": "/a,b", "seed": 3})
     with pytest.raises(InputError, match="Rename the folder"):
-        plain_parameters("images=x", {"images": "x"}, Path("/work/${x}"))
+        plain_parameters("images=x", {"images": "x"}, Path("/home/${x}"))
