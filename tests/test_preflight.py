@@ -126,6 +126,7 @@ def test_a_champion_is_not_registered_under_what_is_no_name() -> None:
         ("images=/a,b", r"'b' has no `=`. A comma ends a value.*--config run\.yml"),
         ("images=/a/${x}", r"images=/a/\$\{x\}: .* Rename the folder"),
         ({"images": "/a/${x}"}, "Rename the folder"),
+        ("images=b\udcc3lder", "this shell's locale cannot tell which letters these are.*LC_ALL=C"),
     ],
 )
 def test_what_would_be_taken_apart_is_refused(raw: Any, message: str) -> None:

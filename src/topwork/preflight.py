@@ -29,7 +29,7 @@ def check_texts(raw: str | Mapping[str, Any]) -> None:
     """Refuse what the command line or OmegaConf would take apart.
 
     Raises:
-        InputError: a value holds a comma, which ends it, or `${`, which stands for another value.
+        InputError: a value holds a comma, which ends it, `${`, which stands for another value, or what is no text.
 
     """
     if isinstance(raw, str):
@@ -40,6 +40,11 @@ def check_texts(raw: str | Mapping[str, Any]) -> None:
                     "file, `kedro run --config run.yml` with `run: {params: {images: 'a,b'}}` in it."
                 )
     for name, value in (_texts(raw) if isinstance(raw, str) else raw).items():
+        if isinstance(value, str) and not value.isascii() and not _is_text(value):
+            raise InputError(
+                f"{name}={value.encode('ascii', 'backslashreplace').decode()}: this shell's locale cannot tell which "
+                "letters these are. Set a UTF-8 locale (LC_ALL=C.UTF-8), or PYTHONUTF8=1."
+            )
         if isinstance(value, str) and "${" in value:
             raise InputError(f"{name}={value}: `${{` stands for the value of another parameter. Rename the folder.")
 
@@ -204,6 +209,15 @@ def check_runner(runner: str) -> None:
 def knob_names(conf_source: Path) -> list[str]:
     """Keys of the base environment's `globals.yml`."""
     return list(yaml.safe_load((conf_source / "base" / "globals.yml").read_text(encoding="utf-8")))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it holds no bytes that the locale could not decode."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _texts(raw: str) -> dict[str, str]:
