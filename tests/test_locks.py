@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from topwork.locks import sole_run
 from topwork.mlflow_store import check_server, sole_maker, sqlite_uri
@@ -55,6 +57,20 @@ def test_a_database_lies_where_it_is_asked_for_whatever_the_folder_is_called(tmp
     with sole_maker(uri), create_engine(uri).connect() as connection:
         connection.execute(text("create table t(x int)"))
     assert (tmp_path / name / "mlflow.db").exists()
+
+
+def test_a_database_that_cannot_be_written_is_told_with_its_own_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project on a read-only disk is no reason to move `data`."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    message = r"mlflow\.db: .* \(Read-only file system\).* MLFLOW_TRACKING_URI=sqlite"
+    with pytest.raises(InputError, match=message), sole_maker(sqlite_uri(tmp_path / "mlflow.db")):
+        pass
 
 
 def test_a_server_that_does_not_answer_is_told_at_once_and_one_that_does_is_not() -> None:

@@ -25,13 +25,28 @@ def sqlite_uri(database: Path) -> str:
 
 @contextmanager
 def sole_maker(tracking_uri: str) -> Iterator[None]:
-    """Hold a lock while MLflow's database is made, if that is a file: two processes would make its tables twice."""
+    """Hold a lock while MLflow's database is made, if that is a file: two processes would make its tables twice.
+
+    Raises:
+        InputError: nothing can be written where the database is to lie.
+
+    """
     if not tracking_uri.startswith(_SQLITE):
         yield
         return
     database = Path(unquote(tracking_uri.removeprefix(_SQLITE).partition("?")[0]))
-    with FileLock(database.with_name(f"{database.name}.lock"), timeout=_MAKING):
+    lock = FileLock(database.with_name(f"{database.name}.lock"), timeout=_MAKING)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise InputError(
+            f"{database}: the MLflow database cannot be written there ({error.strerror}). Give another one: "
+            "MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db."
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def check_server(tracking_uri: str) -> None:
