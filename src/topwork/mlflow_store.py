@@ -40,7 +40,7 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         raise InputError(
-            f"{database}: the MLflow database cannot be written there ({error.strerror}). Give another one: "
+            f"{database}: the MLflow database cannot be written there ({error.strerror or error}). Give another one: "
             "MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db."
         ) from error
     try:
