@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import shutil
@@ -29,12 +28,6 @@ os.environ["MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK"] = "true"
 PROJECT = Path(__file__).resolve().parents[1]
 NETWORKS = ("scratch", "finetune")
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 70), "red": (200, 50, 40)}
-
-
-def pytest_collection_finish() -> None:
-    """Take what was imported out of the garbage collector's rounds: it lives as long as the process."""
-    gc.collect()
-    gc.freeze()
 
 
 def image_bytes(seed: int, colour: tuple[int, int, int] = (128, 128, 128), size: tuple[int, int] = (40, 30)) -> bytes:

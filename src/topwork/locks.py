@@ -35,7 +35,7 @@ def sole_run(data: Path, work: str) -> Iterator[None]:
         raise InputError(
             f"data={data}: another {work}{_named(holder)} works here. Wait for its end, or give another data=DIR."
         ) from None
-    except NotImplementedError:
+    except NotImplementedError:  # so filelock says that the file system has no locks
         _log.warning("%s lies on a file system without locks: do not start two runs in it at once.", data)
         yield
         return

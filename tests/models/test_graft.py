@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,20 @@ def test_a_classifier_is_the_backbone_of_the_next_one(tmp_path_factory: pytest.T
     trunk = load_backbone(regrafted).trunk
     for name, value in trunk.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), network.tensors()[f"trunk.{name}"])
+
+
+def test_what_was_white_for_a_classifier_is_so_where_it_is_grafted_on_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    network, twelve_bits = graft(), replace(spec().preprocessing, white=4095.0)
+    key = grafted_key(replace(spec(), preprocessing=twelve_bits), ("last",), "own", "pixels", "digest")
+    folder = tmp_path_factory.mktemp("deep")
+    write_classifier(
+        Classifier("finetune", key, network.grown_head(), ("a", "b", "c"), 1.0, "split", network=network.tensors()),
+        folder,
+    )
+    assert describe_backbone(str(folder)).preprocessing.white == 4095
+    assert describe_backbone(str(folder), white=1023).preprocessing.white == 1023
 
 
 def test_a_folder_of_something_else_is_no_backbone(tmp_path_factory: pytest.TempPathFactory) -> None:

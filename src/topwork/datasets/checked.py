@@ -103,7 +103,7 @@ def read_table(path: Path) -> pd.DataFrame:
         table.attrs = json.loads(facts.get(_ATTRS, b"{}"))
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedError(_first_line(error)) from error
     return table
 

@@ -61,7 +61,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _read_text(path: Path) -> pd.DataFrame:
     """Rows by their number in the file; cells without blanks around them."""
-    lines = csv.reader(io.StringIO(_decoded(path), newline=""), delimiter=_separator(path), skipinitialspace=True)
+    text = _decoded(path)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True)
     try:
         numbered = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
     except csv.Error as error:
@@ -90,9 +91,9 @@ def _decoded(path: Path) -> str:
         raise InputError(f"images={path}: is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from error
 
 
-def _separator(path: Path) -> str:
+def _separator(text: str) -> str:
     """Of the first line that holds anything; what stands in it most often."""
-    first = next((line for line in _decoded(path).splitlines() if line.strip()), "")
+    first = next((line for line in text.splitlines() if line.strip()), "")
     return max(_SEPARATORS, key=first.count)
 
 

@@ -80,7 +80,9 @@ def describe_backbone(
 
     """
     source = find_source(name)
-    preprocessing = replace(source.preprocessing(name), white=white)
+    preprocessing = source.preprocessing(name)
+    if white is not None:  # else a classifier that is grafted on again keeps its own
+        preprocessing = replace(preprocessing, white=white)
     if image_size is not None:
         scale = preprocessing.resize / preprocessing.crop
         preprocessing = replace(preprocessing, crop=image_size, resize=math.floor(image_size * scale))

@@ -181,12 +181,6 @@ class Course:
         content = [sorted(self.request.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
-    def seconds_for(self, taught: int) -> float | None:
-        """The share that the first model, which learns from so many images, has in the minutes that are left."""
-        if self.parameters.minutes is None:
-            return None
-        return self.limit_for(self.folds[0], taught)
-
     def limit_for(self, fold: int, taught: int) -> float | None:
         """What a model that learns from so many images may take at most, of the minutes left for it and others.
 
@@ -216,7 +210,7 @@ def train_grafts(course: Course) -> Grown:
     for fold in course.folds:
         lesson, held_out = _lesson(course, fold)
         if fold == course.folds[0]:
-            plan = replace(plan, seconds=course.seconds_for(len(lesson.taught)))
+            plan = replace(plan, seconds=course.limit_for(fold, len(lesson.taught)))
         if fold == FINAL:
             plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
         limit = course.limit_for(fold, len(lesson.taught))

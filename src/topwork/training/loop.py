@@ -142,9 +142,7 @@ def _learn(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> Non
     optimizer = _optimizer(graft, plan, reached.rate)
     reached.restore(graft, optimizer)
     _tell(lesson, plan, reached, "")
-    pace = _Pace(
-        start - reached.spent, reached.step, time.perf_counter(), steps_an_epoch(lesson.taught, plan.batch_size)
-    )
+    pace = _Pace(start - reached.spent, reached.step, time.perf_counter())
     while not _is_over(plan, reached):
         with folded(graft, norms):
             facts = _epoch(graft, optimizer, lesson, plan, reached, pace)
@@ -195,7 +193,6 @@ class _Pace:
     began: float
     first_step: int
     timed_from: float
-    an_epoch: int
 
     def fitting(self, reached: Reached, limit: float) -> int:
         """The steps of all in all that fit into the limit at the speed so far; those planned, if they do."""
