@@ -26,8 +26,8 @@ from bench.images import render_folder
 from bench.measure import Rival, Row, alternated, console, show, write_rows
 from bench.ours import Ours, inspected
 from bench.training import training
-from topwork.advisor import gather_evidence
 from topwork.datasets.image_folder import ImageFolderDataset
+from topwork.decisions.advisor import gather_evidence
 from topwork.training.linear import fit_head, multinomial_logistic
 
 NETWORKS = {"efficientnet_lite0": "default", "resnet50": "none"}

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import console
-from topwork.advisor import why_stop
-from topwork.leaderboard import choose_champion, compare_on_shared, rank
-from topwork.paired import compare
-from topwork.parameters import STRATEGIES
+from topwork.core.parameters import STRATEGIES
+from topwork.decisions.advisor import why_stop
+from topwork.decisions.leaderboard import choose_champion, compare_on_shared, rank
+from topwork.scoring.paired import compare
 
 RESAMPLES, SEED, ERRORS = 4000, 0, 1.0
 

@@ -21,12 +21,13 @@ import pandas as pd
 from PIL import Image
 
 from bench.measure import console
-from topwork.advisor import gather_evidence
+from topwork.core.arrays import Floats, Integers
+from topwork.core.columns import TEST
 from topwork.datasets.features import FeaturesDataset
-from topwork.label_errors import LEDGER_COLUMNS, suggest_labels
-from topwork.learning_curve import Point, forecast
-from topwork.metrics import softmax, wilson_interval
-from topwork.schemas import TEST, Floats, Integers
+from topwork.decisions.advisor import gather_evidence
+from topwork.decisions.label_errors import LEDGER_COLUMNS, suggest_labels
+from topwork.scoring.learning_curve import Point, forecast
+from topwork.scoring.metrics import softmax, wilson_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 C, DRAWS, FLIPPED, PLANTED = 0.01, 5, 0.05, 100

@@ -82,7 +82,7 @@ def _typed(value: object, name: str, node: Callable[..., object]) -> object:
         return value
     from typing import get_type_hints
 
-    from topwork import parameters
+    from topwork.core import parameters
 
     blocks = [hint for hint in get_type_hints(node).values() if isinstance(hint, type)]
     fields = set(value)  # type: ignore[call-overload]

@@ -11,17 +11,19 @@ import numpy as np
 import pandas as pd
 from kedro.config import OmegaConfigLoader
 
+from topwork.core.columns import STAMP_COLUMNS
+from topwork.core.features import FeatureKey
+from topwork.core.parameters import AugmentationParameters, FeatureParameters
+from topwork.core.stores import ImageStore
+from topwork.data.manifest import Limits, _stamped, build_manifest, inspect_new
 from topwork.datasets.engine_store import FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.images.views import PRESETS
-from topwork.inspection import Limits, _stamped, build_manifest, inspect_new
 from topwork.models.engines import Engine
 from topwork.models.extraction import Extraction, extract_missing
-from topwork.models.resolution import engine_for, feature_key
-from topwork.parameters import AugmentationParameters, FeatureParameters
+from topwork.models.feature_key import engine_for, feature_key
 from topwork.pipelines.features.nodes import extract_features, gather_features
-from topwork.schemas import STAMP_COLUMNS, FeatureKey, ImageStore
 
 _LIMITS = Limits(max_pixels=89_478_485, max_bytes=2**28)
 

@@ -1,7 +1,8 @@
 """How often the alias `champion` moves by luck, and how often it does when it should: `python -m bench.promotions`.
 
 Predictions of two models on the same images are drawn with a given accuracy and a given share of images on which just
-one is right, as two strategies on photographs have it. What is counted is the rule of `topwork.promotion` itself.
+one is right, as two strategies on photographs have it. What is counted is the rule of
+`topwork.decisions.promotion` itself.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import numpy as np
 from rich.table import Table
 
 from bench.measure import console
-from topwork.metrics import wilson_interval
-from topwork.paired import compare
-from topwork.schemas import Bools
+from topwork.core.arrays import Bools
+from topwork.scoring.metrics import wilson_interval
+from topwork.scoring.paired import compare
 
 ACCURACY, DISAGREEMENT, SIGNIFICANCE = 0.85, 0.10, 0.05
 PAIRS, CHAINS, CHALLENGERS = 5_000, 500, 20

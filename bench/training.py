@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import Row, console
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
 
 RIVALS = {"fastai": "fastai fine_tune", "plain": "a plain loop, last third learning"}
 OURS = ("logistic", "finetune")

@@ -127,7 +127,7 @@ def run_kedro(folder: Path, *arguments: str, params: str = "") -> Any:
     from click.testing import CliRunner
     from kedro.framework.startup import bootstrap_project
 
-    from topwork.cli import cli
+    from topwork.run.cli import cli
 
     own = (
         f"data={folder / 'data'},store={folder / 'features'},image_size=32,duplicates.image_size=32,ingestion.threads=2"

@@ -10,8 +10,8 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from topwork.configuration import load_configuration
-from topwork.parameters import BLOCKS
+from topwork.core.parameters import BLOCKS
+from topwork.run.configuration import load_configuration
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,11 @@ import pytest
 
 from tests.conftest import PROJECT, encode, fill
 from tests.hostile import MAX_BYTES, MAX_PIXELS, Kind, hostile_kinds, picture
+from topwork.core.columns import INSPECTION_COLUMNS, OK, REJECTED
+from topwork.core.stores import ImageStore
+from topwork.data.manifest import Limits, build_manifest, inspect_new
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.images.decode import decode_pixels, decode_rgb
-from topwork.inspection import Limits, build_manifest, inspect_new
-from topwork.schemas import INSPECTION_COLUMNS, OK, REJECTED, ImageStore
 
 LIMITS = Limits(MAX_PIXELS, MAX_BYTES)
 KINDS = {kind.name: kind for kind in hostile_kinds()}
@@ -102,8 +103,8 @@ def test_hostile_files_are_looked_at_in_little_memory(folder: Path) -> None:
 import resource
 import pandas as pd
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.inspection import Limits, inspect_new
-from topwork.schemas import INSPECTION_COLUMNS
+from topwork.data.manifest import Limits, inspect_new
+from topwork.core.columns import INSPECTION_COLUMNS
 images = ImageFolderDataset(path={str(folder)!r}).load()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 known = pd.DataFrame(columns=list(INSPECTION_COLUMNS))

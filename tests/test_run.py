@@ -24,12 +24,12 @@ from mlflow.entities import Run
 from PIL import Image
 
 from tests.conftest import PROJECT, fill, image_bytes, scene
+from topwork.core.columns import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
 from topwork.datasets.classifier_file import read_classifier
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
-from topwork.locks import sole_run
-from topwork.schemas import MANIFEST_COLUMNS, PREDICTION_COLUMNS, SPLIT_COLUMNS
-from topwork.serving.predictor import Predictor
+from topwork.inference.predictor import Predictor
+from topwork.run.locks import sole_run
 
 pytestmark = pytest.mark.slow
 
@@ -495,7 +495,7 @@ def test_the_run_file_repeats_the_run(
     from click.testing import CliRunner
     from kedro.framework.startup import bootstrap_project
 
-    from topwork.cli import cli
+    from topwork.run.cli import cli
 
     again = CliRunner().invoke(cli, ["run", "--config", str(tmp_path / "run.yml")], obj=bootstrap_project(PROJECT))
     assert again.exit_code == 0, again.output

@@ -1,7 +1,7 @@
 """Kedro's settings for this project: https://docs.kedro.org/en/stable/configure/project_setting/."""
 
-from topwork.configuration import CONFIG_LOADER_ARGS as _CONFIG_LOADER_ARGS
-from topwork.hooks import display, tracking
+from topwork.run.configuration import CONFIG_LOADER_ARGS as _CONFIG_LOADER_ARGS
+from topwork.run.hooks import display, tracking
 
 HOOKS = (display, tracking)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)  # `tracking` takes its place

@@ -14,6 +14,9 @@ import pytest
 from kedro.io import DatasetError
 
 from tests.datasets.test_feature_store import KEY
+from topwork.core.classifier import CLASSIFIER_SPEC, Classifier, Head
+from topwork.core.errors import InputError
+from topwork.core.features import Features, FeatureShard
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.checked import DamagedError, read_table, read_tensors, write_table, write_tensors
 from topwork.datasets.checkpoints import FolderCheckpointStore
@@ -23,7 +26,6 @@ from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
-from topwork.schemas import CLASSIFIER_SPEC, Classifier, Features, FeatureShard, Head, InputError
 
 SHA = [f"{number:064x}" for number in range(4)]
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)

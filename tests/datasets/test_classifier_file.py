@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.datasets.test_feature_store import KEY
+from topwork.core.classifier import CLASSIFIER_SPEC as SPEC
+from topwork.core.classifier import CLASSIFIER_WEIGHTS as WEIGHTS
+from topwork.core.classifier import Classifier, Head
+from topwork.core.errors import InputError
 from topwork.datasets.classifier_file import read_classifier, write_classifier
-from topwork.schemas import CLASSIFIER_SPEC as SPEC
-from topwork.schemas import CLASSIFIER_WEIGHTS as WEIGHTS
-from topwork.schemas import Classifier, Head, InputError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import PROJECT
+from topwork.core.features import FeatureKey, Features, FeatureShard
 from topwork.datasets.feature_store import FeatureStoreDataset, FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
-from topwork.schemas import FeatureKey, Features, FeatureShard
 
 KEY = FeatureKey(
     backbone="net",

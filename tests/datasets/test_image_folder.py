@@ -8,8 +8,9 @@ import pytest
 from kedro.io import DatasetError
 
 from tests.conftest import fill, image_bytes
+from topwork.core.columns import TEST, TRAIN, VAL
+from topwork.core.stores import ImageStore
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.schemas import TEST, TRAIN, VAL, ImageStore
 
 
 def load(path: Path, layout: str = "auto") -> ImageStore:

@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from topwork.core.columns import MANIFEST_COLUMNS
 from topwork.datasets.appended_table import AppendedTableDataset
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
 from topwork.datasets.validators import valid_manifest, valid_splits
-from topwork.schemas import MANIFEST_COLUMNS
 
 
 def test_a_table_keeps_its_rows_and_attributes(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
+from topwork.core.errors import InputError
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
-from topwork.schemas import InputError
 
 SQUARE = Preprocessing(16, 16, "bilinear", (0.5,) * 3, (0.5,) * 3)
 

@@ -6,9 +6,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tests.conftest import encode, image_bytes
+from topwork.core.columns import OK, REJECTED
 from topwork.images.decode import RejectedError, decode_pixels, decode_rgb, inspect
 from topwork.images.transforms import Preprocessing, resize_and_crop
-from topwork.schemas import OK, REJECTED
 
 LIMIT = 1_000_000
 HALF = (0.5, 0.5, 0.5)

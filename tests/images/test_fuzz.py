@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import encode
+from topwork.core.columns import OK, REJECTED
 from topwork.images.decode import RejectedError, decode_rgb, inspect
-from topwork.schemas import OK, REJECTED
 
 MAX_PIXELS = 250_000
 SLOW = 5.0  # seconds: a hundred times what such files take

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from topwork.core.parameters import AugmentationParameters
 from topwork.images.views import DRAWN_COLUMNS, PRESETS, VIEW_COLUMNS, ViewPlan, draw_views, plan_views
-from topwork.parameters import AugmentationParameters
 
 EVERYTHING = ViewPlan(0.1, 30, "both", 1.5, 1.3, 10, 0.5, 0.4, 0.01, 0.3, "mirror")
 NEUTRAL = {

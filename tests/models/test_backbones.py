@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
+from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.models.backbones import (
     Backbone,
@@ -25,7 +26,6 @@ from topwork.models.backbones import (
 )
 from topwork.models.sources import EMBEDDED
 from topwork.models.weights import packaged_file, read_state
-from topwork.schemas import InputError
 
 TOLERANCE = 0.05  # of a logit; the resampling may differ by a grey level here and there
 PHOTOS = ("china.jpg", "flower.jpg")

@@ -11,15 +11,15 @@ import pytest
 from kedro.io import DatasetError
 
 from tests.conftest import image_bytes
+from topwork.core.features import FeatureShard
+from topwork.core.parameters import FeatureParameters
 from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
-from topwork.models import resolution
+from topwork.models import feature_key
 from topwork.models.engines import Engine
 from topwork.models.extraction import Extraction, extract_missing, extract_shards, extract_view_shards, view_keys
-from topwork.models.resolution import engine_for, feature_key
-from topwork.parameters import FeatureParameters
-from topwork.schemas import FeatureShard
+from topwork.models.feature_key import engine_for, feature_key
 
 HOW = Extraction(shard_size=8, threads=2, max_pixels=1_000_000)
 ASKED = FeatureParameters(
@@ -206,7 +206,7 @@ def test_a_resolved_request_is_recalled_without_looking_at_the_network(
 ) -> None:
     store = FolderEngineStore(tmp_path)
     key = feature_key(ASKED, store)
-    monkeypatch.setattr(resolution, "_resolved", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(feature_key, "_resolved", lambda *_: pytest.fail("it was looked at again"))
     assert feature_key(ASKED, store) == key
 
 
@@ -226,8 +226,8 @@ import sys
 from pathlib import Path
 from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.models.extraction import extract_missing
-from topwork.models.resolution import feature_key
-from topwork.parameters import FeatureParameters
+from topwork.models.feature_key import feature_key
+from topwork.core.parameters import FeatureParameters
 feature_key(FeatureParameters(**{ASKED.model_dump()!r}), FolderEngineStore(Path({str(tmp_path)!r})))
 print("torch" in sys.modules)
 """

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.folding import foldable_norms, folded
-from topwork.models.groups import freeze, layer_groups
+from topwork.models.layer_groups import freeze, layer_groups
 
 NETWORKS = ["shallow", "resnet18", "efficientnet_lite0", "mobilenet_v3_small", "vgg11_bn"]
 

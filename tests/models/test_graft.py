@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from topwork.core.classifier import Classifier, Head
+from topwork.core.errors import InputError
 from topwork.datasets.classifier_file import read_classifier, write_classifier
+from topwork.inference.network_engine import serving_engine
 from topwork.models.backbones import BackboneSpec, describe_backbone, feature_function, load_backbone
 from topwork.models.graft import Graft, boundary_layer, grafted_key, network_backbone, suffix_alone
-from topwork.models.network_scores import serving_engine
-from topwork.schemas import Classifier, Head, InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
 

@@ -6,12 +6,14 @@ import pandas as pd
 import pytest
 
 from tests.conftest import PROJECT, image_bytes
-from topwork.configuration import load_configuration
+from topwork.core.columns import INSPECTION_COLUMNS
+from topwork.core.errors import InputError
+from topwork.core.parameters import AugmentationParameters
+from topwork.core.stores import ImageStore
+from topwork.data.manifest import Limits, build_manifest, inspect_new
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.inspection import Limits, build_manifest, inspect_new
-from topwork.parameters import AugmentationParameters
 from topwork.pipelines.augmentation.nodes import draw_sheet, list_views
-from topwork.schemas import INSPECTION_COLUMNS, ImageStore, InputError
+from topwork.run.configuration import load_configuration
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from topwork.digests import split_digest
-from topwork.parameters import ComparisonParameters
+from topwork.core.columns import RUN_COLUMNS
+from topwork.core.digests import split_digest
+from topwork.core.parameters import ComparisonParameters
+from topwork.core.runs import LoggedRuns
 from topwork.pipelines.comparison.nodes import build_leaderboard
-from topwork.schemas import RUN_COLUMNS, LoggedRuns
 
 SPLITS = pd.DataFrame(
     {

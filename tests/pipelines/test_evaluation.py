@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from topwork.core.classifier import Classifier, Head
+from topwork.core.features import FeatureKey
+from topwork.core.parameters import EvaluationParameters
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.parameters import EvaluationParameters
 from topwork.pipelines.evaluation.nodes import draw_mistakes
-from topwork.schemas import Classifier, FeatureKey, Head
 
 KEY = FeatureKey("net", "abc", {}, ("last",), "own", "original", "eager", "float32", "one")
 CLASSIFIER = Classifier("svm", KEY, Head(np.zeros((2, 2)), np.zeros(2)), ("blue", "red"), 1.0, "split")

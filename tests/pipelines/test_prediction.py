@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import COLOURS, image_bytes
 from topwork.datasets.classifier_file import read_classifier
-from topwork.serving.predictor import Predictor
+from topwork.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

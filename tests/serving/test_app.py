@@ -23,10 +23,12 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from tests.conftest import encode, image_bytes
+from topwork.core.classifier import Classifier, Head
+from topwork.core.errors import InputError
+from topwork.core.features import FeatureKey
 from topwork.datasets.classifier_file import write_classifier
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import with_network
-from topwork.schemas import Classifier, FeatureKey, Head, InputError
 from topwork.serving import app as server_app
 from topwork.serving.__main__ import only_champion
 from topwork.serving.app import ImpatientProtocol, serving_app

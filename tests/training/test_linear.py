@@ -5,7 +5,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from topwork.metrics import losses, softmax
+from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.linear import Estimator, LinearFit, fit_linear, linear_svm, multinomial_logistic
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from topwork.core.arrays import Floats, Integers
+from topwork.core.errors import InputError
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import Graft, boundary_layer, suffix_alone
-from topwork.schemas import Floats, InputError, Integers
 from topwork.training import loop, tempo
 from topwork.training.loop import FitPlan, Lesson, class_scores, fit
-from topwork.training.reached import Reached, is_as_good
 from topwork.training.samples import ActivationSamples
+from topwork.training.state import Reached, is_as_good
 
 SIDE, COUNT, CLASSES = 32, 48, 3
 PLAN = FitPlan(

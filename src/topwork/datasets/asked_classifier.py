@@ -8,9 +8,10 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from topwork.core.classifier import Classifier
+from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
-from topwork.schemas import Classifier, InputError
 
 _MODELS = "models:/"
 

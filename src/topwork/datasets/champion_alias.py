@@ -17,10 +17,12 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
+from topwork.core.classifier import CLASSIFIER_SPEC, Classifier
+from topwork.core.digests import classes_digest
+from topwork.core.errors import InputError
+from topwork.core.runs import Promotion, RegisteredChampion
 from topwork.datasets.checked import DamagedError, read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
-from topwork.digests import classes_digest
-from topwork.schemas import CLASSIFIER_SPEC, Classifier, InputError, Promotion, RegisteredChampion
 
 ALIAS = "champion"
 _MODELS = "models:/"

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, Rejection
+from topwork.core.digests import text_digest
+from topwork.core.errors import InputError
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
-from topwork.digests import text_digest
-from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, InputError, Rejection
 
 FORMAT = "topwork-classifier-5"
 _VERSIONS = (

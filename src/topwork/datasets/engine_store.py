@@ -13,11 +13,12 @@ import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
 
+from topwork.core.digests import text_digest
+from topwork.core.features import FeatureKey
+from topwork.core.stores import EngineStore
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_json, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
-from topwork.digests import text_digest
-from topwork.schemas import EngineStore, FeatureKey
 
 _GRAPH, _WEIGHTS = "graph", "weights"
 _CONTENT = ("request", "key", "measured")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from topwork.schemas import FeatureKey
+from topwork.core.features import FeatureKey
 
 
 def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:

@@ -17,9 +17,11 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 from numpy.typing import NDArray
 
+from topwork.core.arrays import Floats, Integers
+from topwork.core.features import FeatureKey, FeatureShard
+from topwork.core.stores import FeatureRows, FeatureStore
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, open_tensors, write_tensors
-from topwork.schemas import FeatureKey, FeatureRows, FeatureShard, FeatureStore, Floats, Integers
 
 _log = logging.getLogger(__name__)
 _DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping of trailing zeros confuses nothing

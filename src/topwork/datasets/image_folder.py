@@ -12,11 +12,13 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
+from topwork.core.columns import LISTING_COLUMNS
+from topwork.core.errors import InputError
+from topwork.core.stores import ImageStore
+from topwork.data.image_files import FoundFile, look_at, loose_files, subfolders, walk
+from topwork.data.image_table import TABLES, read_image_table
+from topwork.data.layouts import recognise
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.folder_layout import recognise
-from topwork.datasets.image_files import FoundFile, look_at, loose_files, subfolders, walk
-from topwork.datasets.image_table import TABLES, read_image_table
-from topwork.schemas import LISTING_COLUMNS, ImageStore, InputError
 
 LAYOUTS = ("auto", "folders", "split", "table", "flat")
 _MARK = ".written-by-topwork"

@@ -10,10 +10,10 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
+from topwork.core.errors import InputError
+from topwork.core.visible import quoted, unquoted
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_table, write_table
-from topwork.schemas import InputError
-from topwork.visible import quoted, unquoted
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):

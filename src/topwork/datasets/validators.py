@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from topwork.schemas import MANIFEST_COLUMNS, NO_FOLD, OK, REJECTED, SPLIT_COLUMNS, TEST, TRAIN, VAL
+from topwork.core.columns import MANIFEST_COLUMNS, NO_FOLD, OK, REJECTED, SPLIT_COLUMNS, TEST, TRAIN, VAL
 
 
 def valid_manifest(manifest: pd.DataFrame) -> pd.DataFrame:

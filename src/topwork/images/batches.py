@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from topwork.core.errors import InputError
 from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
-from topwork.schemas import InputError
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -16,7 +16,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from topwork.schemas import OK, REJECTED
+from topwork.core.columns import OK, REJECTED
 
 DECODER = "pillow-rgb-2"
 """Names what `decode_rgb` does to the pixels; raise it when they would change."""

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from topwork.parameters import AugmentationParameters
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
+from topwork.core.parameters import AugmentationParameters
 
 _Words = NDArray[np.uint64]
 

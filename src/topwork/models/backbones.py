@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from topwork.digests import file_digest
+from topwork.core.digests import file_digest
+from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing
-from topwork.models.groups import layer_groups
+from topwork.models.layer_groups import layer_groups
 from topwork.models.sources import RegraftSource, Source, find_source, head_name
 from topwork.models.weights import load_trunk, read_state
-from topwork.schemas import InputError
 
 _STRIDE = 32  # pixels that most networks make one of
 _LONGEST_REASON = 150  # characters

@@ -9,13 +9,16 @@ from itertools import islice
 
 import numpy as np
 
+from topwork.core.arrays import Floats
+from topwork.core.errors import InputError
+from topwork.core.features import FeatureKey, FeatureShard
+from topwork.core.progress import report
+from topwork.core.stores import FeatureStore
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
 from topwork.models.engines.hardware import cores
-from topwork.progress import report
-from topwork.schemas import FeatureKey, FeatureShard, FeatureStore, Floats, InputError
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from topwork.core.arrays import Floats
+from topwork.core.classifier import Classifier, Head
+from topwork.core.errors import InputError
+from topwork.core.features import FeatureKey
 from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
-from topwork.models.groups import LayerGroup, layer_groups
-from topwork.schemas import Classifier, FeatureKey, Floats, Head, InputError
+from topwork.models.layer_groups import LayerGroup, layer_groups
 
 _TOLERANCE = 1e-3  # relative; what the last bits of other kernels may differ by
 

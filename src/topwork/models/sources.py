@@ -17,10 +17,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
+from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing
 from topwork.models import shallow
 from topwork.models.weights import load_trunk, packaged_file, read_state
-from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, InputError
 
 SHALLOW = "shallow"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

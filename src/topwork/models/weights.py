@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from topwork.schemas import InputError
+from topwork.core.errors import InputError
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights; averaged ones first, which score better."""

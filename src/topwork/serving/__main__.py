@@ -16,8 +16,8 @@ import mlflow
 import uvicorn
 from mlflow import MlflowClient
 
-from topwork.mlflow_store import check_server, sqlite_uri
-from topwork.schemas import InputError
+from topwork.core.errors import InputError
+from topwork.datasets.mlflow_store import check_server, sqlite_uri
 from topwork.serving.app import ImpatientProtocol, serving_app
 from topwork.serving.installed_model import load_installed
 

@@ -102,8 +102,8 @@ def serving_app(model: PyFuncModel, name: str, hosts: Collection[str] = ()) -> F
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
         return (
-            files("topwork")
-            .joinpath("templates", "try.html")
+            files("topwork.serving")
+            .joinpath("try.html")
             .read_text(encoding="utf-8")
             .replace("{{ model }}", escape(name))
         )

@@ -13,11 +13,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
+from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import registered_classifier
 from topwork.images.decode import RejectedError
-from topwork.schemas import InputError
+from topwork.inference.predictor import Predictor
 from topwork.serving.logged_model import SIGNATURE
-from topwork.serving.predictor import Predictor
 from topwork.serving.request import image_bytes
 
 

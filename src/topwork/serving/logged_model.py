@@ -19,7 +19,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-from topwork.schemas import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 
 _CODE = Path(__file__).with_name("model_from_code.py")
 _PINNED = (

@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 if TYPE_CHECKING:
-    from topwork.serving.predictor import Predictor
+    from topwork.inference.predictor import Predictor
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
@@ -25,7 +25,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
     def load_context(self, context: Any) -> None:
         """Build the network once."""
         from topwork.datasets.classifier_file import read_classifier
-        from topwork.serving.predictor import Predictor
+        from topwork.inference.predictor import Predictor
 
         classifier = read_classifier(Path(context.artifacts["spec"]).parent)
         self._predictor = Predictor.of(classifier, one_by_one=True)
@@ -33,8 +33,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, if asked for, a path."""
+        from topwork.core.errors import InputError
         from topwork.images.decode import RejectedError
-        from topwork.schemas import InputError
         from topwork.serving.request import image_bytes
 
         try:

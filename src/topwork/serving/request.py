@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from topwork.core.errors import InputError
 from topwork.images.decode import pixel_count
-from topwork.schemas import InputError
 
 MOST_IMAGES = 64
 """Images of one request: what a server may be made to hold at once."""

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from topwork.schemas import Floats, Integers
+from topwork.core.arrays import Floats, Integers
 
 _GENERAL_POSITIONS = {
     "p1": ("oblique", "x,y"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
 
 # Ranges keep away from the shapes of richer systems: a rhombus of 90 degrees is a square, of 60 hexagonal.
 _SIDE_RATIO = (1.2, 1.7)

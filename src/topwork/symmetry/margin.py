@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
 from topwork.symmetry.groups import GROUPS, WallpaperGroup
 
 _GRID = 24  # points a side on which symmetries are looked for: divisible by 2, 3 and 4

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
 from topwork.symmetry.groups import Operation, WallpaperGroup
 
 EDGE = 0.03

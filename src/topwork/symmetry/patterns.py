@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
 from topwork.symmetry.groups import GROUPS, WallpaperGroup
 from topwork.symmetry.lattice import draw_cell
 from topwork.symmetry.margin import sample_cell, symmetry_margin

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from topwork.progress import report
-from topwork.schemas import Floats
+from topwork.core.arrays import Floats
+from topwork.core.progress import report
 from topwork.symmetry.groups import GROUPS
 from topwork.symmetry.patterns import draw_pattern
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from topwork.schemas import Floats, Integers
+from topwork.core.arrays import Floats, Integers
 
 _LOG_RANGE = (np.log(1e-3), np.log(1e3))
 

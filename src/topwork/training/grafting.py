@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from topwork.digests import text_digest
-from topwork.metrics import softmax
+from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Head, Rejection
+from topwork.core.columns import TEST
+from topwork.core.digests import text_digest
+from topwork.core.errors import InputError
+from topwork.core.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
+from topwork.core.stores import CheckpointStore
+from topwork.data.splits import inner_split
 from topwork.models.graft import Graft, suffix_alone
-from topwork.models.groups import LayerGroup, check_frozen, first_trainable, frozen_digests
-from topwork.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
-from topwork.rejection import measure, threshold
-from topwork.schemas import TEST, CheckpointStore, Floats, Head, InputError, Integers, Rejection
-from topwork.splits import inner_split
+from topwork.models.layer_groups import LayerGroup, check_frozen, first_trainable, frozen_digests
+from topwork.scoring.metrics import softmax
+from topwork.scoring.rejection import measure, threshold
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
 from topwork.training.loop import FitPlan, Lesson, bottleneck_features, fit
-from topwork.training.reached import Reached
 from topwork.training.samples import Samples
+from topwork.training.state import Reached
 
 _MEASURED = 1000  # images
 FINAL = -1

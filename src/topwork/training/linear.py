@@ -17,9 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from topwork.metrics import losses, softmax
-from topwork.progress import report
-from topwork.schemas import Floats, Head, Integers
+from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Head
+from topwork.core.progress import report
+from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 
 _TASK = "choosing C"

@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from topwork.metrics import losses, softmax
+from topwork.core.arrays import Floats, Integers
+from topwork.core.errors import InputError
+from topwork.core.progress import record, report
 from topwork.models.engines.hardware import accelerator
 from topwork.models.folding import foldable_norms, folded
 from topwork.models.graft import Graft
-from topwork.models.groups import freeze, group_numbers
-from topwork.progress import record, report
-from topwork.schemas import Floats, InputError, Integers
+from topwork.models.layer_groups import freeze, group_numbers
+from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.mixing import mix
-from topwork.training.reached import Reached
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
+from topwork.training.state import Reached
 from topwork.training.tempo import as_found, autocast, choose_precision, find_rate
 
 _log = logging.getLogger(__name__)

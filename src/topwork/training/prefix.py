@@ -11,14 +11,16 @@ from functools import cache
 import numpy as np
 import torch
 
+from topwork.core.errors import InputError
+from topwork.core.features import FeatureKey
+from topwork.core.parameters import FeatureParameters, FinetuneParameters
+from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone
 from topwork.models.extraction import Extraction, extract_missing, view_keys
+from topwork.models.feature_key import engine_for, feature_key
 from topwork.models.graft import boundary_layer, can_start_from
-from topwork.models.groups import layer_groups
-from topwork.models.resolution import engine_for, feature_key
-from topwork.parameters import FeatureParameters, FinetuneParameters
-from topwork.schemas import CheckpointStore, EngineStore, FeatureKey, FeatureStore, InputError
+from topwork.models.layer_groups import layer_groups
 from topwork.training.loop import FitPlan
 from topwork.training.samples import ActivationSamples
 

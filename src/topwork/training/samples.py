@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from topwork.core.arrays import Integers
+from topwork.core.stores import FeatureRows
 from topwork.images.augmentation import apply_views
 from topwork.images.batches import decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
-from topwork.schemas import FeatureRows, Integers
 
 _ROOM = 2**29  # bytes of decoded images
 

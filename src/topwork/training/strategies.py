@@ -12,28 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from topwork.images.views import ViewPlan
-from topwork.models.backbones import Backbone, describe_backbone, load_backbone
-from topwork.models.graft import Graft, grafted_key
-from topwork.models.groups import layer_groups
-from topwork.models.resolution import PIXELS
-from topwork.parameters import (
+from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Classifier, Head
+from topwork.core.features import Features
+from topwork.core.parameters import (
     FeatureParameters,
     FinetuneParameters,
     LinearParameters,
     NetworkParameters,
     ScratchParameters,
 )
-from topwork.schemas import (
-    CheckpointStore,
-    Classifier,
-    EngineStore,
-    Features,
-    FeatureStore,
-    Floats,
-    Head,
-    Integers,
-)
+from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore
+from topwork.images.views import ViewPlan
+from topwork.models.backbones import Backbone, describe_backbone, load_backbone
+from topwork.models.feature_key import PIXELS
+from topwork.models.graft import Graft, grafted_key
+from topwork.models.layer_groups import layer_groups
 from topwork.training import defaults
 from topwork.training.grafting import (
     FINAL,

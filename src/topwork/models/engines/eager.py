@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from topwork.core.arrays import Floats
 from topwork.models.backbones import feature_function
 from topwork.models.engines.engine import Engine, Recipe
 from topwork.models.engines.hardware import accelerator
-from topwork.schemas import Floats
 
 _Features = Callable[[Tensor], Tensor]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topwork.core.arrays import Floats
+from topwork.core.stores import NetworkStore
 from topwork.images.transforms import Preprocessing
-from topwork.schemas import Floats, NetworkStore
 
 if TYPE_CHECKING:
     from topwork.models.backbones import Backbone

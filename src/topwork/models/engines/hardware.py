@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from topwork.digests import text_digest
+from topwork.core.digests import text_digest
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _NVIDIA = Path("/proc/driver/nvidia/version")

@@ -14,9 +14,9 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from topwork.core.arrays import Floats
 from topwork.models.engines.engine import Engine, Recipe
 from topwork.models.engines.hardware import cores
-from topwork.schemas import Floats
 
 _BATCH = 8
 """Images: their activations stay in a core's cache; four to eight were fastest for EfficientNet-Lite0 and ResNet-50."""

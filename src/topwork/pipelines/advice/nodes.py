@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.advisor import gather_evidence, give_advice
-from topwork.parameters import STRATEGIES, FinetuneParameters, LinearParameters, ScratchParameters
-from topwork.plots import plot_forecast
-from topwork.schemas import TEST, Features
+from topwork.core.columns import TEST
+from topwork.core.features import Features
+from topwork.core.parameters import STRATEGIES, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.decisions.advisor import gather_evidence, give_advice
+from topwork.reporting.plots import plot_forecast
 from topwork.training.linear import multinomial_logistic
 
 _log = logging.getLogger(__name__)

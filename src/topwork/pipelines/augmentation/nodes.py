@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from topwork.core.columns import OK
+from topwork.core.parameters import AugmentationParameters
+from topwork.core.stores import ImageStore
 from topwork.images.batches import decode_unchanged
 from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.view_doubts import doubt_views
 from topwork.images.views import draw_views, plan_views
-from topwork.parameters import AugmentationParameters
-from topwork.plots import plot_sheet
-from topwork.schemas import OK, ImageStore
-from topwork.view_doubts import doubt_views
+from topwork.reporting.plots import plot_sheet
 
 _SHOWN = Preprocessing(resize=256, crop=224, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
 

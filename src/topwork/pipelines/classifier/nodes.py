@@ -7,12 +7,14 @@ import logging
 import numpy as np
 import pandas as pd
 
-from topwork.digests import split_digest
-from topwork.models.request import check_current
-from topwork.parameters import AugmentationParameters, FeatureParameters, LinearParameters
-from topwork.predictions import prediction_table
-from topwork.rejection import fit_rejection
-from topwork.schemas import TEST, Classifier, Features
+from topwork.core.classifier import Classifier
+from topwork.core.columns import TEST
+from topwork.core.digests import split_digest
+from topwork.core.features import Features
+from topwork.core.parameters import AugmentationParameters, FeatureParameters, LinearParameters
+from topwork.models.requested_features import check_current
+from topwork.scoring.predictions import prediction_table
+from topwork.scoring.rejection import fit_rejection
 from topwork.training.linear import Estimator, fit_linear, linear_svm, multinomial_logistic
 
 _log = logging.getLogger(__name__)

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import split_digest
-from topwork.leaderboard import APART, OK_STATUS, UNCOMPARED, choose_champion, compare_on_shared, rank
-from topwork.parameters import ComparisonParameters
-from topwork.plots import plot_leaderboard
-from topwork.promotion import Verdict, judge
-from topwork.schemas import TEST, Bools, ImageStore, LoggedRuns, Promotion, RegisteredChampion
+from topwork.core.arrays import Bools
+from topwork.core.columns import TEST
+from topwork.core.digests import split_digest
+from topwork.core.parameters import ComparisonParameters
+from topwork.core.runs import LoggedRuns, Promotion, RegisteredChampion
+from topwork.core.stores import ImageStore
+from topwork.decisions.leaderboard import APART, OK_STATUS, UNCOMPARED, choose_champion, compare_on_shared, rank
+from topwork.decisions.promotion import Verdict, judge
+from topwork.reporting.plots import plot_leaderboard
 
 _SCORES = (
     "accuracy",
@@ -133,7 +136,7 @@ def draw_leaderboard(leaderboard: list[dict[str, Any]]) -> Figure:
 
 def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd.DataFrame) -> Bools:
     """Whether the champion is right on each row."""
-    from topwork.serving.predictor import Predictor
+    from topwork.inference.predictor import Predictor
 
     assert registered is not None
     predictor, right = Predictor.of(registered.classifier()), list[bool]()

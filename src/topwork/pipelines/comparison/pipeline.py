@@ -4,7 +4,7 @@ import warnings
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.parameters import STRATEGIES
+from topwork.core.parameters import STRATEGIES
 from topwork.pipelines.comparison.nodes import build_leaderboard, crown_champion, draw_leaderboard
 
 _REPORTS = ("metrics", "timings", "out_of_fold", "serving", "logged_model")

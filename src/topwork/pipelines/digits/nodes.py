@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from topwork.parameters import DigitsParameters
+from topwork.core.parameters import DigitsParameters
 
 _BRIGHTEST = 16  # of scikit-learn's grey levels
 

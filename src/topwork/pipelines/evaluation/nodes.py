@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import split_digest
+from topwork.core.arrays import Floats
+from topwork.core.classifier import Classifier
+from topwork.core.columns import TEST
+from topwork.core.digests import split_digest
+from topwork.core.errors import InputError
+from topwork.core.features import Features
+from topwork.core.parameters import EvaluationParameters
+from topwork.core.stores import ImageStore
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.metrics import confusion, per_class_scores, score, softmax
-from topwork.parameters import EvaluationParameters
-from topwork.plots import plot_confusion, plot_sheet
-from topwork.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
-from topwork.schemas import TEST, Classifier, Features, Floats, ImageStore, InputError
+from topwork.reporting.plots import plot_confusion, plot_sheet
+from topwork.scoring.metrics import confusion, per_class_scores, score, softmax
+from topwork.scoring.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
 
 _UNTRAINED = "no step of training did better than the network that it started from, which is therefore what it is"
 
@@ -42,7 +47,7 @@ def predict_test_split(
 def _network_features(
     images: ImageStore, classifier: Classifier, manifest: pd.DataFrame, held_out: pd.DataFrame
 ) -> Floats:
-    from topwork.models.network_scores import network_features
+    from topwork.inference.network_engine import network_features
 
     content = held_out["image_id"].map(manifest.set_index("image_id")["sha256"])
     return network_features(classifier, images, list(zip(held_out["image_id"], content, strict=True)))
@@ -116,7 +121,7 @@ def try_serving(
         ServedOtherwiseError: they do not.
 
     """
-    from topwork.serving.trial import try_serving as answers
+    from topwork.inference.parity import try_serving as answers
 
     asked = predictions.head(parameters.served_images)
     contents = [images[name] for name in asked["image_id"]]

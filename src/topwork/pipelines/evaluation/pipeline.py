@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.parameters import STRATEGIES
+from topwork.core.parameters import STRATEGIES
 from topwork.pipelines.evaluation.nodes import (
     draw_confusion,
     draw_mistakes,

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from topwork.parameters import ExportParameters
-from topwork.schemas import TEST, Classifier, ImageStore, InputError
+from topwork.core.classifier import Classifier
+from topwork.core.columns import TEST
+from topwork.core.errors import InputError
+from topwork.core.parameters import ExportParameters
+from topwork.core.stores import ImageStore
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +26,8 @@ def export_classifier(
         InputError: some probability differs by more than `export.tolerance`; nothing is written then.
 
     """
-    from topwork.serving.onnx_export import onnx_model, onnx_probabilities
-    from topwork.serving.predictor import Predictor
+    from topwork.inference.onnx_export import onnx_model, onnx_probabilities
+    from topwork.inference.predictor import Predictor
 
     asked = splits.loc[splits["split"] == TEST, "image_id"].head(parameters.images)
     contents = [images[name] for name in asked]

@@ -11,13 +11,15 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from topwork.core.columns import OK
+from topwork.core.features import Features, FeatureShard
+from topwork.core.parameters import AugmentationParameters, FeatureParameters
+from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.data.splits import content_digest
 from topwork.images.views import plan_views
 from topwork.models.extraction import Extraction, extract_missing, view_keys
-from topwork.models.request import requested_features
-from topwork.models.resolution import engine_for, feature_key
-from topwork.parameters import AugmentationParameters, FeatureParameters
-from topwork.schemas import OK, EngineStore, Features, FeatureShard, FeatureStore, ImageStore
-from topwork.splits import content_digest
+from topwork.models.feature_key import engine_for, feature_key
+from topwork.models.requested_features import requested_features
 
 
 def extract_features(

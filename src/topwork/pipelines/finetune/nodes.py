@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import split_digest
+from topwork.core.classifier import Classifier
+from topwork.core.columns import TEST
+from topwork.core.digests import split_digest
+from topwork.core.features import Features
+from topwork.core.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
+from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore
 from topwork.images.views import plan_views
-from topwork.models.request import check_current
-from topwork.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
-from topwork.plots import plot_history
-from topwork.predictions import prediction_table
-from topwork.schemas import TEST, CheckpointStore, Classifier, EngineStore, Features, FeatureStore, ImageStore
+from topwork.models.requested_features import check_current
+from topwork.reporting.plots import plot_history
+from topwork.scoring.predictions import prediction_table
 from topwork.training.linear import fit_linear, multinomial_logistic
 
 

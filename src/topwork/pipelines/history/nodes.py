@@ -7,11 +7,13 @@ import logging
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import manifest_digest
-from topwork.history import compare_history
-from topwork.parameters import ComparisonParameters
-from topwork.plots import plot_runs
-from topwork.schemas import OK, InputError, LoggedRuns
+from topwork.core.columns import OK
+from topwork.core.digests import manifest_digest
+from topwork.core.errors import InputError
+from topwork.core.parameters import ComparisonParameters
+from topwork.core.runs import LoggedRuns
+from topwork.decisions.history import compare_history
+from topwork.reporting.plots import plot_runs
 
 _log = logging.getLogger(__name__)
 _SHOWN = 20  # of the last runs, in the terminal

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from topwork.inspection import (
+from topwork.core.columns import REJECTED, TEST, TRAIN, VAL
+from topwork.core.parameters import IngestionParameters
+from topwork.core.stores import ImageStore
+from topwork.data.manifest import (
     Limits,
     build_manifest,
     check_listing,
@@ -15,9 +18,7 @@ from topwork.inspection import (
     doubt_brightness,
     inspect_new,
 )
-from topwork.label_errors import check_ledger, dropped, relabelled
-from topwork.parameters import IngestionParameters
-from topwork.schemas import REJECTED, TEST, TRAIN, VAL, ImageStore
+from topwork.decisions.label_errors import check_ledger, dropped, relabelled
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import split_digest
+from topwork.core.digests import split_digest
+from topwork.core.parameters import LabelParameters
+from topwork.core.stores import ImageStore
+from topwork.decisions.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
-from topwork.parameters import LabelParameters
-from topwork.plots import plot_sheet
-from topwork.schemas import ImageStore
+from topwork.reporting.plots import plot_sheet
 
 _log = logging.getLogger(__name__)
 _PARTS = 2  # reports of a strategy

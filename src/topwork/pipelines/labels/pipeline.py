@@ -4,7 +4,7 @@ import warnings
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.parameters import STRATEGIES
+from topwork.core.parameters import STRATEGIES
 from topwork.pipelines.labels.nodes import draw_label_errors, find_label_errors
 
 _REPORTS = ("metrics", "out_of_fold")

@@ -11,14 +11,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from topwork.digests import arrays_digest, text_digest
+from topwork.core.classifier import Classifier
+from topwork.core.columns import OK, REJECTED, STAMP_COLUMNS
+from topwork.core.digests import arrays_digest, text_digest
+from topwork.core.errors import InputError
+from topwork.core.parameters import PredictionParameters
+from topwork.core.progress import report
+from topwork.core.stores import ImageStore
 from topwork.images.decode import decode_pixels
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.images.transforms import Preprocessing, resize_and_crop
-from topwork.parameters import PredictionParameters
-from topwork.plots import heated, plot_sheet
-from topwork.progress import report
-from topwork.schemas import OK, REJECTED, STAMP_COLUMNS, Classifier, ImageStore, InputError
+from topwork.reporting.plots import heated, plot_sheet
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the log
@@ -28,7 +31,7 @@ def answer_new_images(
     new_images: ImageStore, asked_classifier: Classifier, known_answers: pd.DataFrame, parameters: PredictionParameters
 ) -> Iterator[pd.DataFrame]:
     """Chunks of answers for the files that this classifier has not answered for as they are now."""
-    from topwork.serving.batch import answer_new
+    from topwork.inference.batch import answer_new
 
     limits = (parameters.max_pixels, parameters.max_bytes)
     yield from answer_new(new_images, known_answers, asked_classifier, _name(asked_classifier), *limits)
@@ -46,7 +49,7 @@ def tabulate_answers(
         InputError: a file came or changed since the answers were given.
 
     """
-    from topwork.serving.batch import stamped
+    from topwork.inference.batch import stamped
 
     files = stamped(new_images.listing, _name(asked_classifier), parameters.max_pixels, parameters.max_bytes)
     table = files.merge(answers, how="left", on=list(STAMP_COLUMNS), validate="one_to_one").sort_values("image_id")
@@ -105,7 +108,7 @@ def explain_answers(
     """
     if not parameters.explain:
         return {}
-    from topwork.models.explanation import class_heat
+    from topwork.inference.explanation import class_heat
 
     heat_of = class_heat(asked_classifier)
     usable = new_predictions_table[new_predictions_table["status"] == OK]

@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from topwork.core.columns import OK, TEST
+from topwork.core.parameters import STRATEGIES, ReportParameters
+from topwork.core.stores import ImageStore
+from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.label_errors import can_doubt
-from topwork.metrics import confusion
-from topwork.pages import Thumbnail, render_page, svg_of, thumbnail_of
-from topwork.parameters import STRATEGIES, ReportParameters
-from topwork.plots import plot_confusion, plot_forecast, plot_leaderboard, plot_reliability
-from topwork.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
-from topwork.schemas import OK, TEST, ImageStore
+from topwork.reporting.pages import Thumbnail, render_page, svg_of, thumbnail_of
+from topwork.reporting.plots import plot_confusion, plot_forecast, plot_leaderboard, plot_reliability
+from topwork.scoring.metrics import confusion
+from topwork.scoring.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
 
 
 def write_report(

@@ -4,7 +4,7 @@ import warnings
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.parameters import STRATEGIES
+from topwork.core.parameters import STRATEGIES
 from topwork.pipelines.report.nodes import write_report
 
 _FOUND = ("advice", "leaks", "leaderboard", "champion", "label_suggestions", "near_duplicates")

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.digests import split_digest
+from topwork.core.classifier import Classifier
+from topwork.core.digests import split_digest
+from topwork.core.parameters import AugmentationParameters, ScratchParameters
+from topwork.core.stores import CheckpointStore, ImageStore
 from topwork.images.views import plan_views
-from topwork.parameters import AugmentationParameters, ScratchParameters
-from topwork.plots import plot_history
-from topwork.predictions import prediction_table
-from topwork.schemas import CheckpointStore, Classifier, ImageStore
+from topwork.reporting.plots import plot_history
+from topwork.scoring.predictions import prediction_table
 
 
 def train_scratch(

@@ -13,17 +13,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from topwork.images.batches import decode_unchanged
-from topwork.images.hashes import perceptual_hash
-from topwork.images.thumbnails import shortened, thumbnail
-from topwork.metrics import proportion_interval
-from topwork.models.extraction import Extraction, extract_shards
-from topwork.models.resolution import engine_for, feature_key
-from topwork.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
-from topwork.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
-from topwork.plots import plot_sheet
-from topwork.schemas import NO_FOLD, OK, EngineStore, Features, FeatureShard, FeatureStore, ImageStore
-from topwork.splits import (
+from topwork.core.columns import NO_FOLD, OK
+from topwork.core.features import Features, FeatureShard
+from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
+from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.data.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
+from topwork.data.splits import (
     SplitPlan,
     assign_splits,
     describe_change,
@@ -32,6 +27,13 @@ from topwork.splits import (
     kept_splits,
     split_rules,
 )
+from topwork.images.batches import decode_unchanged
+from topwork.images.hashes import perceptual_hash
+from topwork.images.thumbnails import shortened, thumbnail
+from topwork.models.extraction import Extraction, extract_shards
+from topwork.models.feature_key import engine_for, feature_key
+from topwork.reporting.plots import plot_sheet
+from topwork.scoring.metrics import proportion_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 _log = logging.getLogger(__name__)

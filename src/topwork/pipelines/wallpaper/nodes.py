@@ -7,8 +7,8 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 from PIL import Image
 
-from topwork.parameters import WallpaperParameters
-from topwork.plots import plot_sheet
+from topwork.core.parameters import WallpaperParameters
+from topwork.reporting.plots import plot_sheet
 from topwork.symmetry.groups import GROUPS
 from topwork.symmetry.render import Difficulty, RenderedFiles, Rendering, render_image
 

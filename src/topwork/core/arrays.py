@@ -1,0 +1,12 @@
+"""Types of arrays; shapes and units stand in the docstrings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]

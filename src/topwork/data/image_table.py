@@ -1,0 +1,107 @@
+"""A table of paths and labels, as people's spreadsheets and scripts write it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from topwork.core.errors import InputError
+from topwork.data.layouts import split_meaning
+
+TABLES = {".csv", ".tsv", ".parquet"}
+_EXPECTED = "Expected the columns path,label and optionally group,split."
+_SEPARATORS = ",;\t|"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_image_table(path: Path) -> pd.DataFrame:
+    """Columns ``path``, ``label``, ``group``, ``split`` (`train`, `val`, `test` or nothing), all of them text.
+
+    Raises:
+        InputError: the message names the file, the row, and what is wrong.
+
+    """
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
+    missing = [name for name in ("path", "label") if name not in table]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise InputError(f"images={path}: no column {' and '.join(missing)}; found {found}. {_EXPECTED}")
+    if table.empty:
+        raise InputError(f"images={path}: has no rows. {_EXPECTED}")
+    columns = {name: table[name].map(_text) if name in table else "" for name in ("path", "label", "group", "split")}
+    table = pd.DataFrame(columns, index=table.index)
+    for name in ("path", "label"):
+        empty = table.index[table[name] == ""]
+        if len(empty):
+            raise InputError(f"images={path}: {len(empty)} rows have no {name}, first row {empty[0]}.")
+    twice = table["path"][table["path"].duplicated()]
+    if len(twice):
+        raise InputError(f"images={path}: {len(twice)} paths occur twice, first {twice.iloc[0]!r}.")
+    meaning = table["split"].map(split_meaning)
+    strange = table.index[(table["split"] != "") & (meaning == "")]
+    if len(strange):
+        row = table.loc[strange[0]]
+        raise InputError(f"images={path}: split {row['split']!r} of {row['path']}; known are train, val, test.")
+    return table.assign(split=meaning)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:  # readers fail in their own ways on files that are none of theirs
+        raise InputError(f"images={path}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
+    table = table.astype(object).reset_index(drop=True)
+    return table.set_axis(table.index + 1)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """Rows by their number in the file; cells without blanks around them."""
+    text = _decoded(path)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True)
+    try:
+        numbered = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
+    except csv.Error as error:
+        raise InputError(f"images={path}: cannot be read as CSV, row {lines.line_num} ({error}).") from error
+    rows = [(number, _without_empty_end(row)) for number, row in numbered if any(row)]
+    if not rows:
+        raise InputError(f"images={path}: is empty. {_EXPECTED}")
+    header = rows[0][1]
+    table: dict[int, list[str]] = {}
+    for number, cells in rows[1:]:
+        if len(cells) > len(header):
+            raise InputError(
+                f"images={path}: row {number} has {len(cells)} cells, the first row {len(header)}. "
+                "Put a cell that holds the separator in double quotes."
+            )
+        table[number] = cells + [""] * (len(header) - len(cells))
+    return pd.DataFrame.from_dict(table, orient="index", columns=pd.Index(header), dtype=object)
+
+
+def _decoded(path: Path) -> str:
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"images={path}: is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from error
+
+
+def _separator(text: str) -> str:
+    """Of the first line that holds anything; what stands in it most often."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return max(_SEPARATORS, key=first.count)
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None or cell is pd.NA or cell != cell else str(cell).strip()  # noqa: PLR0124 - not a number

@@ -1,0 +1,111 @@
+"""How a folder of images is laid out: a folder for each class, or such folders in a folder for each split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from topwork.core.columns import TEST, TRAIN, VAL
+from topwork.core.errors import InputError
+from topwork.data.image_files import loose_files, subfolders
+
+_MEANINGS = {
+    **dict.fromkeys(("train", "training", "trn"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
+    **dict.fromkeys(("test", "testing", "tst"), TEST),
+}
+_FILLERS = {"", "set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "seg", "folder", "final"}
+"""Words that stand beside the name of a split and mean nothing, as in `seg_train` and `training_set`."""
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the class folders lie (``roots``: a folder and the split that it stands for), and what to tell of it."""
+
+    kind: str
+    roots: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+def split_meaning(name: str) -> str:
+    """The split that a folder or a cell of this name stands for: `train`, `val`, `test`, or nothing."""
+    words = re.split(r"[\W_]+", re.sub(r"\d+", "", name).lower())
+    meanings = {_MEANINGS[word] for word in words if word in _MEANINGS}
+    others = {word for word in words if word not in _MEANINGS}
+    return meanings.pop() if len(meanings) == 1 and others <= _FILLERS else ""
+
+
+def recognise(given: Path, wanted: str) -> Layout:
+    """The layout of a folder; ``wanted`` is `folders`, `split`, or `auto` to find out.
+
+    Where anything speaks for splits, they are never read as classes without a word.
+
+    Raises:
+        InputError: it may be either; the message says what was seen and how to decide.
+
+    """
+    if wanted == "folders":
+        return Layout("folders", ((given, ""),))
+    path = _unwrapped(given)
+    folders = subfolders(path)
+    named = {folder: meaning for folder in folders if (meaning := split_meaning(folder.name))}
+    labelled = {folder: inner for folder in named if subfolders(inner := _unwrapped(folder))}
+    if wanted == "split":
+        return _of_splits(given, {folder: named[folder] for folder in labelled}, labelled, ())
+    notes = (f"{given} holds nothing but {path.relative_to(given)}: that folder is read.",) if path != given else ()
+    if not _speaks_for_splits(named, labelled, folders):
+        return Layout("folders", ((path, ""),), notes)
+    others = [folder for folder in folders if folder not in labelled]
+    doubtful = [folder.name for folder in others if subfolders(_unwrapped(folder))]
+    seen = ", ".join(sorted(folder.name for folder in named))
+    way_out = "Move what does not belong, or say layout=split or layout=folders."
+    if not labelled:
+        raise InputError(
+            f"images={given}: {seen} look like splits, but hold no class folders. Expected train/CLASS/image.jpg; "
+            "say layout=folders if they are classes."
+        )
+    if doubtful:
+        raise InputError(f"images={given}: {seen} look like splits, but {_some(doubtful)} do not. {way_out}")
+    if len({named[folder] for folder in labelled}) < len(labelled):
+        raise InputError(f"images={given}: {seen} look like splits, and two of them mean the same. {way_out}")
+    if TRAIN not in {named[folder] for folder in labelled}:
+        raise InputError(
+            f"images={given}: {seen} look like splits, but none with class folders is for training. {way_out}"
+        )
+    unlabelled = tuple(
+        f"{folder} holds no class folders, so that its images have no label and are left out: "
+        f"predict for them with new_images={_unwrapped(folder)}."
+        for folder in others
+    )
+    return _of_splits(given, {folder: named[folder] for folder in labelled}, labelled, (*notes, *unlabelled))
+
+
+def _of_splits(given: Path, meaning: dict[Path, str], inner: dict[Path, Path], notes: tuple[str, ...]) -> Layout:
+    if set(meaning.values()) == {TRAIN}:  # nothing is held out: that is Topwork's own affair then
+        (folder,) = meaning
+        return Layout("folders", ((inner[folder], ""),), notes)
+    return Layout("split", tuple((inner[folder], split) for folder, split in meaning.items()), notes)
+
+
+def _speaks_for_splits(named: dict[Path, str], labelled: dict[Path, Path], folders: list[Path]) -> bool:
+    """Whether folders called as splits hold class folders, or there are nothing but folders called as splits."""
+    trains = any(named[folder] == TRAIN for folder in labelled)
+    several = len(set(named.values())) > 1
+    return trains or (several and (bool(labelled) or len(named) == len(folders)))
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder inside, where there is nothing else but one that holds folders itself, as archives unpack."""
+    inner = subfolders(folder)
+    while len(inner) == 1 and not loose_files(folder) and len(subfolders(inner[0])) > 1:
+        folder = inner[0]
+        inner = subfolders(folder)
+    if len(inner) == 1 and not loose_files(folder) and inner[0].name == folder.name:
+        return inner[0]  # test_set/test_set/1.jpg
+    return folder
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -1,0 +1,251 @@
+"""From the files found to the manifest: every file looked at once, and again only when it changed."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS, OK, REJECTED, STAMP_COLUMNS, TEST, VAL
+from topwork.core.errors import InputError
+from topwork.core.progress import report
+from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
+
+SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
+_CHUNK = 2048  # files a chunk: what a kill may cost
+_NAMED = 5
+_DARK = 0.3  # of what is white: a scale of fewer bits was meant
+SAME_BYTES = "same bytes under another label"
+"""Why a file is rejected of which nobody can tell the label."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest image in pixels, and the largest file in bytes, that is looked at."""
+
+    max_pixels: int
+    max_bytes: int
+
+
+def check_listing(listing: pd.DataFrame, source: str) -> None:
+    """Refuse a folder from which nothing can be learnt, before any file is opened.
+
+    Raises:
+        InputError: fewer than two classes, a class with too few files, one that is spelt in two ways, or one that the
+            given splits leave nothing to learn from.
+
+    """
+    _check_spelling(listing, source)
+    _check_given_splits(listing, source)
+    _check_classes(listing, source, "files")
+
+
+def inspect_new(
+    listing: pd.DataFrame, images: Mapping[str, bytes], known: pd.DataFrame, limits: Limits, threads: int
+) -> Iterator[pd.DataFrame]:
+    """Chunks of inspections (columns ``INSPECTION_COLUMNS``) of the files that are new or changed since ``known``."""
+    new = new_since(_stamped(listing, limits), known)
+
+    def look(image_id: str, size: int, error: str) -> Inspection:
+        if error:
+            return _unread(error)
+        if size > limits.max_bytes:
+            return _unread(f"too many bytes ({size:,}, limit {limits.max_bytes:,})")
+        try:
+            return inspect(images[image_id], limits.max_pixels)
+        except FileNotFoundError:
+            return _unread("file not found")  # it was there when the folder was listed
+        except OSError as failure:
+            return _unread(f"unreadable ({failure.strerror})")
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
+        for start in range(0, len(new), _CHUNK):
+            report("inspecting", start, len(new), "files")
+            chunk = new.iloc[start : start + _CHUNK]
+            found = pd.DataFrame(
+                [asdict(each) for each in pool.map(look, chunk["image_id"], chunk["size"], chunk["error"])]
+            )
+            found.index = chunk.index
+            yield pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
+            report("inspecting", start + len(chunk), len(new), "files")
+
+
+def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The files (columns ``STAMP_COLUMNS`` and ``error``) that are not in ``known`` as they are now."""
+    stamps = list(STAMP_COLUMNS)
+    if known.empty:
+        return listing
+    seen = listing[stamps].merge(known[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy() == "both"
+    new: pd.DataFrame = listing.loc[~seen | (listing["error"] != "").to_numpy()]
+    return new
+
+
+def build_manifest(
+    listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, source: str, left_out: Set[str] = frozenset()
+) -> pd.DataFrame:
+    """One row a file (columns ``MANIFEST_COLUMNS``), usable or rejected for a reason; equal bytes share a group.
+
+    Equal bytes under different labels are rejected: nobody can tell which label is right. So are those ``left_out``.
+
+    Raises:
+        InputError: fewer than two classes, or a class with too few usable images.
+
+    """
+    stamped = _stamped(listing, limits)
+    manifest = stamped.merge(inspected, how="left", on=list(STAMP_COLUMNS), validate="one_to_one")
+    if manifest["status"].isna().any():
+        path = manifest.loc[manifest["status"].isna(), "path"].iloc[0]
+        raise InputError(f"{path} has not been inspected: run `--pipelines ingestion` as a whole.")
+    unwanted = (manifest["status"] == OK) & manifest["image_id"].isin(list(left_out))
+    manifest.loc[unwanted, ["status", "reason"]] = [REJECTED, "dropped in the label ledger"]
+    ok = manifest["status"] == OK
+    labels = manifest[ok].groupby("sha256")["label"].nunique()
+    torn = ok & manifest["sha256"].isin(labels.index[labels > 1])
+    manifest.loc[torn, "reason"] = SAME_BYTES
+    manifest.loc[torn, "status"] = REJECTED
+    manifest["group"] = _groups(manifest, manifest["status"] == OK)
+    usable = manifest[manifest["status"] == OK]
+    if usable.empty:
+        reason = manifest["reason"].value_counts().index[0]
+        same = manifest[manifest["reason"] == reason]
+        raise InputError(
+            f"images={source}: none of {len(manifest):,} files is a usable image; {len(same):,} are rejected as "
+            f"{reason!r}, for instance {same['path'].iloc[0]}."
+        )
+    _check_classes(usable, source, "usable images")
+    if not (listing["given_split"].fillna("") != "").any():
+        _check_classes(usable.drop_duplicates(["label", "group"]), source, "different images or groups")
+    return manifest[list(MANIFEST_COLUMNS)]
+
+
+def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: float | None) -> list[str]:
+    """What to say of images of more than 8 bits whose values lie far below what is white, or above it.
+
+    Args:
+        manifest: of the images.
+        inspected: what was found in their files, with the ``highest`` value of each.
+        white: as the user says; None: by the type of the numbers.
+
+    """
+    usable = manifest.loc[manifest["status"] == OK, ["sha256", "mode"]].drop_duplicates("sha256")
+    highest = usable["sha256"].map(inspected.drop_duplicates("sha256").set_index("sha256")["highest"])
+    found = []
+    for mode, of_mode in highest[usable["mode"].map(is_deep)].groupby(usable["mode"]):
+        top, full = float(of_mode.max()), white or WHITE[str(mode)[0]]
+        said = f"{len(of_mode):,} images of type {mode} reach {top:,.6g}, and {full:,.6g} is white (`white`)"
+        if top > full:
+            found.append(f"{said}: what is brighter is cut off. Give white={top:g} to keep it.")
+        elif 0 < top <= _DARK * full:
+            found.append(f"{said}: they are shown dark, in few greys. If {top:,.6g} is white, give white={top:g}.")
+    return found
+
+
+def describe_manifest(manifest: pd.DataFrame) -> str:
+    """One line: how many images of how many classes, and what was rejected for which reasons."""
+    ok = manifest[manifest["status"] == OK]
+    rejected = manifest.loc[manifest["status"] == REJECTED, "reason"]
+    kinds = rejected.str.replace(r" \(.*\)$", "", regex=True).value_counts().sort_index()
+    kinds = kinds.sort_values(ascending=False, kind="stable")
+    files = "file" if len(rejected) == 1 else "files"
+    line = f"{len(ok):,} images of {ok['label'].nunique()} classes; {len(rejected):,} {files} rejected"
+    return line + (": " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if len(kinds) else "")
+
+
+def _stamped(listing: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    return listing.assign(rules=f"{DECODER}, at most {limits.max_pixels} pixels, {limits.max_bytes} bytes")
+
+
+def _unread(reason: str) -> Inspection:
+    return Inspection("", 0, 0, "", "", REJECTED, reason)
+
+
+def _groups(manifest: pd.DataFrame, ok: pd.Series[bool]) -> pd.Series[str]:
+    """The user's groups, joined where they share bytes; an image without one is grouped by its bytes."""
+    given = manifest["group"].fillna("").astype(str)
+    own = given.where(given != "", manifest["sha256"].str[:16])
+    if not (given != "").any():
+        return own.where(ok, "")
+    usable = manifest[ok]
+    group, names = pd.factorize(own[ok], sort=True)
+    content, _ = pd.factorize(usable["sha256"])
+    size = len(names) + int(content.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(group)), (group, len(names) + content)), shape=(size, size))
+    component = connected_components(links, directed=False)[1][: len(names)]
+    first = pd.Series(names).groupby(component).transform("first").to_numpy()  # names are sorted
+    joined = own.where(ok, "")
+    joined[ok] = first[group]
+    return joined
+
+
+def _check_spelling(listing: pd.DataFrame, source: str) -> None:
+    """Names that look alike are one class by mistake: in small letters between splits, composed or not anywhere."""
+    by_label: dict[str, set[str]] = {}
+    for label, split in listing[["label", "given_split"]].fillna("").drop_duplicates().itertuples(index=False):
+        by_label.setdefault(str(label), set()).add(str(split))
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(by_label):
+        spellings.setdefault(unicodedata.normalize("NFC", label).casefold().strip(), []).append(label)
+    wrong = [
+        names
+        for names in spellings.values()
+        if len(names) > 1
+        and (
+            len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
+            or not set.intersection(*(by_label[name] for name in names))
+        )
+    ]
+    if wrong:
+        named = "; ".join(" and ".join(map(_spelt, names)) for names in wrong[:_NAMED])
+        raise InputError(
+            f"images={source}: classes that are spelt in several ways: {named}{_more(len(wrong))}. "
+            "Give all their folders (or labels) one name."
+        )
+
+
+def _spelt(label: str) -> str:
+    decomposed = unicodedata.normalize("NFC", label) != label
+    return f"{label!r}" + (" (with combining accents)" if decomposed else "")
+
+
+def _check_given_splits(listing: pd.DataFrame, source: str) -> None:
+    """Each class needs images to learn from in the splits that the user brings."""
+    given = set(listing["given_split"].fillna("")) - {""}
+    if not given:
+        return
+    held_out = TEST if TEST in given else VAL
+    learnt = set(listing.loc[listing["given_split"] != held_out, "label"])
+    lost = sorted(set(listing["label"]) - learnt)
+    if lost:
+        raise InputError(
+            f"images={source}: classes with images in {held_out} alone, so that nothing can be learnt of them: "
+            f"{', '.join(map(repr, lost[:_NAMED]))}{_more(len(lost))}. Add some of their images to train, or move "
+            f"their {held_out} images away."
+        )
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""
+
+
+def _check_classes(table: pd.DataFrame, source: str, what: str) -> None:
+    counts = table.groupby("label").size()
+    if len(counts) == 0:
+        raise InputError(f"images={source}: no {what}.")
+    if len(counts) == 1:
+        raise InputError(
+            f"images={source}: only one class with {what} ({counts.index[0]!r}). "
+            "A classifier needs at least two: one subfolder for each, side by side."
+        )
+    small = counts[counts < SMALLEST_CLASS]
+    if len(small):
+        named = ", ".join(f"{label!r} has {count}" for label, count in small.head(_NAMED).items())
+        raise InputError(
+            f"images={source}: too few {what} to split: {named}{_more(len(small))}. "
+            f"Each class needs at least {SMALLEST_CLASS} different images: add some, or move the folder away."
+        )

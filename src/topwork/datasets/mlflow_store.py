@@ -1,0 +1,71 @@
+"""The address of MLflow's store: a database file, or a server."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+
+from topwork.core.errors import InputError
+
+_SQLITE = "sqlite:///"
+_MAKING = 120.0  # seconds that making the database may take
+_PROBE = 5.0  # seconds in which a server has to answer
+
+
+def sqlite_uri(database: Path) -> str:
+    """The address of a database file; SQLAlchemy reads what follows a `%` or a `?` in its own way."""
+    return _SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+@contextmanager
+def sole_maker(tracking_uri: str) -> Iterator[None]:
+    """Hold a lock while MLflow's database is made, if that is a file: two processes would make its tables twice.
+
+    Raises:
+        InputError: nothing can be written where the database is to lie.
+
+    """
+    if not tracking_uri.startswith(_SQLITE):
+        yield
+        return
+    database = Path(unquote(tracking_uri.removeprefix(_SQLITE).partition("?")[0]))
+    lock = FileLock(database.with_name(f"{database.name}.lock"), timeout=_MAKING)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise InputError(
+            f"{database}: the MLflow database cannot be written there ({error.strerror or error}). Give another one: "
+            "MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_server(tracking_uri: str) -> None:
+    """Ask the server, if it is one, once: MLflow itself would try for minutes.
+
+    Raises:
+        InputError: it does not answer.
+
+    """
+    if urlsplit(tracking_uri).scheme not in {"http", "https"}:
+        return
+    try:
+        with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=_PROBE):
+            return
+    except urllib.error.HTTPError:
+        return  # it answers; what it wants, the first real request will tell
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(
+            f"MLFLOW_TRACKING_URI={tracking_uri}: the MLflow server does not answer ({reason}). Start it, or log to a "
+            "file: MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db, or unset it for mlflow.db in the project's folder."
+        ) from error

@@ -1,0 +1,1 @@
+"""What to do: which strategy, which champion, which labels to look at."""

@@ -1,0 +1,297 @@
+"""Which strategy to use for these images: what practice says, what the evidence says, and what each would cost.
+
+Every rule is a small function of the evidence; each threshold has its source beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.core.arrays import Bools, Floats, Integers
+from topwork.core.progress import report
+from topwork.scoring.learning_curve import Point, forecast
+from topwork.scoring.metrics import proportion_interval
+from topwork.scoring.neighbours import h_score, knn_accuracy, log_me
+from topwork.training.defaults import FAR_DOMAIN
+from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
+
+FEW, MANY = 1_000, 10_000
+"""Images below which practice keeps the backbone frozen (a rule of thumb: 261 cut-outs gained nothing by fine-tuning,
+3,000 photographs of clothes a point, docs/decisions/0012-advice.md), and from which a network may learn a far domain
+from nothing (He et al. 2019: 10,000 suffice, 1,000 do not)."""
+SMALL_PICTURE = 64
+"""Pixels of the shorter side below which a backbone for photographs sees little but interpolation, and a small network
+of its own may do better (handwritten digits, docs/decisions/0012-advice.md)."""
+UNBALANCED = 3.0
+"""Largest class to smallest from which balanced weights are tried on the probe; a convention, no more."""
+
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+_MOST = 8_000  # images that the evidence is taken from: more change a score by less than its interval
+_MOST_OF_MANY, _A_CLASS = 50_000, 5  # images, where there are many classes, and of each
+_CURVE_FOLDS = 3
+_LARGE = 3_000_000_000
+"""Numbers in the vectors times classes, from which the probe is a closed-form ridge: logistic regression then takes
+minutes a fit (1,000 classes of 5 images: 20 fits of half a minute), which the advice is not worth."""
+_TASK = "evidence"
+_STEPS = 3 + len(_SHARES)  # the probe, the curve's sizes, the neighbours
+
+Evidence = dict[str, Any]
+
+
+def gather_evidence(
+    vectors: Floats,
+    truth: Integers,
+    folds: Integers,
+    groups: NDArray[np.str_],
+    sides: Integers,
+    probes: Mapping[str, Estimator],
+    C: float,
+    seed: int,
+) -> Evidence:
+    """What the cached features tell in seconds, of images that are learnt from; the test split is none of them.
+
+    Args:
+        vectors: features ``[n, d]``.
+        truth: class numbers ``[n]``.
+        folds: fold numbers ``[n]``.
+        groups: of the images ``[n]``.
+        sides: shorter side of each image in pixels ``[n]``.
+        probes: make the probe, without weights for the classes (``none``) and with (``balanced``).
+        C: of the probe.
+        seed: of the samples drawn.
+
+    """
+    counts, classes = np.bincount(truth), int(truth.max()) + 1
+    images = len(truth)
+    most = max(_MOST, min(_MOST_OF_MANY, _A_CLASS * classes))
+    if images > most:
+        some = np.sort(np.random.default_rng(seed).permutation(images)[:most])
+        vectors, truth, folds, groups = vectors[some], truth[some], folds[some], groups[some]
+    is_large = vectors.size * classes > _LARGE
+    estimator, started = ClosedRidge if is_large else probes["none"], time.perf_counter()
+    report(_TASK, 0, _STEPS, "steps")
+    predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
+    seconds = time.perf_counter() - started
+    weighting: Evidence = {}
+    balance = {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}
+    if _is_unbalanced(balance) and not is_large:
+        weighted = out_of_fold_scores(probes["balanced"], C, vectors, truth, folds, classes).argmax(axis=1)
+        weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
+    low, high = proportion_interval(predicted == truth, groups)
+    accuracy, chance = float((predicted == truth).mean()), 1 / classes
+    report(_TASK, 1, _STEPS, "steps")
+    points = _curve(vectors, truth, folds, estimator, C, classes, seed)
+    neighbours = knn_accuracy(vectors, truth)
+    report(_TASK, _STEPS, _STEPS, "steps")
+    sizes = [factor * points[-1].images for factor in (1, 2, 4)]
+    return {
+        "images": images,
+        "classes": classes,
+        **balance,
+        **weighting,
+        "median_side": float(np.median(sides)),
+        "probe_accuracy": accuracy,
+        "probe_low": low,
+        "probe_high": high,
+        "probe_seconds": seconds,
+        "above_chance": (accuracy - chance) / (1 - chance),
+        "probe": "ridge" if is_large else "logistic",
+        "knn_accuracy": neighbours,
+        "log_me": None if is_large else log_me(vectors, truth),
+        "h_score": None if is_large else h_score(vectors, truth),
+        "learning_curve": [asdict(point) for point in points],
+        "forecast": [asdict(each) for each in forecast(points, sizes, seed)],
+    }
+
+
+def give_advice(
+    evidence: Mapping[str, Any], minutes: Mapping[str, float | None], strategies: Sequence[str]
+) -> Evidence:
+    """Practice, evidence, recommendation, expected score and cost, in words and numbers.
+
+    Args:
+        evidence: what `gather_evidence` found.
+        minutes: that each network may take; None: as long as its epochs do.
+        strategies: all there are, cheapest first.
+
+    """
+    out = {name: reason for name in strategies if (reason := why_not(name, evidence))}
+    left = [name for name in strategies if name not in out]
+    recommended = "finetune" if "finetune" in left else left[0]
+    return {
+        "practice": practice(evidence),
+        "says": _says(evidence),
+        "recommended": recommended,
+        "settings": _settings(recommended, evidence),
+        "worth_running": left,
+        "ruled_out": out,
+        "expected": _expected(recommended, evidence),
+        "sure": _how_sure(recommended, evidence),
+        "cost_seconds": {name: _cost(name, evidence, minutes) for name in strategies},
+        "more_images": _more_images(evidence),
+        "evidence": dict(evidence),
+    }
+
+
+def is_far(evidence: Mapping[str, Any]) -> bool:
+    """Whether a linear head on the features does badly: then they are not about these classes."""
+    return bool(evidence["above_chance"] < FAR_DOMAIN)
+
+
+def has_small_pictures(evidence: Mapping[str, Any]) -> bool:
+    """Whether the images are far smaller than what the backbone was made for."""
+    return bool(evidence["median_side"] < SMALL_PICTURE)
+
+
+def practice(evidence: Mapping[str, Any]) -> str:
+    """The rule of practice that applies."""
+    if is_far(evidence):
+        deep = "fine-tune deeper" if evidence["images"] < MANY else "fine-tune deeper, or train from scratch"
+        return f"Far from the pretraining domain: {deep}."
+    if has_small_pictures(evidence):
+        return "Pictures far smaller than those of the pretraining: fine-tune, or train a shallow net from scratch."
+    if evidence["images"] < FEW:
+        return f"Under about {FEW:,} images near the pretraining domain: frozen backbone, linear classifier."
+    return "A few thousand images near the pretraining domain: replace the head, fine-tune with augmentation."
+
+
+def why_not(strategy: str, evidence: Mapping[str, Any]) -> str:
+    """Why a strategy is not worth its time on these images, or nothing."""
+    few = evidence["images"] < FEW
+    if strategy == "svm" and not few:
+        return f"a linear head like logistic regression, no better from {FEW:,} images on and slower"
+    if strategy == "scratch" and not has_small_pictures(evidence):
+        if not is_far(evidence):
+            return "the pretrained features fit these images: random weights would have to learn them anew"
+        if evidence["images"] < MANY:
+            return f"under {MANY:,} images are too few to learn a far domain from nothing"
+    if strategy == "finetune" and few and not is_far(evidence) and not has_small_pictures(evidence):
+        return f"under {FEW:,} images near the pretraining domain it gains less than its interval"
+    return ""
+
+
+def why_stop(scored: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a dearer strategy cannot win any more, given the metrics of those that ran; or nothing.
+
+    Even without a mistake it would be no more than one standard error better than the best so far.
+    """
+    ran = {name: metrics for name, metrics in scored.items() if metrics.get("status") == "ok"}
+    if not ran:
+        return ""
+    best = max(ran, key=lambda name: ran[name]["oof_accuracy"])
+    wrong = round((1 - ran[best]["oof_accuracy"]) * ran[best]["oof_images"])
+    if wrong > 1:
+        return ""
+    return f"{best} is wrong on {wrong} of {ran[best]['oof_images']} images out of fold: nothing is left to gain"
+
+
+def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> Evidence:
+    """Balanced accuracy without and with weights for the classes, and the standard error of the difference."""
+    change = weighted.astype(float) - right.astype(float)
+    classes = [truth == number for number in np.unique(truth)]
+    variance = sum(float(np.var(change[each]) / each.sum()) for each in classes) / len(classes) ** 2
+    return {
+        "balanced_accuracy": float(np.mean([right[each].mean() for each in classes])),
+        "balanced_accuracy_weighted": float(np.mean([weighted[each].mean() for each in classes])),
+        "weighting_error": variance**0.5,
+    }
+
+
+def _curve(
+    vectors: Floats, truth: Integers, folds: Integers, estimator: Estimator, C: float, classes: int, seed: int
+) -> list[Point]:
+    """Probes on growing shares of the other folds, each tried on its fold."""
+    numbers = np.unique(folds)[:_CURVE_FOLDS]
+    generator = np.random.default_rng(seed)
+    points = []
+    for step, share in enumerate(_SHARES):
+        right = tested = images = 0
+        for fold in numbers:
+            order = generator.permutation(np.flatnonzero(folds != fold))
+            taught = _some_of_each(order, truth, share)
+            head = fit_head(estimator(C), vectors[None, taught], truth[taught], classes)
+            held_out = folds == fold
+            right += int((head.scores(vectors[held_out]).argmax(axis=1) == truth[held_out]).sum())
+            tested, images = tested + int(held_out.sum()), images + len(taught)
+        points.append(Point(round(images / len(numbers)), right, tested))
+        report(_TASK, 2 + step, _STEPS, "steps")
+    return points
+
+
+def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
+    """The first of each class in the order, at least two."""
+    taken = []
+    for number in np.unique(truth[order]):
+        members = order[truth[order] == number]
+        taken.append(members[: max(2, round(share * len(members)))])
+    return np.concatenate(taken)
+
+
+def _says(evidence: Mapping[str, Any]) -> str:
+    near = "far from" if is_far(evidence) else "near"
+    return (
+        f"A linear probe gets {evidence['probe_accuracy']:.3f} [{evidence['probe_low']:.3f}, "
+        f"{evidence['probe_high']:.3f}] out of fold, {evidence['above_chance']:.0%} of the way from chance to perfect; "
+        f"five nearest neighbours get {evidence['knn_accuracy']:.3f}. These images are {near} what the backbone knows."
+        f"{_balance(evidence)}"
+    )
+
+
+def _balance(evidence: Mapping[str, Any]) -> str:
+    if not _is_unbalanced(evidence):
+        return ""
+    before, after = evidence["balanced_accuracy"], evidence["balanced_accuracy_weighted"]
+    return (
+        f" The largest class has {evidence['largest_class']} images, the smallest {evidence['smallest_class']}; "
+        f"weights that make them count alike take balanced accuracy from {before:.3f} to {after:.3f} (standard error "
+        f"{evidence['weighting_error']:.3f})."
+    )
+
+
+def _is_unbalanced(evidence: Mapping[str, Any]) -> bool:
+    return bool(evidence["largest_class"] > UNBALANCED * evidence["smallest_class"])
+
+
+def _settings(strategy: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if strategy == "finetune" and is_far(evidence):
+        settings["finetune.trainable_groups"] = "all"
+    gain = evidence.get("balanced_accuracy_weighted", 0.0) - evidence.get("balanced_accuracy", 0.0)
+    if gain > evidence.get("weighting_error", 0.0) and strategy in {"svm", "logistic"}:
+        settings[f"{strategy}.class_weight"] = "balanced"
+    return settings
+
+
+def _expected(strategy: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a linear head what its kind gets out of fold; a network that starts as the probe should not be below it."""
+    low, high = evidence["probe_low"], evidence["probe_high"]
+    if strategy in {"svm", "logistic"}:
+        return {"accuracy": evidence["probe_accuracy"], "low": low, "high": high}
+    return {"accuracy": None, "low": low, "high": 1.0}
+
+
+def _how_sure(strategy: str, evidence: Mapping[str, Any]) -> str:
+    if is_far(evidence):
+        return "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
+    if strategy in {"svm", "logistic"}:
+        return "to expect is the score of the probe, within its interval; tuned classifiers differ from it a little"
+    return "fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is there"
+
+
+def _cost(strategy: str, evidence: Mapping[str, Any], minutes: Mapping[str, float | None]) -> float | None:
+    if strategy in minutes:
+        return None if minutes[strategy] is None else 60 * float(minutes[strategy] or 0)
+    return float(10 * evidence["probe_seconds"])  # pairs of folds, and several values of C
+
+
+def _more_images(evidence: Mapping[str, Any]) -> str:
+    now, double, fourfold = evidence["forecast"]
+    texts = [f"{each['accuracy']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" for each in (double, fourfold)]
+    said = f"The learning curve of a linear probe is at {now['accuracy']:.3f} now (three folds)"
+    return f"{said}; with twice the images it comes to {texts[0]}, with four times to {texts[1]}."

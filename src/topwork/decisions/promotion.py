@@ -1,0 +1,93 @@
+"""Whether a newcomer takes the place of the registered champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from topwork.core.arrays import Bools
+from topwork.core.digests import classes_digest
+from topwork.core.errors import InputError
+from topwork.core.parameters import ComparisonParameters
+from topwork.core.runs import RegisteredChampion
+from topwork.scoring.paired import Difference, compare_predictions
+
+_MOST_JUDGED = 2000  # images that an older champion is asked about
+_WRONG = ""  # stands for any class but the right one
+_OTHER_CLASSES = (
+    "the registered champion of this name knows other classes, so that it is a model for another task; "
+    "give this one a name of its own (model=NAME), or comparison.promote=always to take its place"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the alias moves, why, and the difference that told, if one had to."""
+
+    moves: bool
+    reason: str
+    difference: Difference | None = None
+
+
+def judge(
+    newcomer: pd.DataFrame,
+    model_id: str,
+    digest: str,
+    registered: RegisteredChampion | None,
+    answers: Callable[[pd.DataFrame], Bools],
+    group_of: pd.Series[str],
+    parameters: ComparisonParameters,
+) -> Verdict:
+    """The alias moves to the first champion, and to one that is better by a paired test.
+
+    On the same split both are compared on the out-of-fold images that both were scored on. Where the images changed, on
+    those that the champion has never learnt from, since it remembers the others; if these are too few (labels were
+    mended, a handful was added), once more on images that both were scored on out of fold, under the labels of now.
+
+    Args:
+        newcomer: its out-of-fold predictions, with the ``sha256`` of the images.
+        model_id: its logged model.
+        digest: of the split.
+        registered: the champion of now.
+        answers: whether the champion is right on the rows it is given.
+        group_of: group of each image id.
+        parameters: of the block `comparison`.
+
+    """
+    if registered is None or parameters.promote != "when_better" or registered.model_id == model_id:
+        return _without_looking(model_id, registered, parameters)
+    if registered.classes not in {"", classes_digest(newcomer.attrs.get("class_names", ()))}:
+        return Verdict(False, _OTHER_CLASSES)
+    if registered.learnt is None:
+        return Verdict(False, "nothing is kept of what the champion learnt from; comparison.promote=always moves it")
+    unseen = newcomer[~newcomer["sha256"].isin(list(registered.learnt))].head(_MOST_JUDGED)
+    if registered.split_digest == digest or len(unseen) < parameters.fewest_images:
+        known = newcomer[newcomer["sha256"].isin(list(registered.learnt))]
+        theirs, told = registered.out_of_fold, "images that both were scored on out of fold"
+    else:
+        known, told = unseen, "images that the champion never learnt from"
+        try:
+            is_right = answers(unseen)
+        except InputError as error:
+            return Verdict(False, f"the champion cannot be asked ({error})")
+        theirs = unseen.assign(predicted=np.where(is_right, unseen["label"], _WRONG))
+    found = compare_predictions(known, theirs, group_of, parameters.seed)
+    images = found.images if found else 0
+    if found is None or images < parameters.fewest_images:
+        wanted = f"{parameters.fewest_images} are wanted; comparison.promote=always moves it all the same"
+        return Verdict(False, f"too few to judge by: {images} {told}, {wanted}")
+    moves = found.p_better < parameters.significance
+    points = f"{100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    verdict = "better" if moves else "not shown to be better"
+    return Verdict(moves, f"{verdict} on {images} {told}: {points}, one-sided p = {found.p_better:.2g}", found)
+
+
+def _without_looking(model_id: str, registered: RegisteredChampion | None, parameters: ComparisonParameters) -> Verdict:
+    if registered is not None and registered.model_id == model_id:
+        return Verdict(False, "it is the champion already")
+    if parameters.promote == "never":
+        return Verdict(False, "comparison.promote=never")
+    return Verdict(True, "the first champion" if registered is None else "comparison.promote=always")

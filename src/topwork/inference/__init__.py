@@ -1,0 +1,1 @@
+"""How a classifier answers for images, and whether it answers everywhere alike."""

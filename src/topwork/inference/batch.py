@@ -1,0 +1,95 @@
+"""A classifier's answers for files of any number, a row each, in the order of their names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from topwork.core.classifier import Classifier
+from topwork.core.columns import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS
+from topwork.core.progress import report
+from topwork.core.stores import ImageStore
+from topwork.data.manifest import new_since
+from topwork.images.batches import map_batches
+from topwork.images.decode import DECODER
+from topwork.inference.predictor import Predictor
+from topwork.models.engines.hardware import cores
+
+_CHUNK = 1024  # files a chunk: what a kill may cost
+_TASK = "predicting"
+_log = logging.getLogger(__name__)
+
+
+def answer_new(
+    images: ImageStore, answered: pd.DataFrame, classifier: Classifier, model: str, max_pixels: int, max_bytes: int
+) -> Iterator[pd.DataFrame]:
+    """Chunks of answers (columns ``ANSWER_COLUMNS``) for the files that ``answered`` does not hold as they are now.
+
+    A file that is no usable image has a row with the reason. ``model`` names the classifier: another one answers anew.
+    """
+    listing = stamped(images.listing, model, max_pixels, max_bytes)
+    new = new_since(listing, answered)
+    _log.info("%s answers: %d files are new, %d were answered before", model, len(new), len(listing) - len(new))
+    if new.empty:
+        return
+    predictor = Predictor.of(classifier)
+
+    def look(places: Sequence[int]) -> pd.DataFrame:
+        rows = new.iloc[places[0] : places[-1] + 1].to_dict("records")
+        return _answers(rows, images, predictor, max_pixels, max_bytes)
+
+    threads = cores() + (predictor.streams < cores())
+    report(_TASK, 0, len(new), "files")
+    done, kept = 0, list[pd.DataFrame]()
+    for batch, answers in map_batches(look, range(len(new)), predictor.batch_size, threads):
+        done += len(batch)
+        kept.append(answers)
+        report(_TASK, done, len(new), "files")
+        if sum(map(len, kept)) >= _CHUNK or done == len(new):
+            yield pd.concat(kept, ignore_index=True)
+            kept = []
+
+
+def stamped(listing: pd.DataFrame, model: str, max_pixels: int, max_bytes: int) -> pd.DataFrame:
+    """The files with all that an answer depends on."""
+    return listing.assign(rules=f"{model}, {DECODER}, at most {max_pixels} pixels, {max_bytes} bytes")
+
+
+def _answers(
+    rows: Sequence[dict[Hashable, Any]], images: ImageStore, predictor: Predictor, max_pixels: int, max_bytes: int
+) -> pd.DataFrame:
+    contents = [_content(row, images, max_bytes) for row in rows]
+    readable = [place for place, (content, _) in enumerate(contents) if content]
+    found = predictor.answer([contents[place][0] for place in readable], max_pixels)
+    reasons = [reason for _, reason in contents]
+    probabilities = np.full((len(rows), found.probabilities.shape[1]), np.nan)
+    distances = np.full(len(rows), np.nan)
+    probabilities[readable], distances[readable] = found.probabilities, found.distances
+    for place, reason in zip(readable, found.reasons, strict=True):
+        reasons[place] = reason
+    table = pd.DataFrame(rows)[list(STAMP_COLUMNS)]
+    return table.assign(
+        status=[REJECTED if reason else OK for reason in reasons],
+        reason=reasons,
+        distance=distances,
+        probabilities=list(probabilities.astype(np.float32)),
+    )[list(ANSWER_COLUMNS)]
+
+
+def _content(row: dict[Hashable, Any], images: ImageStore, max_bytes: int) -> tuple[bytes, str]:
+    """The bytes of a file, or none and the reason why."""
+    if row["error"]:
+        return b"", row["error"]
+    if row["size"] > max_bytes:
+        return b"", f"too many bytes ({row['size']:,}, limit {max_bytes:,})"
+    try:
+        content = images[row["image_id"]]
+    except FileNotFoundError:
+        return b"", "file not found"  # it was there when the folder was listed
+    except OSError as failure:
+        return b"", f"unreadable ({failure.strerror})"
+    return content, "" if content else "empty file"

@@ -1,0 +1,71 @@
+"""Where in an image a classifier found its class: Grad-CAM (Selvaraju et al. 2017), as captum computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from captum.attr import LayerAttribution, LayerGradCam
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from topwork.core.arrays import Floats
+from topwork.core.classifier import Classifier
+from topwork.core.errors import InputError
+from topwork.images.transforms import Preprocessing
+from topwork.models.backbones import Backbone, feature_function
+from topwork.models.graft import network_backbone
+
+
+def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Floats]:
+    """A function from the pixels ``[side, side, 3]`` and a class number to what spoke for the class there.
+
+    The heat ``[side, side]`` lies between 0 and 1; it is of the last feature maps, so that it is coarse, and all zero
+    where nothing speaks for the class.
+
+    Raises:
+        InputError: the network has no feature maps (a transformer).
+
+    """
+    key, backbone = classifier.key, network_backbone(classifier)
+    how = Preprocessing(**key.preprocessing)
+    features = feature_function(backbone, key.layers, key.pool if key.pool != "own" else "average")
+    head = (classifier.head.weight, classifier.head.bias)
+    weight, bias = (torch.tensor(np.asarray(each, np.float32)) for each in head)
+    mean, std = (torch.tensor(each).view(3, 1, 1) * 255 for each in (how.mean, how.std))
+
+    def scores(images: Tensor) -> Tensor:
+        return nn.functional.linear(features(images), weight, bias)
+
+    gradients = LayerGradCam(scores, backbone.trunk.get_submodule(_last_maps(backbone, how.crop)))
+
+    def heat(pixels: NDArray[np.uint8], number: int) -> Floats:
+        image = (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() - mean) / std
+        coarse = gradients.attribute(image[None], target=number, relu_attributions=True)
+        fine = LayerAttribution.interpolate(coarse, (how.crop, how.crop), "bilinear")[0, 0].detach().numpy()
+        return np.asarray(fine / max(float(fine.max()), 1e-12))
+
+    return heat
+
+
+def _last_maps(backbone: Backbone, side: int) -> str:
+    """The last part of the network whose output still has places."""
+    found: list[str] = []
+
+    def note(name: str) -> Callable[[nn.Module, Sequence[Tensor], Tensor], None]:
+        def look(_module: nn.Module, _inputs: Sequence[Tensor], output: Tensor) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
+                found.append(name)
+
+        return look
+
+    modules = [(name, backbone.trunk.get_submodule(name)) for name in backbone.stages]
+    handles = [module.register_forward_hook(note(name)) for name, module in modules]
+    with torch.inference_mode():
+        backbone.trunk(torch.zeros(1, 3, side, side))
+    for handle in handles:
+        handle.remove()
+    if not found or found[-1] == backbone.stages[0] or backbone.channels_last_maps:
+        raise InputError(f"{backbone.spec.name} has no feature maps to explain by.")
+    return found[-1]

@@ -1,0 +1,121 @@
+"""A classifier as one ONNX file: pixels in, probabilities out, for runtimes that know neither Python nor PyTorch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from topwork.core.arrays import Floats
+from topwork.core.classifier import Classifier
+from topwork.core.errors import InputError
+from topwork.images.decode import decode_pixels
+from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.models.backbones import feature_function
+from topwork.models.graft import network_backbone
+
+PIXELS, PROBABILITIES = "pixels", "probabilities"
+"""Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); b is free."""
+_MAX_PIXELS = 89_478_485
+
+
+class _Network(nn.Module):
+    """From pixels to probabilities: normalisation, backbone, head and temperature in one graph."""
+
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        key, backbone = classifier.key, network_backbone(classifier)
+        self.trunk, self.neck = backbone.trunk, backbone.neck
+        self._features = feature_function(backbone, key.layers, key.pool if key.pool != "own" else "average")
+        how = Preprocessing(**key.preprocessing)
+        self.register_buffer("mean", torch.tensor(how.mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(how.std).view(1, 3, 1, 1) * 255)
+        self.register_buffer("weight", torch.tensor(np.asarray(classifier.head.weight, np.float32)))
+        self.register_buffer("bias", torch.tensor(np.asarray(classifier.head.bias, np.float32)))
+        self.temperature = classifier.temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        scores = nn.functional.linear(self._features(images), self.weight, self.bias)
+        return torch.softmax(scores / self.temperature, dim=1)
+
+
+def onnx_model(classifier: Classifier) -> bytes:
+    """The file's bytes; its metadata (``topwork``) name the classes and how an image becomes pixels.
+
+    Raises:
+        InputError: the classifier averages over augmented views, which no graph of one image can, or torch cannot
+            export its network.
+
+    """
+    if classifier.test_views:
+        raise InputError("This classifier averages over augmented views: train it with augmentation.average=false.")
+    import onnx
+
+    side = classifier.key.preprocessing["crop"]
+    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        path = f"{folder}/model.onnx"
+        try:
+            torch.onnx.export(
+                _Network(classifier).eval(),
+                (example,),
+                path,
+                input_names=[PIXELS],
+                output_names=[PROBABILITIES],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # exporters fail in their own ways on networks that they do not know
+            raise InputError(f"{classifier.key.backbone} cannot be exported ({str(error).splitlines()[0]}).") from error
+        model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"topwork": json.dumps(_described(classifier), ensure_ascii=False)})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def onnx_probabilities(model: bytes, images: Sequence[bytes]) -> Floats:
+    """What ONNX Runtime says of image bytes, ``[n, c]``, prepared as the file's own metadata say."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    told = json.loads(session.get_modelmeta().custom_metadata_map["topwork"])
+    preprocessing = Preprocessing(**told["preprocessing"])
+    return np.concatenate([session.run([PROBABILITIES], {PIXELS: _pixels(each, preprocessing)})[0] for each in images])
+
+
+def _pixels(image: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    pixels = decode_pixels(image, _MAX_PIXELS, preprocessing.resize, preprocessing.white)
+    return resize_and_crop(pixels, preprocessing)[None]
+
+
+def _described(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "class_names": classifier.class_names,
+        "preprocessing": dict(classifier.key.preprocessing),
+        "how": (
+            "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
+            "keeps `resize` pixels). In images of more than 8 bits `white` becomes 255 (without it 65535 of integers, "
+            "1.0 of floating point) and 0 stays 0. The shorter side becomes `resize` pixels by `interpolation` with "
+            "antialiasing, the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut "
+            "`crop` x `crop` from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in "
+            "the graph."
+        ),
+        "split_digest": classifier.split_digest,
+        "data_digest": classifier.data_digest,
+    }

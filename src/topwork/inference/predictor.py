@@ -1,0 +1,166 @@
+"""A classifier that answers for image bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from topwork.core.arrays import Floats
+from topwork.core.classifier import Classifier
+from topwork.images.augmentation import apply_views
+from topwork.images.decode import RejectedError, decode_pixels
+from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.views import ViewPlan, draw_views
+from topwork.inference.network_engine import engine_for_one, serving_engine
+from topwork.models.backbones import Backbone
+from topwork.models.engines import Engine
+from topwork.models.graft import network_backbone
+from topwork.scoring.metrics import softmax
+
+_BATCH = 8
+_NAMED = 5  # broken images that an error names
+_MAX_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is said of n images, row by row.
+
+    ``reasons`` say why an image was not looked at, and are empty where it was; ``probabilities`` ``[n, c]`` and the
+    ``distances`` ``[n]`` from what was learnt are NaN where it was not.
+    """
+
+    reasons: tuple[str, ...]
+    probabilities: Floats
+    distances: Floats
+
+
+class Predictor:
+    """Backbone and head joined, with the preprocessing, layers and engine of training."""
+
+    def __init__(self, classifier: Classifier, backbone: Backbone, one_by_one: bool = False) -> None:
+        self._classifier = classifier
+        self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
+        self._for_one = engine_for_one(classifier, lambda: backbone) if one_by_one else None
+        weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
+        self._weights = sum(value.numel() for value in weights) + classifier.head.weight.size
+
+    @classmethod
+    def of(cls, classifier: Classifier, one_by_one: bool = False) -> Predictor:
+        """The classifier on its backbone; ``one_by_one`` makes it ready for single images, too.
+
+        Raises:
+            InputError: the network that it names cannot be built here.
+
+        """
+        return cls(classifier, network_backbone(classifier), one_by_one)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier that answers."""
+        return self._classifier
+
+    @property
+    def batch_size(self) -> int:
+        """The most images that `answer` takes at once."""
+        return self._engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        """Calls of `answer` that compute at the same time."""
+        return self._engine.streams
+
+    @property
+    def megabytes(self) -> float:
+        """Of all weights, in float32."""
+        return 4 * self._weights / 1e6
+
+    def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
+        """One row an image in the order given.
+
+        ``label``, its ``confidence``, ``none_of_these`` (it lies farther from all that was learnt than the bound), and
+        the ``probabilities`` of the classes by name.
+
+        Raises:
+            RejectedError: one of them is no usable image; its number is named.
+
+        """
+        found = self._answers(images)
+        names, best = self._classifier.class_names, found.probabilities.argmax(axis=1)
+        bound = self._classifier.rejection.threshold if self._classifier.rejection else np.inf
+        return pd.DataFrame(
+            {
+                "label": np.asarray(names)[best],
+                "confidence": found.probabilities.max(axis=1),
+                "none_of_these": found.distances > bound,
+                "probabilities": [dict(zip(names, row, strict=True)) for row in found.probabilities.tolist()],
+            }
+        )
+
+    def probabilities(self, images: Sequence[bytes]) -> Floats:
+        """Of each class, ``[n, c]``, row by row.
+
+        Raises:
+            RejectedError: one of them is no usable image; its number is named.
+
+        """
+        return self._answers(images).probabilities
+
+    def _answers(self, images: Sequence[bytes]) -> Answers:
+        size = self.batch_size
+        batches = [self.answer(images[start : start + size]) for start in range(0, len(images), size)]
+        reasons = tuple(reason for batch in batches for reason in batch.reasons)
+        if broken := [f"image {number}: {reason}" for number, reason in enumerate(reasons, 1) if reason]:
+            raise RejectedError("; ".join(broken[:_NAMED]))
+        probabilities = np.concatenate([self._nothing(0), *(batch.probabilities for batch in batches)])
+        return Answers(reasons, probabilities, np.concatenate([np.empty(0), *(batch.distances for batch in batches)]))
+
+    def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
+        """Answers for at most `batch_size` images; one that cannot be used leaves the others' rows where they are."""
+        preprocessing = Preprocessing(**self._classifier.key.preprocessing)
+        crops, canvases = dict[int, NDArray[np.uint8]](), dict[int, NDArray[np.uint8]]()
+        reasons = [""] * len(images)
+        for row, image in enumerate(images):
+            try:  # one at a time: a decoded photograph is a thousand times as large as what the network sees of it
+                decoded = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
+            except RejectedError as reason:
+                reasons[row] = str(reason)
+                continue
+            crops[row] = resize_and_crop(decoded, preprocessing)
+            if self._classifier.test_views:
+                canvases[row] = resize_and_crop(decoded, preprocessing.canvas)
+        probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
+        if crops:
+            rows = list(crops)
+            shown = [images[row] for row in rows]
+            vectors = self._vectors(shown, np.stack(list(crops.values())), list(canvases.values()), preprocessing.crop)
+            probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
+            if self._classifier.rejection:
+                distances[rows] = self._classifier.rejection.distances(vectors)
+        return Answers(tuple(reasons), probabilities, distances)
+
+    def _vectors(
+        self, images: Sequence[bytes], crops: NDArray[np.uint8], canvases: Sequence[NDArray[np.uint8]], side: int
+    ) -> Floats:
+        """What the head sees of each image ``[n, d]``."""
+        engine = self._for_one if self._for_one and len(images) == 1 else self._engine
+        vectors = engine(crops)
+        if not self._classifier.test_views:
+            return vectors
+        return np.asarray(np.mean([vectors, *self._views(engine, images, np.stack(canvases), side)], axis=0))
+
+    def _nothing(self, images: int) -> Floats:
+        return np.full((images, len(self._classifier.class_names)), np.nan)
+
+    def _views(
+        self, engine: Engine, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int
+    ) -> Iterator[Floats]:
+        plan = ViewPlan(**self._classifier.test_views["plan"])
+        sha256 = [hashlib.sha256(image).hexdigest() for image in images]
+        for view in range(1, self._classifier.test_views["count"] + 1):
+            yield engine(apply_views(canvases, draw_views(plan, sha256, [view]), plan.fill, size))

@@ -1,0 +1,94 @@
+"""From what the parameters ask to the feature key and the engine that makes such features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+
+from topwork.core.digests import text_digest
+from topwork.core.features import FeatureKey
+from topwork.core.parameters import FeatureParameters
+from topwork.core.stores import EngineStore
+from topwork.images.decode import DECODER, REDUCER
+from topwork.images.transforms import SCALER, Preprocessing
+from topwork.models.engines import Engine, Recipe, build_engine
+from topwork.models.requested_features import resolution_request
+
+ORIGINAL_VIEW = "original"
+PIXELS = f"{DECODER} {REDUCER} {SCALER}"
+"""Names all that is done between the bytes of a file and the pixels that a network sees."""
+
+_log = logging.getLogger(__name__)
+
+
+def feature_key(parameters: FeatureParameters, engines: EngineStore) -> FeatureKey:
+    """What the vectors of the originals depend on besides the image.
+
+    An equal request, on an equal machine, is answered from memory, without torch. Else the network is looked at, and
+    the engine chosen by measuring.
+    """
+    request = resolution_request(parameters)
+    if known := engines.recall(request):
+        return known
+    key, measured = _resolved(parameters, engines)
+    engines.remember(request, key, measured)
+    return key
+
+
+def engine_for(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Engine:
+    """The engine that makes features under this key."""
+    return build_engine(_recipe(key, parameters, engines))
+
+
+def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[FeatureKey, Sequence[dict[str, object]]]:
+    from topwork.models.backbones import describe_backbone, load_backbone, resolve_layers
+    from topwork.models.engines.selection import choose_engine
+
+    p = parameters
+    spec = describe_backbone(p.backbone, p.weights, p.image_size, p.seed, p.white)
+    layers: tuple[str, ...] = (parameters.layers,)
+    if parameters.layers != "last":
+        layers = resolve_layers(load_backbone(spec), parameters.layers)
+    key = FeatureKey(
+        backbone=spec.architecture,
+        weights=spec.weights_digest,
+        preprocessing=asdict(spec.preprocessing),
+        layers=layers,
+        pool=parameters.pool if layers != ("last",) else "own",  # the network's own pooling
+        view=ORIGINAL_VIEW,
+        engine="",
+        number_format="",
+        decoder=PIXELS,
+    )
+    recipe, trials = choose_engine(_recipe(key, parameters, engines), parameters.engine, parameters.number_format)
+    for trial in trials:
+        _log.info(
+            "%s in %s: %.0f images/s, cosine with float32 %.4f, equal predictions %.0f %%",
+            *(trial.engine, trial.number_format, trial.images_per_second, trial.cosine, 100 * trial.agreement),
+        )
+    fields = {**vars(key), "engine": recipe.engine, "number_format": recipe.number_format}
+    return FeatureKey(**fields), [asdict(trial) for trial in trials]
+
+
+def _recipe(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Recipe:
+    from topwork.models.backbones import Backbone, describe_backbone, load_backbone
+
+    @cache
+    def backbone() -> Backbone:
+        size = key.preprocessing["crop"]
+        p = parameters
+        return load_backbone(describe_backbone(p.backbone, p.weights, size, p.seed, p.white))
+
+    return Recipe(
+        engine=key.engine,
+        number_format=key.number_format,
+        layers=key.layers,
+        pool=parameters.pool,
+        preprocessing=Preprocessing(**key.preprocessing),
+        backbone=backbone,
+        batch_size=parameters.batch_size,
+        networks=engines,
+        network_name=text_digest(f"{key.backbone} {key.weights} {key.layers} {key.pool} {key.preprocessing['crop']}"),
+    )

@@ -1,0 +1,145 @@
+"""The layers of a backbone in groups, from input to output: what is frozen, and what learns at which rate."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from topwork.core.errors import InputError
+
+ALL_GROUPS = "all"
+
+_BULK = 0.8  # share of a network's weights above which a module is a container of stages, not a stage
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """One stage with weights, and the norms, activations and poolings that follow it up to the next stage.
+
+    ``parts`` are names of modules of the trunk, in the order in which they were registered, which is that of the data.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+    def holds(self, name: str) -> bool:
+        """Whether the parameter, buffer or module of this name lies in the group."""
+        return any(name == part or name.startswith(f"{part}.") for part in self.parts)
+
+
+def layer_groups(trunk: nn.Module) -> tuple[LayerGroup, ...]:
+    """The trunk cut into groups; containers that hold nearly all of it are opened up.
+
+    Only modules with weights of more than one dimension make a stage.
+    """
+    groups: list[LayerGroup] = []
+    leading: tuple[str, ...] = ()
+    for name in _parts(trunk, "", _weights_of(trunk)):
+        if _weights_of(trunk.get_submodule(name)):
+            groups.append(LayerGroup(name, (*leading, name)))
+            leading = ()
+        elif groups:
+            groups[-1] = LayerGroup(groups[-1].name, (*groups[-1].parts, name))
+        else:
+            leading = (*leading, name)
+    return tuple(groups)
+
+
+def group_numbers(trunk: nn.Module, groups: Sequence[LayerGroup]) -> dict[str, int]:
+    """For each parameter and buffer its group; what hangs on a container (a class token) belongs to the first."""
+    return {
+        name: next((number for number, group in enumerate(groups) if group.holds(name)), 0)
+        for name in trunk.state_dict()
+    }
+
+
+def first_trainable(groups: Sequence[LayerGroup], wanted: str) -> int:
+    """Number of the first group that learns, if ``wanted`` learn: ``all``, the last so many, or from a named one on.
+
+    Raises:
+        InputError: no such group, or more than there are; the message names them.
+
+    """
+    if wanted == ALL_GROUPS:
+        return 0
+    if wanted.isdigit():
+        if int(wanted) > len(groups):
+            raise InputError(f"trainable_groups={wanted}: this backbone has {len(groups)} groups.")
+        return len(groups) - int(wanted)
+    names = [group.name for group in groups]
+    if wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"perhaps {near[0]}? " if near else ""
+        raise InputError(
+            f"trainable_groups={wanted}: no such group; {hint}known are {', '.join(names)}, a number, all, auto."
+        )
+    return names.index(wanted)
+
+
+def freeze(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_norm: str) -> None:
+    """Let groups number ``first`` and later learn; the others keep their weights.
+
+    Args:
+        trunk: whose ``requires_grad`` and ``training`` are set.
+        groups: all of its groups.
+        first: number of the first group that learns; ``len(groups)`` freezes all.
+        batch_norm: whose statistics stay as they are and normalise: those of the ``frozen`` groups, of ``all``
+            groups, or of ``none``, so that even frozen groups adapt theirs.
+
+    """
+    number = group_numbers(trunk, groups)
+    for name, parameter in trunk.named_parameters():
+        parameter.requires_grad_(number[name] >= first)
+    for name, module in trunk.named_modules():
+        learns = any(group.holds(name) for group in groups[first:]) or (first == 0 and name != "")
+        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        module.training = (learns and batch_norm != "all") or batch_norm == "none" if is_norm else learns
+
+
+def frozen_digests(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_norm: str) -> dict[str, str]:
+    """SHA-256 of every parameter and buffer below group ``first`` that has to stay, for `check_frozen`.
+
+    With ``batch_norm`` none the statistics of the norms may move.
+    """
+    number = group_numbers(trunk, groups)
+    buffers = {name for name, _ in trunk.named_buffers()} if batch_norm == "none" else set()
+    return {
+        name: _digest(value)
+        for name, value in trunk.state_dict().items()
+        if number[name] < first and name not in buffers
+    }
+
+
+def check_frozen(trunk: nn.Module, before: Mapping[str, str]) -> None:
+    """Compare with what `frozen_digests` gave.
+
+    Raises:
+        RuntimeError: a frozen parameter or buffer has moved; the message names it.
+
+    """
+    state = trunk.state_dict()
+    moved = [name for name, digest in before.items() if _digest(state[name]) != digest]
+    if moved:
+        raise RuntimeError(f"{len(moved)} frozen parameters or buffers have moved in training, first {moved[0]!r}.")
+
+
+def _digest(value: torch.Tensor) -> str:
+    return hashlib.sha256(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def _parts(module: nn.Module, prefix: str, total: int) -> Iterator[str]:
+    for name, child in module.named_children():
+        holds_nearly_all = _weights_of(child) > _BULK * total and any(_weights_of(part) for part in child.children())
+        if holds_nearly_all:
+            yield from _parts(child, f"{prefix}{name}.", total)
+        else:
+            yield f"{prefix}{name}"
+
+
+def _weights_of(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)

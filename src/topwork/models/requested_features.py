@@ -1,0 +1,76 @@
+"""What the parameters ask of the features, so that who uses them can tell whether they are still the right ones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from topwork.core.classifier import CLASSIFIER_WEIGHTS
+from topwork.core.digests import file_digest
+from topwork.core.errors import InputError
+from topwork.core.features import Features
+from topwork.core.parameters import AugmentationParameters, FeatureParameters
+from topwork.images.views import plan_views
+from topwork.models.engines.hardware import machine_name
+
+_ASKED = {"backbone", "weights", "image_size", "white", "layers", "pool", "engine", "number_format"}
+_PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
+
+
+def requested_features(parameters: FeatureParameters, augmentation: AugmentationParameters) -> dict[str, Any]:
+    """Those parameters that the vectors depend on: a weight file by its content, the plan of views if there are any."""
+    asked = _requested_originals(parameters)
+    asked["views"] = augmentation.views
+    asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}
+    return asked
+
+
+def check_current(
+    features: Features, splits: pd.DataFrame, parameters: FeatureParameters, augmentation: AugmentationParameters
+) -> None:
+    """Refuse features that other parameters or other images made.
+
+    Raises:
+        InputError: they differ; the message names the first parameter that does.
+
+    """
+    for name, asked in requested_features(parameters, augmentation).items():
+        made = features.requested.get(name)
+        if made != asked:
+            raise InputError(
+                f"The features were made with {name}={made}, but {name}={asked} is asked for: "
+                "run `--pipelines features` first."
+            )
+    if features.content != splits.attrs.get("content"):
+        raise InputError(
+            "The features are of other images than the splits: run `--pipelines ingestion,features,splitting` first."
+        )
+
+
+def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
+    """All that the feature key of the originals follows from: what is asked, the machine, the packages."""
+    packages = (*_PACKAGES, *([f"{parameters.backbone}_pytorch_model"] if "lite" in parameters.backbone else []))
+    versions = {package: _version(package) for package in packages}
+    return {**_requested_originals(parameters), "machine": machine_name(), "versions": versions}
+
+
+def _requested_originals(parameters: FeatureParameters) -> dict[str, Any]:
+    asked = parameters.model_dump(include=_ASKED)
+    if parameters.weights == "none":
+        asked["seed"] = parameters.seed
+    elif parameters.weights != "default":
+        asked["weights"] = file_digest(Path(parameters.weights))
+    elif (grafted := Path(parameters.backbone) / CLASSIFIER_WEIGHTS).is_file():
+        asked["weights"] = file_digest(grafted)
+    return asked
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,62 @@
+"""A report as one self-contained page: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a data address, and what is said under it."""
+
+    source: str
+    lines: tuple[str, ...]
+
+
+def svg_of(figure: Figure) -> Markup:
+    """The figure as SVG to stand in a page; its texts stay texts, which can be searched and read aloud."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "topwork"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])  # matplotlib escapes the texts of its figures
+
+
+def thumbnail_of(picture: Image.Image, *lines: str) -> Thumbnail:
+    """The picture inside the page."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(), lines)
+
+
+def render_page(name: str, content: Mapping[str, Any]) -> str:
+    """The template of this name filled in; what is not said there fails instead of leaving a gap."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds}
+    template = files("topwork.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    return environment.from_string(template).render(**content)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:z.1f} %"
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:z.1f}"
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,265 @@
+"""What the terminal shows: progress with rate and time left, and the leaderboard at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+from rich import get_console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from topwork.core import progress
+from topwork.core.visible import visible
+
+_QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
+_FEW = 100  # shared images, below which the leaderboard says what makes them more
+_WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
+_log = logging.getLogger(__name__)
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+
+
+class ProgressHandler(logging.Handler):
+    """Draws the events of `topwork.core.progress` as bars on a terminal, and as a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars: Progress | None = None
+        self._started: dict[str, tuple[float, int]] = {}  # when, and how far the work was then
+        self._last_line: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one event."""
+        event: progress.Progress | None = getattr(record, "progress", None)
+        if event is None:
+            return
+        if get_console().is_terminal:
+            self._draw(event)
+        else:
+            self._say(event)
+
+    def stop(self) -> None:
+        """Leave the terminal as it is: after the run, or after an error in mid-work."""
+        if self._bars:
+            self._bars.stop()
+            self._bars = None
+
+    def _draw(self, event: progress.Progress) -> None:
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=get_console(),
+            )
+            self._bars.start()
+        known = {task.description: task.id for task in self._bars.tasks}
+        task = known.get(event.task)
+        if task is None or self._bars.tasks[-1].completed > event.done:
+            task = self._bars.add_task(event.task, total=event.total, unit=event.unit, note="")
+        self._bars.update(task, completed=event.done, total=event.total, note=event.note)
+        if event.done >= event.total:
+            self.stop()
+
+    def _say(self, event: progress.Progress) -> None:
+        now = time.monotonic()
+        started, done = self._started.get(event.task, (now, event.total))
+        if event.done <= done:  # begun, or begun again
+            self._started[event.task], self._last_line[event.task] = (now, event.done), now
+        elif event.done < event.total and now - self._last_line[event.task] >= _QUIET_SECONDS:
+            self._last_line[event.task] = now
+            rate = (event.done - done) / max(now - started, 1e-9)
+            left = (event.total - event.done) / rate
+            note = f"; {event.note}" if event.note else ""
+            _log.info(
+                "%s: %d of %d %s, %.0f/s, %.0f s left%s",
+                *(event.task, event.done, event.total, event.unit, rate, left, note),
+            )
+
+
+class _Visible(logging.Filter):
+    """Writes control characters out: names of files and classes come from anywhere, and terminals obey them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, its message made safe."""
+        message = record.getMessage()
+        if (shown := visible(message)) != message:
+            record.msg, record.args = shown, None
+        return True
+
+
+_VISIBLE = _Visible()
+
+
+class Display:
+    """Hooks that draw progress while a run lasts and keep its leaderboard for the end."""
+
+    def __init__(self) -> None:
+        self._handler = ProgressHandler()
+        self._leaderboard: list[dict[str, Any]] | None = None
+        self._champion: dict[str, Any] | None = None
+        self._saved = set[str]()
+        self._node_started: float | None = None
+
+    @hook_impl
+    def after_context_created(self) -> None:
+        """Make what is logged safe to show."""
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_VISIBLE)  # once, however often it is added
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Listen to progress."""
+        logger = logging.getLogger("topwork.core.progress")
+        logger.setLevel(logging.INFO)
+        if self._handler not in logger.handlers:
+            logger.addHandler(self._handler)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Announce the node, after what the one before it took."""
+        self._finish_node()
+        self._node_started = time.monotonic()
+        _log.info("[bold]%s[/bold]", node.name, extra={"markup": True})
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Stop listening."""
+        self._finish_node()
+        self.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Stop listening."""
+        self.close()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Keep the leaderboard and the champion for the end of the run, and what can be read then."""
+        self._saved.add(dataset_name)
+        if dataset_name == "leaderboard":
+            self._leaderboard = data
+        if dataset_name == "champion":
+            self._champion = data
+
+    def close(self) -> None:
+        """Stop listening and leave the terminal whole."""
+        self._node_started = None
+        self._handler.stop()
+        logging.getLogger("topwork.core.progress").removeHandler(self._handler)
+
+    def _finish_node(self) -> None:
+        # A node that yields goes on after Kedro calls it finished: it is over when the next one starts.
+        if self._node_started is not None and (seconds := time.monotonic() - self._node_started) >= _WORTH_SAYING:
+            _log.info("  %.1f s", seconds)
+        self._node_started = None
+
+    def show_results(self, strategies: Set[str], folder: Path) -> None:
+        """Print the leaderboard, if one was made, its strategies told from earlier runs'; and what to read."""
+        if self._leaderboard:
+            get_console().print(leaderboard_table(self._leaderboard, strategies))
+            _print(_what_is_shared(self._leaderboard))
+            for row in self._leaderboard:
+                if row["reason"]:
+                    _print(f"{row['strategy']} {row['status']}: {row['reason']}.")
+            if self._champion:
+                _print(champion_lines(self._champion))
+        if "report" in self._saved:
+            _print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.")
+        if "new_predictions" in self._saved:
+            answers = folder.parent / "07_model_output" / "new"
+            _print(f"Read {answers / 'predictions.csv'}; look at {answers / 'sheets'}.")
+        self._leaderboard = self._champion = None
+        self._saved.clear()
+
+
+def _print(text: str) -> None:
+    """Print it as it is: without markup, emoji or colours for what looks like numbers and paths."""
+    get_console().print(Text(visible(text)), soft_wrap=True)
+
+
+def _what_is_shared(rows: list[dict[str, Any]]) -> str:
+    images = max((row["shared_images"] or 0 for row in rows if row["accuracy"] is not None), default=0)
+    if not images:
+        return "No model has a score yet."
+    compared = [row for row in rows if row["p_adjusted"] is not None]
+    together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
+    few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more." if images < _FEW else ""
+    return (
+        "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
+        f"{images:,} of them that all these models were scored on; choices are made there.{together}{few}"
+    )
+
+
+def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
+    """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
+    table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("strategy", overflow="fold", min_width=8)
+    for column in ("out of fold", "shared", "behind, points", "p", "test accuracy, 95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        if row["accuracy"] is None:
+            shared = f"{row['shared_accuracy']:.3f} of {row['shared_images']:,}" if row["shared_images"] else ""
+            behind = _behind(row) if shared else ""
+            # the reason is a line below the table
+            table.add_row(Text(visible(row["strategy"])), row["status"], shared, behind, style="dim")
+            continue
+        name = row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)"
+        of_all = "" if row["oof_accuracy"] is None else f"{row['oof_accuracy']:.3f} ({row['oof_images'] or 0:,.0f})"
+        table.add_row(
+            Text(visible(name)),
+            of_all,
+            f"{row['shared_accuracy']:.3f}",
+            _behind(row),
+            _p(row["p_adjusted"]),
+            f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
+        )
+    return table
+
+
+def champion_lines(champion: dict[str, Any]) -> str:
+    """Which strategy to take, and what became of the alias."""
+    if not champion["strategy"]:
+        return f"No champion: {champion['reason']}."
+    alias = "The alias `champion` in MLflow moved to it" if champion["promoted"] else _where_it_stays(champion)
+    return f"Champion: {champion['strategy']}, {champion['reason']}.\n{alias}: {champion['promotion']}."
+
+
+def _where_it_stays(champion: dict[str, Any]) -> str:
+    version = f"stays at version {champion['against']}" if champion["against"] else "is not set"
+    return f"The alias `champion` in MLflow {version}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _behind(row: dict[str, Any]) -> str:
+    if row["p_adjusted"] is None:
+        return "best"
+    low, high = -100 * row["behind_high"], -100 * row["behind_low"]
+    return f"{-100 * row['behind']:z.1f} [{low:z.1f}, {high:z.1f}]"

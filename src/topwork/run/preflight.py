@@ -1,0 +1,247 @@
+"""What is refused before any long work: unknown names, values out of range, missing images."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from topwork.core.errors import InputError
+from topwork.core.parameters import BLOCKS, STRATEGIES, Block, parameter_names
+
+FOLDERS = ("images", "data", "store", "new_images")
+"""Parameters that name a folder: relative to where the command was given."""
+_TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
+MODEL_SCHEME = "models:/"
+"""How MLflow's models are named."""
+AUTO = "auto"
+"""Stands for the strategies that the advice cannot rule out."""
+_MANIFEST = Path("02_intermediate/manifest.parquet")
+_WEIGHT_WORDS = ("default", "none")
+
+
+def check_texts(raw: str | Mapping[str, Any]) -> None:
+    """Refuse what the command line or OmegaConf would take apart.
+
+    Raises:
+        InputError: a value holds a comma, which ends it, `${`, which stands for another value, or what is no text.
+
+    """
+    if isinstance(raw, str):
+        for item in filter(str.strip, raw.split(",")):
+            if "=" not in item:
+                raise InputError(
+                    f"--params {raw}: {item!r} has no `=`. A comma ends a value: give one that holds a comma in a "
+                    "file, `kedro run --config run.yml` with `run: {params: {images: 'a,b'}}` in it."
+                )
+    for name, value in (_texts(raw) if isinstance(raw, str) else raw).items():
+        if isinstance(value, str) and not value.isascii() and not _is_text(value):
+            raise InputError(
+                f"{name}={value.encode('ascii', 'backslashreplace').decode()}: this shell's locale cannot tell which "
+                "letters these are. Set a UTF-8 locale (LC_ALL=C.UTF-8), or PYTHONUTF8=1."
+            )
+        if isinstance(value, str) and "${" in value:
+            raise InputError(f"{name}={value}: `${{` stands for the value of another parameter. Rename the folder.")
+
+
+def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], working_folder: Path) -> dict[str, Any]:
+    """Parameters of the command line with names kept as text (`images=2024`) and folders made absolute.
+
+    Args:
+        raw: the text behind `--params`, or the mapping of a `--config` file.
+        parsed: the same as Kedro parsed it.
+        working_folder: where relative folders start.
+
+    """
+    texts = dict(raw) if isinstance(raw, Mapping) else _texts(raw)
+    result = dict(parsed)
+    for name in (*FOLDERS, *_TEXTS, "weights"):
+        if result.get(name) is not None:
+            result[name] = str(texts.get(name, result[name]))
+    for name in FOLDERS:
+        if result.get(name):
+            result[name] = _absolute(result[name], working_folder)
+    if result.get("weights") and result["weights"] not in _WEIGHT_WORDS:
+        result["weights"] = _absolute(result["weights"], working_folder)
+    backbone = str(result.get("backbone") or "")
+    if "/" in backbone and not backbone.startswith(MODEL_SCHEME):  # a classifier's folder
+        result["backbone"] = _absolute(backbone, working_folder)
+    return result
+
+
+def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], knobs: Iterable[str]) -> None:
+    """Refuse names that nothing reads and values out of range.
+
+    Args:
+        given: the runtime parameters.
+        parameters: all resolved parameters.
+        knobs: names of the headline knobs, the keys of `globals.yml`.
+
+    Raises:
+        InputError: the message names the parameter, and the nearest or the allowed ones.
+
+    """
+    known = {*knobs, *BLOCKS}
+    for name in {**given, **parameters}:
+        if name not in known:
+            of_blocks = [f"{block}.{name}" for block, fields in BLOCKS.items() if name in fields.model_fields]
+            near = of_blocks or difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}."
+            raise InputError(f"Unknown parameter {name!r}: {hint}")
+    for name, block in BLOCKS.items():
+        if name in parameters:
+            try:
+                block.model_validate(parameters[name])
+            except ValidationError as error:
+                raise InputError(_explain(name, block, error)) from None
+    chosen_strategies(str(parameters.get("strategies", "all")))
+
+
+def chosen_strategies(wanted: str) -> tuple[str, ...]:
+    """The strategies that `strategies=svm+logistic`, `all` or `auto` asks for, cheapest first; `auto` skips some later.
+
+    Raises:
+        InputError: no such strategy.
+
+    """
+    names = STRATEGIES if wanted in {"all", AUTO} else tuple(wanted.split("+"))
+    for name in names:
+        if name not in STRATEGIES:
+            near = difflib.get_close_matches(name, STRATEGIES, n=1)
+            hint = f"perhaps {near[0]}? " if near else ""
+            raise InputError(
+                f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all, auto."
+            )
+    return tuple(name for name in STRATEGIES if name in names)
+
+
+def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
+    """The pipelines asked for, each once; if none, the default, after the example that makes its images.
+
+    Raises:
+        InputError: no such pipeline.
+    """
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps {near[0]}? " if near else ""
+            raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
+    if asked:
+        return list(dict.fromkeys(asked))
+    return [example, "__default__"] if example else ["__default__"]
+
+
+def check_images(names: Sequence[str], images: str | None, example: str | None, project: Path) -> None:
+    """Refuse a run over images that are not there, unless an example makes them.
+
+    Raises:
+        InputError: nothing was given, or it does not exist.
+    """
+    if not {"__default__", "ingestion"} & set(names) or example in names:
+        return
+    if not images:
+        raise InputError(
+            "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
+            "or `make run` for the worked example."
+        )
+    if not (project / images).exists():
+        raise InputError(f"images={images}: there is no such folder or table.")
+
+
+def check_new_images(names: Sequence[str], new_images: str | None) -> None:
+    """Refuse to predict for images that are not there.
+
+    Raises:
+        InputError: nothing was given, or it is no folder.
+    """
+    if "prediction" not in names:
+        return
+    if not new_images:
+        raise InputError("No new images given: `kedro run --pipelines prediction --params new_images=DIR`.")
+    if not Path(new_images).is_dir():
+        raise InputError(f"new_images={new_images}: there is no such folder.")
+
+
+def check_model(names: Sequence[str], model: str | None) -> None:
+    """Refuse to register a champion under what is no name.
+
+    Raises:
+        InputError: the name has characters that MLflow's registry does not take.
+    """
+    if {"__default__", "comparison"} & set(names) and model and set(model) & set("/:@"):
+        raise InputError(
+            f"model={model}: the champion is registered under a plain name, such as model=clothes. To ask a registered "
+            "model about new images, run `--pipelines prediction`."
+        )
+
+
+def check_history(names: Sequence[str], data: Path) -> None:
+    """Refuse to tell the history of images that no run has listed.
+
+    Raises:
+        InputError: there is no manifest in this data folder.
+    """
+    if "history" in names and not {"__default__", "ingestion"} & set(names) and not (data / _MANIFEST).exists():
+        raise InputError(
+            f"data={data}: no run has listed its images here. Give the `data=DIR` of the runs, or list the images "
+            "first: `kedro run --pipelines ingestion,history --params images=DIR`."
+        )
+
+
+def check_runner(runner: str) -> None:
+    """Refuse ParallelRunner.
+
+    Raises:
+        InputError: with the reason.
+    """
+    if "Parallel" in runner:
+        raise InputError(
+            "ParallelRunner is not for this project: networks and MLflow runs cannot be sent to other processes. "
+            "The default runner uses all cores already."
+        )
+
+
+def knob_names(conf_source: Path) -> list[str]:
+    """Keys of the base environment's `globals.yml`."""
+    return list(yaml.safe_load((conf_source / "base" / "globals.yml").read_text(encoding="utf-8")))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it holds no bytes that the locale could not decode."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _texts(raw: str) -> dict[str, str]:
+    pairs = (item.partition("=") for item in raw.split(",") if "=" in item)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _absolute(path: str, working_folder: Path) -> str:
+    absolute = os.path.normpath(working_folder / Path(path).expanduser())
+    if "${" in absolute:
+        raise InputError(f"{absolute}: `${{` in a path stands for the value of another parameter. Rename the folder.")
+    return absolute
+
+
+def _explain(name: str, block: type[Block], error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        parameter = ".".join(str(part) for part in (name, *problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(parameter, parameter_names(block, name), n=1)
+            lines.append(f"Unknown parameter {parameter!r}" + (f": perhaps {near[0]}?" if near else "."))
+        elif problem["type"] == "value_error":  # of several parameters together
+            lines.append(f"{parameter}: {problem['ctx']['error']}.")
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            lines.append(f"{parameter}={problem['input']!r}: {message}.")
+    return " ".join(lines)

@@ -1,0 +1,52 @@
+"""What the user names in MLflow's store: classifiers in its registry, fetched as folders, and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+
+from topwork.core.classifier import CLASSIFIER_SPEC
+from topwork.core.digests import text_digest
+from topwork.core.errors import InputError
+
+
+def fetch_classifier(uri: str, into: Path, tracking_uri: str) -> Path:
+    """The folder with the classifier that `models:/NAME@ALIAS` (or `models:/NAME/VERSION`, `models:/ID`) names now.
+
+    Raises:
+        InputError: there is no such model, or it is no Topwork classifier.
+
+    """
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        info = mlflow.models.get_model_info(uri)
+        folder = into / text_digest(str(info.model_uuid))[:16]
+        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+    except (mlflow.MlflowException, OSError) as error:
+        raise InputError(f"backbone={uri}: cannot be had from MLflow ({str(error).splitlines()[0]}).") from error
+    found = sorted(folder.rglob(CLASSIFIER_SPEC))
+    if not found:
+        raise InputError(f"backbone={uri}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it.")
+    return found[0].parent
+
+
+def check_runs(names: str, tracking_uri: str) -> None:
+    """Refuse ids of runs, joined by `+`, that MLflow does not have or that are not of a strategy.
+
+    Raises:
+        InputError: names the id.
+
+    """
+    client = MlflowClient(tracking_uri)
+    for name in names.split("+"):
+        try:
+            run = client.get_run(name)
+        except mlflow.MlflowException as error:
+            raise InputError(f"compare_runs={name}: no such run in the MLflow store ({tracking_uri}).") from error
+        if "accuracy" not in run.data.metrics:
+            raise InputError(
+                f"compare_runs={name}: this run has no score. The run of a strategy is wanted: `--pipelines history` "
+                "lists them (history.csv, column run_id)."
+            )

@@ -1,0 +1,59 @@
+"""The predictions table: one row an image, probabilities in the order of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from topwork.core.arrays import Floats, Integers
+from topwork.core.columns import PREDICTION_COLUMNS
+
+
+def prediction_table(
+    images: pd.DataFrame, manifest: pd.DataFrame, probabilities: Floats, class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Predictions (columns ``PREDICTION_COLUMNS``) of ``images`` (``image_id``, ``label``), row by row.
+
+    The table's ``attrs`` name the classes in the order of the ``probabilities`` ``[n, c]``.
+    """
+    path_of = manifest.set_index("image_id")["path"]
+    table = pd.DataFrame(
+        {
+            "image_id": images["image_id"].to_numpy(),
+            "path": images["image_id"].map(path_of).to_numpy(),
+            "label": images["label"].to_numpy(),
+            "predicted": np.asarray(class_names)[probabilities.argmax(axis=1)],
+            "confidence": probabilities.max(axis=1),
+            "probabilities": list(probabilities),
+        },
+        columns=pd.Index(PREDICTION_COLUMNS),
+    )
+    table.attrs = {"class_names": list(class_names)}
+    return table
+
+
+def stacked_probabilities(predictions: pd.DataFrame) -> Floats:
+    """Probabilities ``[n, c]`` of a predictions table."""
+    return np.stack(predictions["probabilities"].to_list())
+
+
+def class_numbers(labels: pd.Series[str], class_names: Sequence[str]) -> Integers:
+    """Position of each label in ``class_names``, ``[n]``.
+
+    Raises:
+        ValueError: a label is no class.
+
+    """
+    position = {name: number for number, name in enumerate(class_names)}
+    strangers = sorted(set(labels) - set(position))
+    if strangers:
+        raise ValueError(f"no such class: {strangers[0]!r}")
+    return labels.map(position).to_numpy(dtype=int)
+
+
+def most_confident_mistakes(predictions: pd.DataFrame, at_most: int) -> pd.DataFrame:
+    """The rows called wrong, the most confident first."""
+    wrong = predictions[predictions["predicted"] != predictions["label"]]
+    return wrong.sort_values(["confidence", "image_id"], ascending=[False, True]).head(at_most)

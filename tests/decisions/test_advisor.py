@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from topwork.core import progress
+from topwork.core.parameters import STRATEGIES
+from topwork.decisions import advisor
+from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_not, why_stop
+from topwork.scoring.learning_curve import Point, forecast
+from topwork.training.linear import ClosedRidge, fit_head, multinomial_logistic
+
+NEAR = {"images": 500, "above_chance": 0.9, "median_side": 300.0, "largest_class": 60, "smallest_class": 40}
+
+
+PROBES = {weights: multinomial_logistic(weights, 200, 0) for weights in ("none", "balanced")}
+
+
+def evidence(**changed: Any) -> dict[str, Any]:
+    return {**NEAR, **changed}
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "rule"),
+    [
+        pytest.param(evidence(), ["logistic", "svm"], "frozen backbone", id="few near"),
+        pytest.param(evidence(images=3000), ["logistic", "finetune"], "replace the head", id="some near"),
+        pytest.param(evidence(above_chance=0.2), ["logistic", "svm", "finetune"], "fine-tune deeper.", id="few far"),
+        pytest.param(
+            evidence(above_chance=0.2, images=20_000),
+            ["logistic", "scratch", "finetune"],
+            "or train from scratch",
+            id="many far",
+        ),
+        pytest.param(
+            evidence(median_side=8.0), ["logistic", "svm", "scratch", "finetune"], "shallow net", id="tiny pictures"
+        ),
+    ],
+)
+def test_practice_says_what_is_worth_running(given: dict[str, Any], left: list[str], rule: str) -> None:
+    assert [name for name in STRATEGIES if not why_not(name, given)] == left
+    assert rule in practice(given)
+
+
+def test_nothing_dearer_runs_where_nothing_is_left_to_gain() -> None:
+    perfect = {"status": "ok", "oof_accuracy": 0.995, "oof_images": 200}
+    assert "wrong on 1 of 200" in why_stop({"logistic": perfect})
+    assert why_stop({"logistic": {**perfect, "oof_accuracy": 0.9}}) == ""
+    assert why_stop({"logistic": {"status": "failed"}}) == ""
+    assert why_stop({}) == ""
+
+
+def clouds(count: int, distance: float) -> tuple[Any, ...]:
+    generator = np.random.default_rng(0)
+    truth = np.arange(count) % 4
+    vectors = (generator.normal(size=(4, 20)) * distance)[truth] + generator.normal(size=(count, 20))
+    return (
+        vectors.astype(np.float32),
+        truth,
+        np.arange(count) // 4 % 5,
+        np.arange(count).astype(str),
+        np.full(count, 200),
+    )
+
+
+def advice_for(distance: float) -> dict[str, Any]:
+    found = gather_evidence(*clouds(400, distance), PROBES, 0.01, 0)
+    return give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)
+
+
+def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_bring() -> None:
+    advice = advice_for(2.0)
+    assert advice["recommended"] == "logistic"
+    assert advice["expected"]["low"] < advice["expected"]["accuracy"] <= 1
+    assert advice["cost_seconds"]["finetune"] == 180
+    assert advice["cost_seconds"]["scratch"] is None
+    assert set(advice["ruled_out"]) == {"finetune", "scratch"}
+    assert "with twice the images" in advice["more_images"]
+
+
+def test_features_that_say_nothing_lead_to_fine_tuning_deeper() -> None:
+    advice = advice_for(0.2)
+    assert advice["recommended"] == "finetune"
+    assert advice["settings"] == {"finetune.trainable_groups": "all"}
+    assert advice["expected"]["accuracy"] is None
+
+
+def test_a_power_law_is_continued() -> None:
+    def point(images: int) -> Point:
+        return Point(images, round(100_000 * (1 - 0.05 - 0.4 * (images / 100) ** -0.5)), 100_000)
+
+    points = [point(images) for images in (100, 200, 400, 800)]
+    for found in forecast(points, [1600, 3200], 0):
+        truth = point(found.images)
+        assert found.accuracy == pytest.approx(truth.right / truth.tested, abs=0.01)
+        assert found.low <= truth.right / truth.tested <= found.high
+
+
+def test_sizes_that_are_all_the_same_forecast_no_gain() -> None:
+    (found,) = forecast([Point(34, right, 51) for right in (5, 6, 7)], [68], 0)
+    assert found.accuracy == pytest.approx(6 / 51, abs=0.01)
+    assert found.low <= found.accuracy <= found.high
+
+
+def test_few_tested_images_make_a_wide_forecast_and_a_flat_curve_a_flat_one() -> None:
+    sure, unsure = (
+        forecast([Point(size, round(0.8 * n), n) for size in (50, 100, 200, 400)], [1600], 0)[0] for n in (50_000, 50)
+    )
+    assert sure.accuracy == pytest.approx(0.8, abs=0.01)
+    assert unsure.high - unsure.low > 5 * (sure.high - sure.low)
+    assert 0 <= unsure.low <= unsure.accuracy <= unsure.high <= 1
+
+
+@pytest.mark.parametrize(("spread", "worth"), [(0.5, False), (4.0, True)], ids=["easy", "hard"])
+def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: float, worth: bool) -> None:
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1], [360, 40])
+    vectors = (3.0 * truth[:, None] + generator.normal(0, spread, (400, 8))).astype(np.float32)
+    found = gather_evidence(
+        vectors, truth, np.arange(400) % 5, np.arange(400).astype(str), np.full(400, 200), PROBES, 0.01, 0
+    )
+    advice = give_advice(found | {"above_chance": 0.9}, {"finetune": 3.0, "scratch": None}, STRATEGIES)
+    assert "weights that make them count alike" in advice["says"]
+    assert ("logistic.class_weight" in advice["settings"]) is worth
+
+
+def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = clouds(400, 2.0)
+    usual = gather_evidence(*given, PROBES, 0.01, 0)
+    monkeypatch.setattr(advisor, "_LARGE", 1000)
+    never: Any = {weights: lambda _C: pytest.fail("logistic regression") for weights in ("none", "balanced")}
+    seen: list[progress.Progress] = []
+    monkeypatch.setattr(advisor, "report", lambda *event: seen.append(progress.Progress(*event)))
+    found = gather_evidence(*given, never, 0.01, 0)
+    assert (usual["probe"], found["probe"]) == ("logistic", "ridge")
+    assert found["probe_accuracy"] == pytest.approx(usual["probe_accuracy"], abs=0.03)
+    assert [event.done for event in seen] == sorted(event.done for event in seen)
+    assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+    assert give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)["recommended"] == "logistic"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_closed_form_is_that_of_scikit_learn(classes: int) -> None:
+    generator = np.random.default_rng(0)
+    vectors, truth = generator.normal(size=(60, 5)).astype(np.float32), np.arange(60) % classes
+    vectors[np.arange(60), truth] += 1
+    head = fit_head(ClosedRidge(1.0), vectors[None], truth, classes)
+    standard = StandardScaler().fit_transform(vectors)
+    targets = np.eye(classes)[truth]
+    reference = Ridge(alpha=6.0).fit(standard, targets)
+    ours, theirs = head.scores(vectors), reference.predict(standard)
+    np.testing.assert_allclose(ours - ours.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=1e-4)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import image_bytes
+from topwork.core.classifier import Classifier, Head
+from topwork.core.features import FeatureKey
+from topwork.datasets.classifier_file import read_classifier, write_classifier
+from topwork.images.decode import RejectedError, decode_pixels
+from topwork.images.transforms import resize_and_crop
+from topwork.inference import network_engine
+from topwork.inference.network_engine import serving_engine
+from topwork.inference.predictor import Predictor
+from topwork.models.backbones import describe_backbone, load_backbone
+from topwork.models.engines import Engine, Recipe
+from topwork.models.graft import with_network
+from topwork.scoring.metrics import softmax
+
+PICTURES = [image_bytes(seed) for seed in range(5)]
+
+
+def a_classifier(weights: str) -> Classifier:
+    spec = describe_backbone("efficientnet_lite0", weights, 32, seed=3)
+    made = ("last",), "own", "original", "eager", "float32", "any"
+    key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
+    head = Head(np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32), np.zeros(3, np.float32))
+    return with_network(Classifier("svm", key, head, ("cat", "dog", "owl"), 20.0, "digest"), load_backbone(spec))
+
+
+@pytest.mark.parametrize("weights", ["default", "none"])
+def test_a_classifier_needs_nothing_but_its_two_files_to_answer(weights: str, tmp_path: Path) -> None:
+    classifier = a_classifier(weights)
+    write_classifier(classifier, tmp_path)
+    spec = describe_backbone("efficientnet_lite0", weights, 32, seed=3)
+    pixels = np.stack([resize_and_crop(decode_pixels(each, 10**6, 36), spec.preprocessing) for each in PICTURES])
+    features = serving_engine(classifier, lambda: load_backbone(spec))(pixels)
+    expected = softmax(classifier.head.scores(features), classifier.temperature)
+    found = Predictor.of(read_classifier(tmp_path)).probabilities(PICTURES)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_broken_image_is_named_and_the_rows_of_the_others_stay_where_they_are() -> None:
+    predictor = Predictor.of(a_classifier("none"))
+    alone = predictor.probabilities(PICTURES)
+    answers = predictor.answer([PICTURES[0], b"broken", PICTURES[1], b"", PICTURES[2]])
+    assert [bool(reason) for reason in answers.reasons] == [False, True, False, True, False]
+    assert np.isnan(answers.probabilities[[1, 3]]).all()
+    np.testing.assert_allclose(answers.probabilities[[0, 2, 4]], alone[:3], rtol=1e-6)
+    with pytest.raises(RejectedError, match=r"image 2: .*; image 3: empty file"):
+        predictor.probabilities([PICTURES[0], b"broken", b""])
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["a head on frozen features", "a network that has learnt"])
+def test_an_image_alone_gets_the_answer_that_it_gets_in_a_batch(frozen: bool) -> None:
+    classifier = replace(a_classifier("none"), frozen=frozen)
+    alone = Predictor.of(classifier, one_by_one=True)
+    together = Predictor.of(classifier).probabilities(PICTURES)
+    one_by_one = np.concatenate([alone.probabilities([each]) for each in PICTURES])
+    np.testing.assert_allclose(one_by_one, together, atol=1e-6)
+    np.testing.assert_allclose(alone.probabilities(PICTURES), together, atol=1e-6)
+
+
+def test_a_network_that_openvino_does_not_know_is_run_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = replace(a_classifier("none"), frozen=False)
+    expected = Predictor.of(classifier).probabilities(PICTURES)
+    build = network_engine.build_engine
+
+    def unknown(recipe: Recipe) -> Engine:
+        if recipe.engine == "openvino":
+            raise RuntimeError("no such operation")
+        return build(recipe)
+
+    monkeypatch.setattr(network_engine, "build_engine", unknown)
+    np.testing.assert_allclose(Predictor.of(classifier).probabilities(PICTURES), expected, atol=1e-5)
