@@ -9,19 +9,37 @@ from sklearn.preprocessing import StandardScaler
 
 from topwork.core import progress
 from topwork.core.parameters import STRATEGIES
+from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions import advisor
 from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_not, why_stop
-from topwork.scoring.learning_curve import Point, forecast
+from topwork.scoring.learning_curve import forecast
 from topwork.training.linear import ClosedRidge, fit_head, multinomial_logistic
 
-NEAR = {"images": 500, "above_chance": 0.9, "median_side": 300.0, "largest_class": 60, "smallest_class": 40}
+NEAR = Evidence(
+    images=500,
+    classes=10,
+    largest_class=60,
+    smallest_class=40,
+    median_side=300.0,
+    probe="logistic",
+    probe_accuracy=0.91,
+    probe_low=0.88,
+    probe_high=0.94,
+    probe_seconds=1.0,
+    above_chance=0.9,
+    knn_accuracy=0.8,
+)
 
 
 PROBES = {weights: multinomial_logistic(weights, 200, 0) for weights in ("none", "balanced")}
 
 
-def evidence(**changed: Any) -> dict[str, Any]:
-    return {**NEAR, **changed}
+def evidence(**changed: Any) -> Evidence:
+    return NEAR.model_copy(update=changed)
+
+
+def result(**scores: float) -> StrategyResult:
+    return StrategyResult("logistic", Status.OK if scores else Status.FAILED, scores=scores)
 
 
 @pytest.mark.parametrize(
@@ -41,17 +59,16 @@ def evidence(**changed: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_practice_says_what_is_worth_running(given: dict[str, Any], left: list[str], rule: str) -> None:
+def test_practice_says_what_is_worth_running(given: Evidence, left: list[str], rule: str) -> None:
     assert [name for name in STRATEGIES if not why_not(name, given)] == left
     assert rule in practice(given)
 
 
 def test_nothing_dearer_runs_where_nothing_is_left_to_gain() -> None:
-    perfect = {"status": "ok", "oof_accuracy": 0.995, "oof_images": 200}
-    assert "wrong on 1 of 200" in why_stop({"logistic": perfect})
-    assert why_stop({"logistic": {**perfect, "oof_accuracy": 0.9}}) == ""
-    assert why_stop({"logistic": {"status": "failed"}}) == ""
-    assert why_stop({}) == ""
+    assert "wrong on 1 of 200" in why_stop([result(oof_accuracy=0.995, oof_images=200)])
+    assert why_stop([result(oof_accuracy=0.9, oof_images=200)]) == ""
+    assert why_stop([result()]) == ""
+    assert why_stop([]) == ""
 
 
 def clouds(count: int, distance: float) -> tuple[Any, ...]:
@@ -67,31 +84,32 @@ def clouds(count: int, distance: float) -> tuple[Any, ...]:
     )
 
 
-def advice_for(distance: float) -> dict[str, Any]:
+def advice_for(distance: float) -> Advice:
     found = gather_evidence(*clouds(400, distance), PROBES, 0.01, 0)
     return give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)
 
 
 def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_bring() -> None:
     advice = advice_for(2.0)
-    assert advice["recommended"] == "logistic"
-    assert advice["expected"]["low"] < advice["expected"]["accuracy"] <= 1
-    assert advice["cost_seconds"]["finetune"] == 180
-    assert advice["cost_seconds"]["scratch"] is None
-    assert set(advice["ruled_out"]) == {"finetune", "scratch"}
-    assert "with twice the images" in advice["more_images"]
+    assert advice.recommended == "logistic"
+    assert advice.expected.low < advice.expected.accuracy <= 1
+    assert advice.cost_seconds["finetune"] == 180
+    assert advice.cost_seconds["scratch"] is None
+    assert set(advice.ruled_out) == {"finetune", "scratch"}
+    assert "with twice the images" in advice.more_images
 
 
 def test_features_that_say_nothing_lead_to_fine_tuning_deeper() -> None:
     advice = advice_for(0.2)
-    assert advice["recommended"] == "finetune"
-    assert advice["settings"] == {"finetune.trainable_groups": "all"}
-    assert advice["expected"]["accuracy"] is None
+    assert advice.recommended == "finetune"
+    assert advice.settings == {"finetune.trainable_groups": "all"}
+    assert advice.expected.accuracy is None
 
 
 def test_a_power_law_is_continued() -> None:
     def point(images: int) -> Point:
-        return Point(images, round(100_000 * (1 - 0.05 - 0.4 * (images / 100) ** -0.5)), 100_000)
+        right = round(100_000 * (1 - 0.05 - 0.4 * (images / 100) ** -0.5))
+        return Point(images=images, right=right, tested=100_000)
 
     points = [point(images) for images in (100, 200, 400, 800)]
     for found in forecast(points, [1600, 3200], 0):
@@ -101,14 +119,15 @@ def test_a_power_law_is_continued() -> None:
 
 
 def test_sizes_that_are_all_the_same_forecast_no_gain() -> None:
-    (found,) = forecast([Point(34, right, 51) for right in (5, 6, 7)], [68], 0)
+    (found,) = forecast([Point(images=34, right=right, tested=51) for right in (5, 6, 7)], [68], 0)
     assert found.accuracy == pytest.approx(6 / 51, abs=0.01)
     assert found.low <= found.accuracy <= found.high
 
 
 def test_few_tested_images_make_a_wide_forecast_and_a_flat_curve_a_flat_one() -> None:
     sure, unsure = (
-        forecast([Point(size, round(0.8 * n), n) for size in (50, 100, 200, 400)], [1600], 0)[0] for n in (50_000, 50)
+        forecast([Point(images=size, right=round(0.8 * n), tested=n) for size in (50, 100, 200, 400)], [1600], 0)[0]
+        for n in (50_000, 50)
     )
     assert sure.accuracy == pytest.approx(0.8, abs=0.01)
     assert unsure.high - unsure.low > 5 * (sure.high - sure.low)
@@ -123,9 +142,9 @@ def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: fl
     found = gather_evidence(
         vectors, truth, np.arange(400) % 5, np.arange(400).astype(str), np.full(400, 200), PROBES, 0.01, 0
     )
-    advice = give_advice(found | {"above_chance": 0.9}, {"finetune": 3.0, "scratch": None}, STRATEGIES)
-    assert "weights that make them count alike" in advice["says"]
-    assert ("logistic.class_weight" in advice["settings"]) is worth
+    advice = give_advice(found.model_copy(update={"above_chance": 0.9}), {"finetune": 3.0, "scratch": None}, STRATEGIES)
+    assert "weights that make them count alike" in advice.says
+    assert ("logistic.class_weight" in advice.settings) is worth
 
 
 def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
@@ -138,11 +157,11 @@ def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
     seen: list[progress.Progress] = []
     monkeypatch.setattr(advisor, "report", lambda *event: seen.append(progress.Progress(*event)))
     found = gather_evidence(*given, never, 0.01, 0)
-    assert (usual["probe"], found["probe"]) == ("logistic", "ridge")
-    assert found["probe_accuracy"] == pytest.approx(usual["probe_accuracy"], abs=0.03)
+    assert (usual.probe, found.probe) == ("logistic", "ridge")
+    assert found.probe_accuracy == pytest.approx(usual.probe_accuracy, abs=0.03)
     assert [event.done for event in seen] == sorted(event.done for event in seen)
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
-    assert give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)["recommended"] == "logistic"
+    assert give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES).recommended == "logistic"
 
 
 @pytest.mark.parametrize("classes", [2, 3])

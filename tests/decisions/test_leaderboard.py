@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from topwork.core.results import Leaderboard, Row, Status
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, rank
 
 COUNT = 60
@@ -25,44 +24,37 @@ def predictions(wrong: int) -> pd.DataFrame:
     return SPLITS.assign(predicted=np.where(np.arange(COUNT) < wrong, "y", "x"))
 
 
-def rows_of(**wrong: int) -> list[dict[str, Any]]:
+def board(**wrong: int) -> Leaderboard:
     compared = compare_on_shared({name: predictions(count) for name, count in wrong.items()}, {}, SPLITS, 0)
-    return rank([{"strategy": name, **row} for name, row in compared.items()])
+    return rank([Row(strategy=name, status=Status.OK, **vars(found)) for name, found in compared.items()])
 
 
 def test_every_strategy_is_told_from_the_best_pair_by_pair() -> None:
-    best, near, far = rows_of(logistic=4, finetune=2, scratch=30)
-    assert [row["strategy"] for row in (best, near, far)] == ["finetune", "logistic", "scratch"]
-    assert (best["behind"], best["p"], best["p_adjusted"]) == (0, None, None)
-    assert near["behind"] == pytest.approx(-2 / COUNT)
-    assert near["behind_low"] < near["behind"] < near["behind_high"]
-    assert far["p"] < 1e-6 < near["p"] == pytest.approx(0.5)
-    assert far["p_adjusted"] == pytest.approx(2 * far["p"])
-    assert 0 < far["p_folds"] < near["p_folds"]
-
-
-def test_two_folds_are_too_few_for_a_test_over_folds() -> None:
-    two = {name: predictions(wrong)[SPLITS["fold"] < 2] for name, wrong in {"svm": 10, "logistic": 2}.items()}
-    assert compare_on_shared(two, {}, SPLITS, 0)["svm"]["p_folds"] is None
+    best, near, far = board(logistic=4, finetune=2, scratch=30).rows
+    assert [row.strategy for row in (best, near, far)] == ["finetune", "logistic", "scratch"]
+    assert (best.behind, best.p, best.p_adjusted) == (0, None, None)
+    assert near.behind == pytest.approx(-2 / COUNT)
+    assert near.behind_low < near.behind < near.behind_high
+    assert far.p < 1e-6 < near.p == pytest.approx(0.5)
+    assert far.p_adjusted == pytest.approx(2 * far.p)
 
 
 def test_nothing_is_compared_where_no_image_is_shared() -> None:
     apart = {"svm": predictions(3)[:30], "logistic": predictions(3)[30:]}
     compared = compare_on_shared(apart, {}, SPLITS, 0)
-    assert all(value is None for row in compared.values() for value in row.values())
+    assert all(value is None for found in compared.values() for value in vars(found).values())
 
 
 def test_what_was_scored_on_another_split_is_told_from_the_best_but_never_the_champion() -> None:
     compared = compare_on_shared(
         {"svm": predictions(10), "logistic": predictions(12)}, {"finetune": predictions(0).head(40)}, SPLITS, 0
     )
-    assert (compared["finetune"]["shared_images"], compared["finetune"]["behind"]) == (40, 10 / 40)
-    assert compared["svm"]["shared_images"] == COUNT  # it takes no image from the others
-    rows = rank([{"strategy": name, "status": "ok", **row} for name, row in compared.items()])
-    rows[0]["status"] = "other split"
-    assert rows[0]["strategy"] == "finetune"
-    assert [row["strategy"] for row in rank(rows)] == ["svm", "logistic", "finetune"]
-    assert choose_champion(rows, 0.0)["strategy"] == "svm"
+    assert (compared["finetune"].shared_images, compared["finetune"].behind) == (40, 10 / 40)
+    assert compared["svm"].shared_images == COUNT  # it takes no image from the others
+    status = {"finetune": Status.OTHER_SPLIT}
+    rows = [Row(strategy=name, status=status.get(name, Status.OK), **vars(found)) for name, found in compared.items()]
+    assert [row.strategy for row in rank(rows).rows] == ["svm", "logistic", "finetune"]
+    assert choose_champion(rank(rows), 0.0).strategy == "svm"
 
 
 def test_nothing_at_all_is_compared_with_nothing() -> None:
@@ -70,16 +62,16 @@ def test_nothing_at_all_is_compared_with_nothing() -> None:
 
 
 def test_the_champion_is_the_cheapest_within_one_error_of_the_best() -> None:
-    assert choose_champion(rows_of(logistic=3, finetune=2), 1.0)["strategy"] == "logistic"
-    assert choose_champion(rows_of(logistic=3, finetune=2), 0.0)["strategy"] == "finetune"
-    clear = choose_champion(rows_of(logistic=30, finetune=2), 1.0)
-    assert clear["strategy"] == "finetune"
-    assert "best out of fold" in clear["reason"]
+    assert choose_champion(board(logistic=3, finetune=2), 1.0).strategy == "logistic"
+    assert choose_champion(board(logistic=3, finetune=2), 0.0).strategy == "finetune"
+    clear = choose_champion(board(logistic=30, finetune=2), 1.0)
+    assert clear.strategy == "finetune"
+    assert "best out of fold" in clear.reason
 
 
 def test_of_equals_the_cheaper_is_taken() -> None:
-    assert choose_champion(rows_of(finetune=3, svm=3), 1.0)["strategy"] == "svm"
+    assert choose_champion(board(finetune=3, svm=3), 1.0).strategy == "svm"
 
 
 def test_without_scores_there_is_no_champion() -> None:
-    assert choose_champion([], 1.0)["strategy"] is None
+    assert choose_champion(Leaderboard(()), 1.0).strategy is None

@@ -16,7 +16,6 @@ from topwork.core.parameters import FeatureParameters
 from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
-from topwork.models import feature_key
 from topwork.models.engines import Engine
 from topwork.models.extraction import Extraction, extract_missing, extract_shards, extract_view_shards, view_keys
 from topwork.models.feature_key import engine_for, feature_key
@@ -206,7 +205,7 @@ def test_a_resolved_request_is_recalled_without_looking_at_the_network(
 ) -> None:
     store = FolderEngineStore(tmp_path)
     key = feature_key(ASKED, store)
-    monkeypatch.setattr(feature_key, "_resolved", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr("topwork.models.feature_key._resolved", lambda *_: pytest.fail("it was looked at again"))
     assert feature_key(ASKED, store) == key
 
 

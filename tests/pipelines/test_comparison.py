@@ -7,6 +7,7 @@ import pandas as pd
 from topwork.core.columns import RUN_COLUMNS
 from topwork.core.digests import split_digest
 from topwork.core.parameters import ComparisonParameters
+from topwork.core.results import Row, Status, StrategyResult
 from topwork.core.runs import LoggedRuns
 from topwork.pipelines.comparison.nodes import build_leaderboard
 
@@ -21,17 +22,18 @@ SPLITS = pd.DataFrame(
 )
 NO_RUNS = LoggedRuns(pd.DataFrame(columns=pd.Index(RUN_COLUMNS)), lambda _: None)
 PARAMETERS = ComparisonParameters(errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0)
-OK = {"status": "ok", "split_digest": split_digest(SPLITS), "backbone": "net", "accuracy": 0.5, "oof_accuracy": 0.5}
+DIGEST = split_digest(SPLITS)
 
 
-def report(strategy: str, **other: Any) -> dict[str, Any]:
-    return {**OK, "strategy": strategy, **other}
+def result(strategy: str, table: pd.DataFrame, split: str = DIGEST, oof: float = 0.5, **other: Any) -> StrategyResult:
+    scores = {"accuracy": 0.5, "oof_accuracy": oof}
+    return StrategyResult(
+        strategy, Status.OK, backbone="net", split_digest=split, scores=scores, out_of_fold=table, **other
+    )
 
 
-def board(*reports: Any) -> list[dict[str, Any]]:
-    """Of metrics, timings and predictions of each strategy; none of them was served or logged."""
-    triples = [reports[start : start + 3] for start in range(0, len(reports), 3)]
-    return build_leaderboard(SPLITS, NO_RUNS, PARAMETERS, *(part for triple in triples for part in (*triple, {}, {})))
+def board(*results: StrategyResult) -> tuple[Row, ...]:
+    return build_leaderboard(SPLITS, NO_RUNS, PARAMETERS, *results).rows
 
 
 def predictions(predicted: dict[str, str]) -> pd.DataFrame:
@@ -43,23 +45,21 @@ def test_strategies_are_ranked_on_the_images_that_all_were_scored_on() -> None:
     # right on five of six images, but on one of two of fold 0, where the other is right on both
     every_fold = predictions({"a": "x", "b": "x", "c": "x", "d": "x", "e": "y", "f": "y"})
     one_fold = predictions({"a": "x", "d": "y"})
-    rows = board(report("svm", oof_accuracy=5 / 6), {}, every_fold, report("finetune", oof_accuracy=1.0), {}, one_fold)
-    assert [(row["strategy"], row["shared_accuracy"], row["shared_images"]) for row in rows] == [
+    rows = board(result("svm", every_fold, oof=5 / 6), result("finetune", one_fold, oof=1.0))
+    assert [(row.strategy, row.shared_accuracy, row.shared_images) for row in rows] == [
         ("finetune", 1.0, 2),
         ("svm", 0.5, 2),
     ]
 
 
 def test_what_did_not_run_or_saw_another_split_takes_no_image_from_the_others() -> None:
-    none = pd.DataFrame(columns=["image_id", "label", "predicted"])
-    stale = predictions({"a": "x"})
     rows = board(
-        *(report("svm"), {}, predictions({"a": "x", "b": "y"})),
-        *({"strategy": "scratch", "status": "not run"}, {}, none),
-        *(report("finetune", split_digest="other"), {}, stale),
+        result("svm", predictions({"a": "x", "b": "y"})),
+        StrategyResult("scratch", Status.NOT_RUN),
+        result("finetune", predictions({"a": "x"}), split="other"),
     )
-    assert rows[0]["shared_images"] == 2
-    assert [(row["strategy"], row["status"], row["shared_accuracy"]) for row in rows] == [
+    assert rows[0].shared_images == 2
+    assert [(row.strategy, row.status, row.shared_accuracy) for row in rows] == [
         ("svm", "ok", 0.5),
         ("finetune", "other split", 1.0),
         ("scratch", "not run", None),
@@ -67,27 +67,27 @@ def test_what_did_not_run_or_saw_another_split_takes_no_image_from_the_others() 
 
 
 def test_the_seconds_are_those_of_all_that_trains() -> None:
-    timings = {"fit_probe": 2.0, "train": 5.0, "score": 100.0}
-    (row,) = board(report("finetune"), timings, predictions({"a": "x"}))
-    assert row["seconds"] == 7.0
+    seconds = {"fit_probe": 2.0, "train": 5.0, "score": 100.0}
+    (row,) = board(result("finetune", predictions({"a": "x"}), seconds=seconds))
+    assert row.seconds == 7.0
 
 
 def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
     runs = pd.DataFrame(
         [
-            {"run_id": "aaaaaaaaaa", "strategy": "svm", "split_digest": OK["split_digest"]},
+            {"run_id": "aaaaaaaaaa", "strategy": "svm", "split_digest": DIGEST},
             {"run_id": "bbbbbbbbbb", "strategy": "svm", "split_digest": "other"},
-            {"run_id": "cccccccccc", "strategy": "svm", "split_digest": OK["split_digest"]},
+            {"run_id": "cccccccccc", "strategy": "svm", "split_digest": DIGEST},
         ]
     ).assign(metrics=[{"accuracy": 0.5, "train_seconds": 3.0}] * 3, parameters=[{"backbone": "net"}] * 3)
     everything = predictions(dict.fromkeys("abcdef", "x"))
     named = LoggedRuns(runs, lambda name: None if name.startswith("c") else everything)
     perfect = predictions(dict(zip("abcdef", "xxxyyy", strict=True)))
-    found = build_leaderboard(SPLITS, named, PARAMETERS, report("logistic"), {}, perfect, {}, {})
-    rows = {row["strategy"]: row for row in found}
-    assert rows["svm aaaaaaaa"]["behind"] == -0.5
-    assert rows["svm aaaaaaaa"]["seconds"] == 3.0
-    assert rows["svm bbbbbbbb"]["status"] == "other split"
-    assert rows["svm bbbbbbbb"]["accuracy"] is None
-    assert (rows["svm bbbbbbbb"]["behind"], rows["svm bbbbbbbb"]["shared_images"]) == (-0.5, 6)
-    assert rows["svm cccccccc"]["reason"] == "its out-of-fold predictions were not kept"
+    found = build_leaderboard(SPLITS, named, PARAMETERS, result("logistic", perfect))
+    rows = {row.strategy: row for row in found.rows}
+    assert rows["svm aaaaaaaa"].behind == -0.5
+    assert rows["svm aaaaaaaa"].seconds == 3.0
+    assert rows["svm bbbbbbbb"].status == "other split"
+    assert rows["svm bbbbbbbb"].accuracy is None
+    assert (rows["svm bbbbbbbb"].behind, rows["svm bbbbbbbb"].shared_images) == (-0.5, 6)
+    assert rows["svm cccccccc"].reason == "its out-of-fold predictions were not kept"

@@ -5,7 +5,8 @@ import signal
 import pytest
 from kedro.pipeline import Node, Pipeline
 
-from topwork.run.cli import Part, Stopped, Terminated, plan_parts
+from topwork.run.cli import Stopped
+from topwork.run.plan import Part, Terminated, plan_parts
 
 
 def identity(value: object) -> object:

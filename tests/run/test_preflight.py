@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import PROJECT
 from topwork.core.errors import InputError
 from topwork.core.parameters import BLOCKS, STRATEGIES
-from topwork.run.configuration import load_configuration
+from topwork.run.configuration import load_configuration, read_configuration
 from topwork.run.preflight import (
     check_history,
     check_model,
@@ -105,12 +105,13 @@ def test_words_for_weights_are_no_files(tmp_path: Path) -> None:
 
 
 def test_history_is_refused_where_no_run_has_listed_its_images(tmp_path: Path) -> None:
+    configuration = read_configuration(PROJECT, PROJECT / "conf", None, {"data": str(tmp_path)})
     with pytest.raises(InputError, match="data=DIR"):
-        check_history(["history"], tmp_path)
+        check_history(["history"], configuration)
     check_history(["ingestion", "history"], tmp_path)
     (tmp_path / "02_intermediate").mkdir()
     (tmp_path / "02_intermediate/manifest.parquet").touch()
-    check_history(["history"], tmp_path)
+    check_history(["history"], configuration)
 
 
 def test_a_champion_is_not_registered_under_what_is_no_name() -> None:

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
 
-from topwork.scoring.paired import compare, compare_predictions, corrected_resampled_t, holm, mcnemar
+from topwork.scoring.paired import compare, compare_predictions, holm, mcnemar
 
 
 def answers(generator: np.random.Generator, share: float, groups: int, size: int, alike: float) -> np.ndarray:
@@ -94,14 +93,6 @@ def test_predictions_are_compared_where_both_score_an_image_under_the_same_label
     assert found is not None
     assert (found.images, found.gained, found.lost) == (2, 1, 1)  # c and d; b has another label now
     assert compare_predictions(first, other.head(1), pd.Series(dtype=str), 0) is None
-
-
-def test_without_the_correction_the_test_over_folds_is_students() -> None:
-    differences = [0.03, 0.01, 0.04, -0.01, 0.02]
-    assert corrected_resampled_t(differences, 0.0) == pytest.approx(ttest_1samp(differences, 0).pvalue)
-    assert corrected_resampled_t(differences, 0.25) > corrected_resampled_t(differences, 0.0)
-    assert corrected_resampled_t([0.0, 0.0], 0.25) == 1
-    assert corrected_resampled_t([0.1, 0.1], 0.25) == 0
 
 
 def test_holm_raises_p_values_and_keeps_their_order() -> None:

@@ -17,15 +17,17 @@ _MODELS = "models:/"
 
 
 class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
-    """Loads the classifier that ``model`` names; without one, the champion of the last run under ``data``.
+    """Loads the classifier that ``model`` names; without one, that which ``champion`` names among ``classifiers``.
 
     ``model`` is a URI of MLflow's (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), the NAME of a registered model, whose
     champion is meant, or a folder.
     """
 
-    def __init__(self, *, model: str | None, data: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, model: str | None, champion: str, classifiers: str, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._model = model
-        self._data = Path(data)
+        self._told, self._classifiers = Path(champion), Path(classifiers)
         self.metadata = metadata
 
     def load(self) -> Classifier:
@@ -52,14 +54,13 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         raise DatasetError("asked_classifier is only read: the strategies write classifiers")
 
     def _champion(self) -> Path:
-        told = self._data / "08_reporting" / "champion.json"
-        name = json.loads(told.read_text())["strategy"] if told.exists() else None
+        name = json.loads(self._told.read_text())["strategy"] if self._told.exists() else None
         if not name:
             raise InputError(
-                f"data={self._data}: no run has left a champion here. Train one first, give the `data=DIR` of a run "
-                "that has, or name a model: `model=models:/NAME@champion`."
+                f"data={self._classifiers.parent}: no run has left a champion here. Train one first, give the "
+                "`data=DIR` of a run that has, or name a model: `model=models:/NAME@champion`."
             )
-        return self._data / "06_models" / str(name)
+        return self._classifiers / str(name)
 
     def _describe(self) -> dict[str, Any]:
-        return {"model": self._model, "data": self._data}
+        return {"model": self._model, "classifiers": self._classifiers}

@@ -26,6 +26,10 @@ class BinaryFileDataset(AbstractDataset[bytes, bytes]):
         with appearing_whole(self._path) as partial:
             partial.write_bytes(data)
 
+    def remove(self) -> None:
+        """Leave no file."""
+        self._path.unlink(missing_ok=True)
+
     def _exists(self) -> bool:
         return self._path.exists()
 

@@ -17,22 +17,22 @@ class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
     """A PNG file for each figure, called as it is, as far as a file may be; those of before go."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(path)
+        self.folder = Path(path)
         self.metadata = metadata
 
     def save(self, data: dict[str, Figure]) -> None:
         """Replace the folder's pictures."""
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         if data:
-            self._folder.mkdir(parents=True)
+            self.folder.mkdir(parents=True)
         for number, (name, figure) in enumerate(data.items()):
             safe = re.sub(r"[^\w .-]+", "_", name)[:80]
-            figure.savefig(self._folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)
+            figure.savefig(self.folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)
 
     def load(self) -> Any:
         """They are for people, not for nodes."""
-        raise DatasetError(f"{self._folder}: pictures are for people, and only written")
+        raise DatasetError(f"{self.folder}: pictures are for people, and only written")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._folder)}
+        return {"path": str(self.folder)}

@@ -63,6 +63,10 @@ class ReportDataset(AbstractDataset[Any, Any]):
         """The content, for kedro-viz."""
         return JSONPreview(json.dumps(self.load()))
 
+    def remove(self) -> None:
+        """Leave no file."""
+        self._path.unlink(missing_ok=True)
+
     def _exists(self) -> bool:
         return self._path.exists()
 

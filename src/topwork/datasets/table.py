@@ -20,7 +20,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
-    read; a ``logged`` table is kept by MLflow too; the cells of a CSV file stay ``text`` if asked, `007` and all.
+    read; the cells of a CSV file stay ``text`` if asked, `007` and all.
     ``if_deleted`` says what follows if somebody deletes the file, for the error that a damaged one gives.
     Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet holds them as they are.
     kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
@@ -32,14 +32,12 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         filepath: str,
         columns: list[str] | None = None,
         text: bool = False,
-        logged: bool = False,
         if_deleted: str = "a run without --pipelines makes it anew",
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(filepath)
         self._columns = columns
         self._text = text
-        self._logged = logged
         self._if_deleted = if_deleted
         self.metadata = metadata
 
@@ -87,9 +85,9 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return table.map(lambda cell: unquoted(cell.strip()))
 
     @property
-    def artifact(self) -> Path | None:
-        """The file to log, if it is to be."""
-        return self._path if self._logged else None
+    def artifact(self) -> Path:
+        """The file to log."""
+        return self._path
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 
 from topwork.core.arrays import Bools, Floats, Integers
 from topwork.core.progress import report
-from topwork.scoring.learning_curve import Point, forecast
+from topwork.core.results import Advice, Evidence, Expected, Point, Status, StrategyResult
+from topwork.scoring.learning_curve import forecast
 from topwork.scoring.metrics import proportion_interval
-from topwork.scoring.neighbours import h_score, knn_accuracy, log_me
+from topwork.scoring.neighbours import knn_accuracy
 from topwork.training.defaults import FAR_DOMAIN
 from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
 
@@ -40,8 +40,6 @@ _LARGE = 3_000_000_000
 minutes a fit (1,000 classes of 5 images: 20 fits of half a minute), which the advice is not worth."""
 _TASK = "evidence"
 _STEPS = 3 + len(_SHARES)  # the probe, the curve's sizes, the neighbours
-
-Evidence = dict[str, Any]
 
 
 def gather_evidence(
@@ -78,9 +76,9 @@ def gather_evidence(
     report(_TASK, 0, _STEPS, "steps")
     predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
     seconds = time.perf_counter() - started
-    weighting: Evidence = {}
-    balance = {"largest_class": int(counts.max()), "smallest_class": int(counts.min())}
-    if _is_unbalanced(balance) and not is_large:
+    weighting: dict[str, float] = {}
+    largest, smallest = int(counts.max()), int(counts.min())
+    if largest > UNBALANCED * smallest and not is_large:
         weighted = out_of_fold_scores(probes["balanced"], C, vectors, truth, folds, classes).argmax(axis=1)
         weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
     low, high = proportion_interval(predicted == truth, groups)
@@ -90,29 +88,26 @@ def gather_evidence(
     neighbours = knn_accuracy(vectors, truth)
     report(_TASK, _STEPS, _STEPS, "steps")
     sizes = [factor * points[-1].images for factor in (1, 2, 4)]
-    return {
-        "images": images,
-        "classes": classes,
-        **balance,
+    return Evidence(
+        images=images,
+        classes=classes,
+        largest_class=largest,
+        smallest_class=smallest,
         **weighting,
-        "median_side": float(np.median(sides)),
-        "probe_accuracy": accuracy,
-        "probe_low": low,
-        "probe_high": high,
-        "probe_seconds": seconds,
-        "above_chance": (accuracy - chance) / (1 - chance),
-        "probe": "ridge" if is_large else "logistic",
-        "knn_accuracy": neighbours,
-        "log_me": None if is_large else log_me(vectors, truth),
-        "h_score": None if is_large else h_score(vectors, truth),
-        "learning_curve": [asdict(point) for point in points],
-        "forecast": [asdict(each) for each in forecast(points, sizes, seed)],
-    }
+        median_side=float(np.median(sides)),
+        probe="ridge" if is_large else "logistic",
+        probe_accuracy=accuracy,
+        probe_low=low,
+        probe_high=high,
+        probe_seconds=seconds,
+        above_chance=(accuracy - chance) / (1 - chance),
+        knn_accuracy=neighbours,
+        learning_curve=tuple(points),
+        forecast=tuple(forecast(points, sizes, seed)),
+    )
 
 
-def give_advice(
-    evidence: Mapping[str, Any], minutes: Mapping[str, float | None], strategies: Sequence[str]
-) -> Evidence:
+def give_advice(evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[str]) -> Advice:
     """Practice, evidence, recommendation, expected score and cost, in words and numbers.
 
     Args:
@@ -124,74 +119,75 @@ def give_advice(
     out = {name: reason for name in strategies if (reason := why_not(name, evidence))}
     left = [name for name in strategies if name not in out]
     recommended = "finetune" if "finetune" in left else left[0]
-    return {
-        "practice": practice(evidence),
-        "says": _says(evidence),
-        "recommended": recommended,
-        "settings": _settings(recommended, evidence),
-        "worth_running": left,
-        "ruled_out": out,
-        "expected": _expected(recommended, evidence),
-        "sure": _how_sure(recommended, evidence),
-        "cost_seconds": {name: _cost(name, evidence, minutes) for name in strategies},
-        "more_images": _more_images(evidence),
-        "evidence": dict(evidence),
-    }
+    return Advice(
+        practice=practice(evidence),
+        says=_says(evidence),
+        recommended=recommended,
+        settings=_settings(recommended, evidence),
+        worth_running=tuple(left),
+        ruled_out=out,
+        expected=_expected(recommended, evidence),
+        sure=_how_sure(recommended, evidence),
+        cost_seconds={name: _cost(name, evidence, minutes) for name in strategies},
+        more_images=_more_images(evidence),
+        evidence=evidence,
+    )
 
 
-def is_far(evidence: Mapping[str, Any]) -> bool:
+def is_far(evidence: Evidence) -> bool:
     """Whether a linear head on the features does badly: then they are not about these classes."""
-    return bool(evidence["above_chance"] < FAR_DOMAIN)
+    return bool(evidence.above_chance < FAR_DOMAIN)
 
 
-def has_small_pictures(evidence: Mapping[str, Any]) -> bool:
+def has_small_pictures(evidence: Evidence) -> bool:
     """Whether the images are far smaller than what the backbone was made for."""
-    return bool(evidence["median_side"] < SMALL_PICTURE)
+    return bool(evidence.median_side < SMALL_PICTURE)
 
 
-def practice(evidence: Mapping[str, Any]) -> str:
+def practice(evidence: Evidence) -> str:
     """The rule of practice that applies."""
     if is_far(evidence):
-        deep = "fine-tune deeper" if evidence["images"] < MANY else "fine-tune deeper, or train from scratch"
+        deep = "fine-tune deeper" if evidence.images < MANY else "fine-tune deeper, or train from scratch"
         return f"Far from the pretraining domain: {deep}."
     if has_small_pictures(evidence):
         return "Pictures far smaller than those of the pretraining: fine-tune, or train a shallow net from scratch."
-    if evidence["images"] < FEW:
+    if evidence.images < FEW:
         return f"Under about {FEW:,} images near the pretraining domain: frozen backbone, linear classifier."
     return "A few thousand images near the pretraining domain: replace the head, fine-tune with augmentation."
 
 
-def why_not(strategy: str, evidence: Mapping[str, Any]) -> str:
+def why_not(strategy: str, evidence: Evidence) -> str:
     """Why a strategy is not worth its time on these images, or nothing."""
-    few = evidence["images"] < FEW
+    few = evidence.images < FEW
     if strategy == "svm" and not few:
         return f"a linear head like logistic regression, no better from {FEW:,} images on and slower"
     if strategy == "scratch" and not has_small_pictures(evidence):
         if not is_far(evidence):
             return "the pretrained features fit these images: random weights would have to learn them anew"
-        if evidence["images"] < MANY:
+        if evidence.images < MANY:
             return f"under {MANY:,} images are too few to learn a far domain from nothing"
     if strategy == "finetune" and few and not is_far(evidence) and not has_small_pictures(evidence):
         return f"under {FEW:,} images near the pretraining domain it gains less than its interval"
     return ""
 
 
-def why_stop(scored: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why a dearer strategy cannot win any more, given the metrics of those that ran; or nothing.
+def why_stop(results: Sequence[StrategyResult]) -> str:
+    """Why a dearer strategy cannot win any more, given the results of those that ran; or nothing.
 
     Even without a mistake it would be no more than one standard error better than the best so far.
     """
-    ran = {name: metrics for name, metrics in scored.items() if metrics.get("status") == "ok"}
+    ran = [(result.scores["oof_accuracy"] or 0.0, result) for result in results if result.status is Status.OK]
     if not ran:
         return ""
-    best = max(ran, key=lambda name: ran[name]["oof_accuracy"])
-    wrong = round((1 - ran[best]["oof_accuracy"]) * ran[best]["oof_images"])
+    accuracy, best = max(ran, key=lambda each: each[0])
+    images = best.scores["oof_images"] or 0
+    wrong = round((1 - accuracy) * images)
     if wrong > 1:
         return ""
-    return f"{best} is wrong on {wrong} of {ran[best]['oof_images']} images out of fold: nothing is left to gain"
+    return f"{best.strategy} is wrong on {wrong} of {images:.0f} images out of fold: nothing is left to gain"
 
 
-def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> Evidence:
+def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> dict[str, float]:
     """Balanced accuracy without and with weights for the classes, and the standard error of the difference."""
     change = weighted.astype(float) - right.astype(float)
     classes = [truth == number for number in np.unique(truth)]
@@ -219,7 +215,7 @@ def _curve(
             held_out = folds == fold
             right += int((head.scores(vectors[held_out]).argmax(axis=1) == truth[held_out]).sum())
             tested, images = tested + int(held_out.sum()), images + len(taught)
-        points.append(Point(round(images / len(numbers)), right, tested))
+        points.append(Point(images=round(images / len(numbers)), right=right, tested=tested))
         report(_TASK, 2 + step, _STEPS, "steps")
     return points
 
@@ -233,50 +229,46 @@ def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
     return np.concatenate(taken)
 
 
-def _says(evidence: Mapping[str, Any]) -> str:
+def _says(evidence: Evidence) -> str:
     near = "far from" if is_far(evidence) else "near"
     return (
-        f"A linear probe gets {evidence['probe_accuracy']:.3f} [{evidence['probe_low']:.3f}, "
-        f"{evidence['probe_high']:.3f}] out of fold, {evidence['above_chance']:.0%} of the way from chance to perfect; "
-        f"five nearest neighbours get {evidence['knn_accuracy']:.3f}. These images are {near} what the backbone knows."
+        f"A linear probe gets {evidence.probe_accuracy:.3f} [{evidence.probe_low:.3f}, "
+        f"{evidence.probe_high:.3f}] out of fold, {evidence.above_chance:.0%} of the way from chance to perfect; "
+        f"five nearest neighbours get {evidence.knn_accuracy:.3f}. These images are {near} what the backbone knows."
         f"{_balance(evidence)}"
     )
 
 
-def _balance(evidence: Mapping[str, Any]) -> str:
-    if not _is_unbalanced(evidence):
+def _balance(evidence: Evidence) -> str:
+    before, after = evidence.balanced_accuracy, evidence.balanced_accuracy_weighted
+    if before is None or after is None:
         return ""
-    before, after = evidence["balanced_accuracy"], evidence["balanced_accuracy_weighted"]
     return (
-        f" The largest class has {evidence['largest_class']} images, the smallest {evidence['smallest_class']}; "
+        f" The largest class has {evidence.largest_class} images, the smallest {evidence.smallest_class}; "
         f"weights that make them count alike take balanced accuracy from {before:.3f} to {after:.3f} (standard error "
-        f"{evidence['weighting_error']:.3f})."
+        f"{evidence.weighting_error:.3f})."
     )
 
 
-def _is_unbalanced(evidence: Mapping[str, Any]) -> bool:
-    return bool(evidence["largest_class"] > UNBALANCED * evidence["smallest_class"])
-
-
-def _settings(strategy: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(strategy: str, evidence: Evidence) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if strategy == "finetune" and is_far(evidence):
         settings["finetune.trainable_groups"] = "all"
-    gain = evidence.get("balanced_accuracy_weighted", 0.0) - evidence.get("balanced_accuracy", 0.0)
-    if gain > evidence.get("weighting_error", 0.0) and strategy in {"svm", "logistic"}:
+    gain = (evidence.balanced_accuracy_weighted or 0.0) - (evidence.balanced_accuracy or 0.0)
+    if gain > (evidence.weighting_error or 0.0) and strategy in {"svm", "logistic"}:
         settings[f"{strategy}.class_weight"] = "balanced"
     return settings
 
 
-def _expected(strategy: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _expected(strategy: str, evidence: Evidence) -> Expected:
     """Of a linear head what its kind gets out of fold; a network that starts as the probe should not be below it."""
-    low, high = evidence["probe_low"], evidence["probe_high"]
+    low, high = evidence.probe_low, evidence.probe_high
     if strategy in {"svm", "logistic"}:
-        return {"accuracy": evidence["probe_accuracy"], "low": low, "high": high}
-    return {"accuracy": None, "low": low, "high": 1.0}
+        return Expected(accuracy=evidence.probe_accuracy, low=low, high=high)
+    return Expected(accuracy=None, low=low, high=1.0)
 
 
-def _how_sure(strategy: str, evidence: Mapping[str, Any]) -> str:
+def _how_sure(strategy: str, evidence: Evidence) -> str:
     if is_far(evidence):
         return "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
     if strategy in {"svm", "logistic"}:
@@ -284,14 +276,14 @@ def _how_sure(strategy: str, evidence: Mapping[str, Any]) -> str:
     return "fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is there"
 
 
-def _cost(strategy: str, evidence: Mapping[str, Any], minutes: Mapping[str, float | None]) -> float | None:
+def _cost(strategy: str, evidence: Evidence, minutes: Mapping[str, float | None]) -> float | None:
     if strategy in minutes:
         return None if minutes[strategy] is None else 60 * float(minutes[strategy] or 0)
-    return float(10 * evidence["probe_seconds"])  # pairs of folds, and several values of C
+    return float(10 * evidence.probe_seconds)  # pairs of folds, and several values of C
 
 
-def _more_images(evidence: Mapping[str, Any]) -> str:
-    now, double, fourfold = evidence["forecast"]
-    texts = [f"{each['accuracy']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" for each in (double, fourfold)]
-    said = f"The learning curve of a linear probe is at {now['accuracy']:.3f} now (three folds)"
+def _more_images(evidence: Evidence) -> str:
+    now, double, fourfold = evidence.forecast
+    texts = [f"{each.accuracy:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in (double, fourfold)]
+    said = f"The learning curve of a linear probe is at {now.accuracy:.3f} now (three folds)"
     return f"{said}; with twice the images it comes to {texts[0]}, with four times to {texts[1]}."

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.results import Forecast, Leaderboard, Point
 from topwork.core.visible import unparsed
 from topwork.scoring.metrics import wilson_interval
 
@@ -138,49 +139,44 @@ def plot_runs(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_forecast(points: Sequence[dict[str, Any]], forecast: Sequence[dict[str, Any]]) -> Figure:
+def plot_forecast(points: Sequence[Point], forecast: Sequence[Forecast]) -> Figure:
     """Accuracy of the probe by number of images, and the forecast with its 95 % interval."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot(
-        [point["images"] for point in points],
-        [point["right"] / point["tested"] for point in points],
+        [point.images for point in points],
+        [point.right / point.tested for point in points],
         "o-",
         color=_ACCENT,
         label="out of fold",
     )
-    sizes = [each["images"] for each in forecast]
+    sizes = [each.images for each in forecast]
     axes.fill_between(
-        sizes, [each["low"] for each in forecast], [each["high"] for each in forecast], color=_SOFT, alpha=0.6, lw=0
+        sizes, [each.low for each in forecast], [each.high for each in forecast], color=_SOFT, alpha=0.6, lw=0
     )
-    axes.plot(sizes, [each["accuracy"] for each in forecast], "--", color=_INK, label="forecast, 95 % interval")
+    axes.plot(sizes, [each.accuracy for each in forecast], "--", color=_INK, label="forecast, 95 % interval")
     axes.set(xscale="log", xlabel="images learnt from", ylabel="accuracy of a linear probe")
-    axes.set_xticks(ticks := [point["images"] for point in points] + sizes[1:], [f"{tick:,}" for tick in ticks])
+    axes.set_xticks(ticks := [point.images for point in points] + sizes[1:], [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.grid(color=_SOFT, alpha=0.5)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
-def plot_leaderboard(rows: Sequence[dict[str, Any]]) -> Figure:
+def plot_leaderboard(leaderboard: Leaderboard) -> Figure:
     """Test accuracy with its 95 % interval, and the out-of-fold accuracy, of each strategy that has them."""
-    scored = [row for row in rows if row["accuracy"] is not None][::-1]
+    scored = [row for row in leaderboard.rows if row.accuracy is not None][::-1]
+    scores = np.array(
+        [[row.accuracy, row.accuracy_low, row.accuracy_high, row.shared_accuracy] for row in scored], float
+    ).reshape(-1, 4)
     figure = Figure(figsize=(7, 1.6 + 0.5 * max(1, len(scored))), layout="constrained")
     axes = figure.subplots()
-    for height, row in enumerate(scored):
-        axes.plot(
-            [row["accuracy_low"], row["accuracy_high"]], [height, height], color=_SOFT, lw=6, solid_capstyle="butt"
-        )
-        axes.plot(row["accuracy"], height, "o", color=_ACCENT, label="test, 95 % interval" if height == 0 else None)
-        axes.plot(
-            row["shared_accuracy"],
-            height,
-            "|",
-            color=_INK,
-            ms=16,
-            label="out of fold, shared images" if height == 0 else None,
-        )
-    axes.set_yticks(range(len(scored)), [row["strategy"] for row in scored])
+    for height, (accuracy, low, high, shared) in enumerate(scores):
+        of_test, of_folds = ("test, 95 % interval", "out of fold, shared images") if height == 0 else (None, None)
+        axes.plot([low, high], [height, height], color=_SOFT, lw=6, solid_capstyle="butt")
+        axes.plot(accuracy, height, "o", color=_ACCENT, label=of_test)
+        axes.plot(shared, height, "|", color=_INK, ms=16, label=of_folds)
+    axes.set_yticks(range(len(scored)), [row.strategy for row in scored])
     axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
     axes.grid(axis="x", color=_SOFT, alpha=0.5)
     if scored:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -16,6 +20,63 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 }
 
 
-def load_configuration(conf_source: Path, env: str | None, runtime_params: dict[str, Any]) -> OmegaConfigLoader:
+@dataclass(frozen=True)
+class Configuration:
+    """What the run will see: the parameter blocks, the headline knobs, the catalog; ``data`` and ``store`` whole."""
+
+    project: Path
+    loader: OmegaConfigLoader
+    given: Mapping[str, Any]
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The blocks, as plain values."""
+        return dict(self.loader["parameters"])
+
+    @cached_property
+    def knobs(self) -> dict[str, Any]:
+        """The headline knobs, those of the command first."""
+        return {**self.loader["globals"], **self.given}
+
+    @property
+    def data(self) -> Path:
+        """The folder of everything that a run makes."""
+        return self.project / str(self.knobs["data"])
+
+    @property
+    def store(self) -> Path:
+        """The folder of the cached features."""
+        return self.project / str(self.knobs["store"])
+
+    def open_catalog(self) -> DataCatalog:
+        """The catalog of the run, whatever folder this process is in."""
+        folders = {"data": self.data, "store": self.store}
+        if self.knobs["images"]:
+            folders["images"] = self.project / self.knobs["images"]
+        loader = load_configuration(
+            Path(self.loader.conf_source),
+            self.loader.env,
+            {**self.given, **{name: str(folder) for name, folder in folders.items()}},
+        )
+        return DataCatalog.from_config(loader["catalog"])
+
+
+def read_configuration(
+    project: Path, conf_source: Path, env: str | None, runtime_params: Mapping[str, Any]
+) -> Configuration:
+    """The configuration with the parameters of the command."""
+    return Configuration(project, load_configuration(conf_source, env, runtime_params), runtime_params)
+
+
+def load_configuration(conf_source: Path, env: str | None, runtime_params: Mapping[str, Any]) -> OmegaConfigLoader:
     """A loader that sees what the run will see."""
-    return OmegaConfigLoader(conf_source=str(conf_source), env=env, runtime_params=runtime_params, **CONFIG_LOADER_ARGS)
+    return OmegaConfigLoader(
+        conf_source=str(conf_source), env=env, runtime_params=dict(runtime_params), **CONFIG_LOADER_ARGS
+    )
+
+
+def remove_files(catalog: DataCatalog, *names: str) -> None:
+    """Remove what an earlier run left under these entries."""
+    for name in names:
+        dataset: Any = catalog[name]
+        dataset.remove()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Set
-from pathlib import Path
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from topwork.core import progress
+from topwork.core.results import Champion, Leaderboard, Row
 from topwork.core.visible import visible
 
 _QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
@@ -120,9 +121,10 @@ class Display:
 
     def __init__(self) -> None:
         self._handler = ProgressHandler()
-        self._leaderboard: list[dict[str, Any]] | None = None
-        self._champion: dict[str, Any] | None = None
+        self._leaderboard: Leaderboard | None = None
+        self._champion: Champion | None = None
         self._saved = set[str]()
+        self._catalog: Any = None
         self._node_started: float | None = None
 
     @hook_impl
@@ -132,8 +134,9 @@ class Display:
             handler.addFilter(_VISIBLE)  # once, however often it is added
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, catalog: Any) -> None:
         """Listen to progress."""
+        self._catalog = catalog
         logger = logging.getLogger("topwork.core.progress")
         logger.setLevel(logging.INFO)
         if self._handler not in logger.handlers:
@@ -178,21 +181,29 @@ class Display:
             _log.info("  %.1f s", seconds)
         self._node_started = None
 
-    def show_results(self, strategies: Set[str], folder: Path) -> None:
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show what happens inside, and leave the terminal whole whatever does."""
+        try:
+            yield
+        finally:
+            self.close()
+
+    def show_results(self, strategies: Set[str]) -> None:
         """Print the leaderboard, if one was made, its strategies told from earlier runs'; and what to read."""
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
             _print(_what_is_shared(self._leaderboard))
-            for row in self._leaderboard:
-                if row["reason"]:
-                    _print(f"{row['strategy']} {row['status']}: {row['reason']}.")
+            for row in self._leaderboard.rows:
+                if row.reason:
+                    _print(f"{row.strategy} {row.status}: {row.reason}.")
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
-            _print(f"Read {folder / 'report.html'}; compare runs with `make mlflow`.")
+            _print(f"Read {self._catalog['report'].artifact}; compare runs with `make mlflow`.")
         if "new_predictions" in self._saved:
-            answers = folder.parent / "07_model_output" / "new"
-            _print(f"Read {answers / 'predictions.csv'}; look at {answers / 'sheets'}.")
+            table, sheets = self._catalog["new_predictions"].artifact, self._catalog["new_sheets"].folder
+            _print(f"Read {table}; look at {sheets}.")
         self._leaderboard = self._champion = None
         self._saved.clear()
 
@@ -202,11 +213,11 @@ def _print(text: str) -> None:
     get_console().print(Text(visible(text)), soft_wrap=True)
 
 
-def _what_is_shared(rows: list[dict[str, Any]]) -> str:
-    images = max((row["shared_images"] or 0 for row in rows if row["accuracy"] is not None), default=0)
+def _what_is_shared(leaderboard: Leaderboard) -> str:
+    images = leaderboard.shared_images
     if not images:
         return "No model has a score yet."
-    compared = [row for row in rows if row["p_adjusted"] is not None]
+    compared = [row for row in leaderboard.rows if row.p_adjusted is not None]
     together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
     few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more." if images < _FEW else ""
     return (
@@ -215,42 +226,42 @@ def _what_is_shared(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def leaderboard_table(rows: list[dict[str, Any]], strategies: Set[str]) -> Table:
+def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
     """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
     table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("strategy", overflow="fold", min_width=8)
     for column in ("out of fold", "shared", "behind, points", "p", "test accuracy, 95 %"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        if row["accuracy"] is None:
-            shared = f"{row['shared_accuracy']:.3f} of {row['shared_images']:,}" if row["shared_images"] else ""
+    for row in leaderboard.rows:
+        if row.accuracy is None:
+            shared = f"{row.shared_accuracy:.3f} of {row.shared_images:,}" if row.shared_images else ""
             behind = _behind(row) if shared else ""
             # the reason is a line below the table
-            table.add_row(Text(visible(row["strategy"])), row["status"], shared, behind, style="dim")
+            table.add_row(Text(visible(row.strategy)), row.status, shared, behind, style="dim")
             continue
-        name = row["strategy"] if row["strategy"] in strategies else f"{row['strategy']} (earlier run)"
-        of_all = "" if row["oof_accuracy"] is None else f"{row['oof_accuracy']:.3f} ({row['oof_images'] or 0:,.0f})"
+        name = row.strategy if row.strategy in strategies else f"{row.strategy} (earlier run)"
+        of_all = "" if row.oof_accuracy is None else f"{row.oof_accuracy:.3f} ({row.oof_images or 0:,.0f})"
         table.add_row(
             Text(visible(name)),
             of_all,
-            f"{row['shared_accuracy']:.3f}",
+            f"{row.shared_accuracy:.3f}",
             _behind(row),
-            _p(row["p_adjusted"]),
-            f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]",
+            _p(row.p_adjusted),
+            f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}]",
         )
     return table
 
 
-def champion_lines(champion: dict[str, Any]) -> str:
+def champion_lines(champion: Champion) -> str:
     """Which strategy to take, and what became of the alias."""
-    if not champion["strategy"]:
-        return f"No champion: {champion['reason']}."
-    alias = "The alias `champion` in MLflow moved to it" if champion["promoted"] else _where_it_stays(champion)
-    return f"Champion: {champion['strategy']}, {champion['reason']}.\n{alias}: {champion['promotion']}."
+    if not champion.strategy:
+        return f"No champion: {champion.reason}."
+    alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)
+    return f"Champion: {champion.strategy}, {champion.reason}.\n{alias}: {champion.promotion}."
 
 
-def _where_it_stays(champion: dict[str, Any]) -> str:
-    version = f"stays at version {champion['against']}" if champion["against"] else "is not set"
+def _where_it_stays(champion: Champion) -> str:
+    version = f"stays at version {champion.against}" if champion.against else "is not set"
     return f"The alias `champion` in MLflow {version}"
 
 
@@ -258,8 +269,8 @@ def _p(value: float | None) -> str:
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _behind(row: dict[str, Any]) -> str:
-    if row["p_adjusted"] is None:
+def _behind(row: Row) -> str:
+    if row.p_adjusted is None:
         return "best"
-    low, high = -100 * row["behind_high"], -100 * row["behind_low"]
-    return f"{-100 * row['behind']:z.1f} [{low:z.1f}, {high:z.1f}]"
+    behind, low, high = (-100 * (value or 0.0) for value in (row.behind, row.behind_high, row.behind_low))
+    return f"{behind:z.1f} [{low:z.1f}, {high:z.1f}]"

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from topwork.core.errors import InputError
 from topwork.core.parameters import BLOCKS, STRATEGIES, Block, parameter_names
+from topwork.run.configuration import Configuration
 
 FOLDERS = ("images", "data", "store", "new_images")
 """Parameters that name a folder: relative to where the command was given."""
@@ -21,7 +22,6 @@ MODEL_SCHEME = "models:/"
 """How MLflow's models are named."""
 AUTO = "auto"
 """Stands for the strategies that the advice cannot rule out."""
-_MANIFEST = Path("02_intermediate/manifest.parquet")
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -180,16 +180,17 @@ def check_model(names: Sequence[str], model: str | None) -> None:
         )
 
 
-def check_history(names: Sequence[str], data: Path) -> None:
+def check_history(names: Sequence[str], configuration: Configuration) -> None:
     """Refuse to tell the history of images that no run has listed.
 
     Raises:
         InputError: there is no manifest in this data folder.
     """
-    if "history" in names and not {"__default__", "ingestion"} & set(names) and not (data / _MANIFEST).exists():
+    is_listed_now = {"__default__", "ingestion"} & set(names)
+    if "history" in names and not is_listed_now and not configuration.open_catalog().exists("manifest"):
         raise InputError(
-            f"data={data}: no run has listed its images here. Give the `data=DIR` of the runs, or list the images "
-            "first: `kedro run --pipelines ingestion,history --params images=DIR`."
+            f"data={configuration.data}: no run has listed its images here. Give the `data=DIR` of the runs, or list "
+            "the images first: `kedro run --pipelines ingestion,history --params images=DIR`."
         )
 
 

@@ -6,37 +6,37 @@ Kedro's option looks at whether a file exists, not at what it was made from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from kedro.io import DataCatalog
 
 from topwork.core.digests import table_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import BLOCKS, flattened
-from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.datasets.report import ReportDataset
+from topwork.run.configuration import Configuration, remove_files
 
-_NAME = "last_complete_run.json"
+_RECORD = "complete_run"
 
 
-def describe_run(parameters: Mapping[str, Any], images: str, layout: str) -> dict[str, Any]:
+def describe_run(configuration: Configuration, catalog: DataCatalog) -> dict[str, Any]:
     """The parameter blocks, and a digest of the image files by path, size and time."""
-    listing = ImageFolderDataset(path=images, layout=layout).load().listing
+    listing = catalog.load("images").listing
     return {
-        "parameters": _blocks(parameters),
+        "parameters": _blocks(configuration),
         "files": table_digest(listing, ["path", "label", "size", "mtime_ns", "inode"]),
     }
 
 
-def check_unchanged(data: Path, now: Mapping[str, Any]) -> None:
+def check_unchanged(configuration: Configuration, catalog: DataCatalog) -> None:
     """Refuse to build on results that other parameters or other files made.
 
     Raises:
         InputError: the message names what differs.
     """
-    before = _record(data).load()
+    now, before = describe_run(configuration, catalog), catalog.load(_RECORD)
     way_out = "Run without --only-missing-outputs: what is unchanged is not computed again anyway."
     if not before:
-        raise InputError(f"No complete run has left its results in {data}. {way_out}")
+        raise InputError(f"No complete run has left its results in {configuration.data}. {way_out}")
     then, today = (dict(flattened(run["parameters"])) for run in (before, now))
     for name in sorted(then.keys() | today.keys()):
         if then.get(name) != today.get(name):
@@ -45,20 +45,16 @@ def check_unchanged(data: Path, now: Mapping[str, Any]) -> None:
         raise InputError(f"The image files have changed since the results were made. {way_out}")
 
 
-def void_record(data: Path, parameters: Mapping[str, Any]) -> None:
+def void_record(configuration: Configuration, catalog: DataCatalog) -> None:
     """Before a run: forget the record if this run will overwrite results with those of other parameters."""
-    if _record(data).load().get("parameters") != _blocks(parameters):
-        (data / _NAME).unlink(missing_ok=True)
+    if catalog.load(_RECORD).get("parameters") != _blocks(configuration):
+        remove_files(catalog, _RECORD)
 
 
-def keep_record(data: Path, now: Mapping[str, Any]) -> None:
+def keep_record(catalog: DataCatalog, now: Mapping[str, Any]) -> None:
     """After a complete run."""
-    _record(data).save(dict(now))
+    catalog.save(_RECORD, dict(now))
 
 
-def _blocks(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name in BLOCKS}
-
-
-def _record(data: Path) -> ReportDataset:
-    return ReportDataset(filepath=str(data / _NAME), missing={})
+def _blocks(configuration: Configuration) -> dict[str, Any]:
+    return {name: value for name, value in configuration.parameters.items() if name in BLOCKS}

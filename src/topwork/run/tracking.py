@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -28,12 +28,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
+from pydantic import BaseModel
 
-from topwork.core.classifier import Classifier
 from topwork.core.digests import manifest_digest, split_digest
 from topwork.core.parameters import STRATEGIES, flattened
 from topwork.core.progress import Measured
+from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker, sqlite_uri
+from topwork.datasets.strategy_result import as_json
 from topwork.run.failures import StoreLostError, input_error, is_unreachable
 from topwork.run.preflight import FOLDERS, check_parameters, check_runner, knob_names
 from topwork.run.provenance import HOST, HOST_TAG, code_tags, is_alive, process_tags
@@ -41,8 +43,6 @@ from topwork.run.provenance import HOST, HOST_TAG, code_tags, is_alive, process_
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
 _DATASETS = {"manifest": manifest_digest, "splits": split_digest}
-_CHOSEN_BY = ("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images")
-"""Of the champion, on the parent run: the scores that models are chosen by, and that runs may be sorted by."""
 _FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _RUN_OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
@@ -106,7 +106,6 @@ class RunTracking(MlflowHook):
         self._node_started: dict[str, float] = {}
         self._namespace: str | None = None
         self._failed: list[str] = []
-        self._rows: dict[str, dict[str, Any]] = {}
         self._keeps_failures = True
         self._curves = _Curves(self._log_curve)
 
@@ -214,20 +213,27 @@ class RunTracking(MlflowHook):
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record what was made: datasets by digest, metrics, figures, tables, the model."""
-        run, name = self._run_of(node), dataset_name.rsplit(".", maxsplit=1)[-1]
-        if dataset_name in _DATASETS:
-            self._log_input(run, dataset_name, data)
-        elif isinstance(data, Classifier):
-            self._log_model(str(node.namespace))
-        elif artifact := getattr(self._catalog[dataset_name], "artifact", None):
-            self._store.log_artifact(run, str(artifact))
-        elif name == "metrics":
-            self._log_scores(str(node.namespace), data)
-        elif name == "class_scores":
-            self._store.log_table(run, data, f"{name}.json")
-        elif isinstance(data, dict | list):
-            self._store.log_dict(run, cast("dict[str, Any]", data), f"{name}.json")
-            self._log_comparison(run, name, data)
+        run, dataset = self._run_of(node), self._catalog[dataset_name]
+        file = f"{dataset_name.rsplit('.', maxsplit=1)[-1]}.json"
+        match (dataset.metadata or {}).get("mlflow"):
+            case "input":
+                self._log_input(run, dataset_name, data)
+            case "model":
+                self._log_model(str(node.namespace))
+            case "artifact":
+                self._store.log_artifact(run, str(dataset.artifact))
+            case "table":
+                self._store.log_table(run, data, file)
+            case "json":
+                self._store.log_dict(run, _as_json(data), file)
+            case "metrics" if isinstance(data, StrategyResult):
+                self._log_metrics(run, data.numbers(), self._model_of(data.strategy))
+                self._store.log_dict(run, _as_json(data), "metrics.json")
+            case "metrics":
+                self._log_metrics(run, data.numbers())
+                self._store.log_dict(run, _as_json(data), file)
+                if isinstance(data, Champion) and data.strategy:
+                    self._store.set_tag(run, "topwork.champion", data.strategy)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -244,7 +250,7 @@ class RunTracking(MlflowHook):
             if self._keeps_failures:
                 told = str(input_error(error) or error).strip() or type(error).__name__
                 reason = told.splitlines()[0].rstrip(".")
-                catalog.save(f"{strategy}.metrics", {"strategy": strategy, "status": "failed", "reason": reason})
+                catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.FAILED, reason))
             with suppress(StoreLostError):
                 self._open_parent()
                 self._open_child(strategy)
@@ -342,15 +348,6 @@ class RunTracking(MlflowHook):
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
         self._store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in numbers.items()])
 
-    def _log_comparison(self, run: str, name: str, data: Any) -> None:
-        """The scores of all strategies on the parent, and those by which the champion was chosen."""
-        if name == "leaderboard":
-            self._log_metrics(run, _leaderboard_metrics(data))
-            self._rows = {row["strategy"]: row for row in data}
-        elif name == "champion" and data["strategy"] in self._rows:
-            self._store.set_tag(run, "topwork.champion", data["strategy"])
-            self._log_metrics(run, {key: self._rows[data["strategy"]][key] for key in _CHOSEN_BY})
-
     def _log_curve(self, measured: Measured) -> None:
         """A point for each number, on the child that trains; MLflow's names have no commas."""
         child = self._children.get(str(self._namespace))
@@ -358,12 +355,6 @@ class RunTracking(MlflowHook):
             now, model = int(time.time() * 1000), measured.task.partition(", ")[2].replace(" ", "_")
             points = [Metric(f"{model}.{name}", value, now, measured.step) for name, value in measured.values.items()]
             self._store.log_batch(child, points)
-
-    def _log_scores(self, strategy: str, metrics: dict[str, Any]) -> None:
-        run = self._children[strategy]
-        trained = {f"training.{name}": value for name, value in metrics.get("training", {}).items()}
-        self._log_metrics(run, {**metrics, **trained}, self._model_of(strategy))
-        self._store.log_dict(run, metrics, "metrics.json")
 
     def _model_of(self, strategy: str) -> str | None:
         """Id of the strategy's logged model; logged again where this store does not have it."""
@@ -393,10 +384,11 @@ class RunTracking(MlflowHook):
         self._store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def _leaderboard_metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of each strategy the score out of fold, by which models are chosen, and that of the test split."""
-    names = {"oof_accuracy": "oof_accuracy", "test_accuracy": "accuracy"}
-    return {f"{row['strategy']}.{name}": row[of] for name, of in names.items() for row in rows}
+def _as_json(data: Any) -> Any:
+    """A result as its file holds it."""
+    if isinstance(data, StrategyResult):
+        return as_json(data)
+    return data.model_dump(mode="json") if isinstance(data, BaseModel) else data
 
 
 def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from topwork.core.arrays import Floats
+from topwork.core.results import Forecast, Point
 
 _DRAWS = 300
 _INTERVAL = (0.025, 0.975)
@@ -15,25 +15,6 @@ _UNIT = 100  # images, at which the scale is what is above the asymptote
 _LARGEST, _SMALLEST = 50.0, 1e-6  # of the scale; of the asymptote's upper bound
 _TINY = np.finfo(float).tiny
 _EXPONENTS = np.arange(1, 101) / 50  # published ones lie below 1 (Hestness et al. 2017)
-
-
-@dataclass(frozen=True)
-class Point:
-    """Right answers of ``tested`` when so many images were learnt from."""
-
-    images: int
-    right: int
-    tested: int
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Accuracy to expect with so many images, with a 95 % interval."""
-
-    images: int
-    accuracy: float
-    low: float
-    high: float
 
 
 def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[Forecast]:
@@ -60,7 +41,7 @@ def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[F
     best = _law(wanted, fitted)[0]
     highest, lowest = (np.quantile(drawn, share, axis=0) for share in _INTERVAL)
     return [
-        Forecast(int(size), 1 - float(e), 1 - float(max(e, high)), 1 - float(min(e, low)))
+        Forecast(images=int(size), accuracy=1 - float(e), low=1 - float(max(e, high)), high=1 - float(min(e, low)))
         for size, e, low, high in zip(sizes, best, highest, lowest, strict=True)
     ]
 

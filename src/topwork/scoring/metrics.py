@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy import special
 from scipy.stats import t as student
+from sklearn.metrics import confusion_matrix
 
 from topwork.core.arrays import Bools, Floats, Integers
 
@@ -23,8 +24,7 @@ _CHUNK_CELLS = 4_000_000  # weights held at a time while resampling, 32 MB
 
 def softmax(scores: Floats, temperature: float) -> Floats:
     """Class probabilities ``[n, c]``: the softmax of ``scores / temperature``."""
-    scaled = scores / temperature
-    return np.asarray(np.exp(scaled - logsumexp(scaled, axis=1, keepdims=True)))
+    return np.asarray(special.softmax(scores / temperature, axis=1))
 
 
 def losses(probabilities: Floats, truth: Integers) -> Floats:
@@ -130,7 +130,7 @@ def per_class_scores(
 
 def confusion(predicted: Integers, truth: Integers, classes: int) -> Integers:
     """Counts ``[c, c]``: row the true class, column the predicted one."""
-    return np.asarray(np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes))
+    return np.asarray(confusion_matrix(truth, predicted, labels=range(classes)))
 
 
 def _with_interval(name: str, value: float, interval: tuple[float, float]) -> dict[str, float | None]:

@@ -10,9 +10,8 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binomtest, permutation_test
 from scipy.stats import norm as normal
-from scipy.stats import t as student
 
 from topwork.core.arrays import Bools, Floats
 from topwork.scoring.metrics import Z95, effective_images
@@ -58,7 +57,7 @@ def compare(first: Bools, other: Bools, groups: NDArray[np.str_], seed: int, tes
     difference = first.astype(float) - other.astype(float)
     sums, sizes = _by_group(difference, groups)
     gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-    p, p_better = mcnemar(gained, lost) if len(sums) == len(first) else _sign_flips(sums, np.random.default_rng(seed))
+    p, p_better = mcnemar(gained, lost) if len(sums) == len(first) else _sign_flips(sums, seed)
     mean = float(difference.mean())
     spread = ((sums - mean * sizes) ** 2).sum() * len(sums) / max(1, len(sums) - 1)
     error = float(np.sqrt(spread) / len(first))
@@ -105,28 +104,12 @@ def shared_predictions(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def mcnemar(gained: int, lost: int) -> tuple[float, float]:
-    """Exact p-values, two-sided and of ``gained`` being the luckier half of a fair coin."""
-    changed = gained + lost
-    if changed == 0:
+    """Exact p-values of McNemar's test: two-sided, and one-sided that ``gained`` is no more than chance."""
+    if gained + lost == 0:
         return 1.0, 1.0
-    at_least = float(binom.sf(gained - 1, changed, 0.5))
-    at_most = float(binom.cdf(gained, changed, 0.5))
-    return min(1.0, 2 * min(at_least, at_most)), at_least
-
-
-def corrected_resampled_t(differences: Sequence[float], tested_to_taught: float) -> float:
-    """Two-sided p-value of differences fold by fold (Nadeau & Bengio 2003): folds share most of their training images.
-
-    Args:
-        differences: at least two.
-        tested_to_taught: images of a fold as a share of those that its model learnt from.
-
-    """
-    folds, mean = len(differences), float(np.mean(differences))
-    variance = float(np.var(differences, ddof=1)) * (1 / folds + tested_to_taught)
-    if variance == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * student.sf(abs(mean) / math.sqrt(variance), folds - 1))
+    tests = (binomtest(gained, gained + lost, 0.5, side) for side in ("two-sided", "greater"))
+    two_sided, better = (float(test.pvalue) for test in tests)
+    return two_sided, better
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -152,11 +135,21 @@ def _interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tup
     return max(-1.0, gained - lost - half), min(1.0, gained - lost + half)
 
 
-def _sign_flips(sums: Floats, generator: np.random.Generator) -> tuple[float, float]:
+def _sign_flips(sums: Floats, seed: int) -> tuple[float, float]:
+    """P-values, two-sided and one-sided, of the sum over groups under random signs."""
     changed = sums[sums != 0]
-    if not len(changed):
+    if len(changed) == 0:
         return 1.0, 1.0
-    flipped = generator.choice([-1.0, 1.0], size=(_FLIPS, len(changed))) @ changed
-    two_sided = (1 + (np.abs(flipped) >= abs(changed.sum())).sum()) / (1 + _FLIPS)
-    better = (1 + (flipped >= changed.sum()).sum()) / (1 + _FLIPS)
-    return float(two_sided), float(better)
+    tests = (
+        permutation_test(
+            (changed,),
+            np.sum,
+            permutation_type="samples",
+            n_resamples=_FLIPS,
+            alternative=side,
+            rng=np.random.default_rng(seed),
+        )
+        for side in ("two-sided", "greater")
+    )
+    two_sided, better = (float(test.pvalue) for test in tests)
+    return two_sided, better

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from topwork.core.columns import TEST
 from topwork.core.features import Features
 from topwork.core.parameters import STRATEGIES, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.results import Advice, Evidence
 from topwork.decisions.advisor import gather_evidence, give_advice
 from topwork.reporting.plots import plot_forecast
 from topwork.training.linear import multinomial_logistic
@@ -19,9 +19,7 @@ from topwork.training.linear import multinomial_logistic
 _log = logging.getLogger(__name__)
 
 
-def gather(
-    features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, parameters: LinearParameters
-) -> dict[str, Any]:
+def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, parameters: LinearParameters) -> Evidence:
     """What the features of all images but the test split tell."""
     learnt = splits[splits["split"] != TEST]
     of_image = manifest.set_index("image_id").loc[learnt["image_id"]]
@@ -40,18 +38,18 @@ def gather(
     )
 
 
-def advise(evidence: dict[str, Any], finetune: FinetuneParameters, scratch: ScratchParameters) -> dict[str, Any]:
+def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:
     """Practice, evidence, recommendation, expected score and cost."""
     minutes = {"finetune": finetune.minutes, "scratch": scratch.minutes}
     advice = give_advice(evidence, minutes, STRATEGIES)
-    for line in ("practice", "says", "more_images"):
-        _log.info(advice[line])
-    _log.info("Advice: %s (%s).", advice["recommended"], advice["sure"])
-    for name, value in advice["settings"].items():
+    for line in (advice.practice, advice.says, advice.more_images):
+        _log.info(line)
+    _log.info("Advice: %s (%s).", advice.recommended, advice.sure)
+    for name, value in advice.settings.items():
         _log.info("Worth a try: %s=%s", name, value)
     return advice
 
 
-def draw_learning_curve(evidence: dict[str, Any]) -> Figure:
+def draw_learning_curve(evidence: Evidence) -> Figure:
     """The probe's score by number of images, and where it is going."""
-    return plot_forecast(evidence["learning_curve"], evidence["forecast"])
+    return plot_forecast(evidence.learning_curve, evidence.forecast)

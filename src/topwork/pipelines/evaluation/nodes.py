@@ -16,6 +16,7 @@ from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
 from topwork.core.features import Features
 from topwork.core.parameters import EvaluationParameters
+from topwork.core.results import Status, StrategyResult
 from topwork.core.stores import ImageStore
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_confusion, plot_sheet
@@ -69,9 +70,10 @@ def score_strategy(
     out_of_fold: pd.DataFrame,
     splits: pd.DataFrame,
     classifier: Classifier,
+    serving: dict[str, Any],
     parameters: EvaluationParameters,
-) -> dict[str, Any]:
-    """Scores on the test split and, with prefix `oof_`, out of fold; each with its 95 % interval."""
+) -> StrategyResult:
+    """The strategy's result: scores on the test split and, with prefix `oof_`, out of fold; 95 % intervals."""
     group_of = splits.set_index("image_id")["group"]
 
     def scored(table: pd.DataFrame) -> Mapping[str, float | None]:
@@ -84,20 +86,25 @@ def score_strategy(
             parameters.seed,
         )
 
-    return {
-        "strategy": classifier.strategy,
-        "backbone": classifier.key.backbone,
-        "status": "ok",
-        "split_digest": split_digest(splits),
-        "test_images": len(predictions),
-        "oof_images": len(out_of_fold),
-        **scored(predictions),
-        **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
-        **_rejection(predictions, distances),
-        "temperature": classifier.temperature,
-        "training": dict(classifier.training),
-        **({"reason": _UNTRAINED} if classifier.training.get("epochs") == 0 else {}),
-    }
+    return StrategyResult(
+        strategy=classifier.strategy,
+        status=Status.OK,
+        reason=_UNTRAINED if classifier.training.get("epochs") == 0 else "",
+        backbone=classifier.key.backbone,
+        split_digest=split_digest(splits),
+        scores={
+            "test_images": len(predictions),
+            "oof_images": len(out_of_fold),
+            **scored(predictions),
+            **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
+            **_rejection(predictions, distances),
+            "temperature": classifier.temperature,
+        },
+        training=dict(classifier.training),
+        serving=serving,
+        out_of_fold=out_of_fold,
+        predictions=predictions,
+    )
 
 
 def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, float]:

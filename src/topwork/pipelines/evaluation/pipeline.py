@@ -1,4 +1,4 @@
-"""`{strategy}.classifier` to `{strategy}.predictions` and `{strategy}.metrics`: one template for every strategy."""
+"""`{strategy}.classifier` to `{strategy}.result`, which is all that others need: one template for every strategy."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -21,16 +21,16 @@ _TEMPLATE = Pipeline(
             name="predict",
         ),
         Node(
-            score_strategy,
-            ["predictions", "distances", "out_of_fold", "splits", "classifier", "params:evaluation"],
-            "metrics",
-            name="score",
-        ),
-        Node(
             try_serving,
             ["images", "classifier", "predictions", "params:evaluation"],
             "serving",
             name="try_serving",
+        ),
+        Node(
+            score_strategy,
+            ["predictions", "distances", "out_of_fold", "splits", "classifier", "serving", "params:evaluation"],
+            "result",
+            name="score",
         ),
         Node(score_classes, ["predictions", "splits", "classifier"], "class_scores", name="score_classes"),
         Node(draw_confusion, ["predictions", "classifier"], "confusion_matrix", name="draw_confusion"),

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.core.digests import split_digest
 from topwork.core.parameters import LabelParameters
+from topwork.core.results import StrategyResult, scored
 from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_sheet
 
 _log = logging.getLogger(__name__)
-_PARTS = 2  # reports of a strategy
 
 
 def find_label_errors(
-    manifest: pd.DataFrame, splits: pd.DataFrame, label_ledger: pd.DataFrame, *reports: Any
+    manifest: pd.DataFrame, splits: pd.DataFrame, label_ledger: pd.DataFrame, *results: StrategyResult
 ) -> pd.DataFrame:
     """Images whose label is doubted: equal bytes under different labels, then what out-of-fold predictions contradict.
 
@@ -31,10 +30,10 @@ def find_label_errors(
         manifest: of the images.
         splits: those that the predictions must be of.
         label_ledger: what the user has settled.
-        reports: metrics and out-of-fold predictions of each strategy in turn.
+        results: of all strategies.
 
     """
-    torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, reports)
+    torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, results)
     if len(torn):
         _log.info("%d files of equal bytes are under different labels: label_suggestions.csv, .png", len(torn))
     return predicted if torn.empty else torn if predicted.empty else pd.concat([torn, predicted], ignore_index=True)
@@ -50,17 +49,16 @@ def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, param
     )
 
 
-def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, reports: Sequence[Any]) -> pd.DataFrame:
-    digest, nothing = split_digest(splits), pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
-    pairs = [reports[start : start + _PARTS] for start in range(0, len(reports), _PARTS)]
-    scored = [
-        (len(table), metrics["oof_accuracy"], table)
-        for metrics, table in pairs
-        if metrics["status"] == "ok" and metrics["split_digest"] == digest
+def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, results: Sequence[StrategyResult]) -> pd.DataFrame:
+    nothing = pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
+    usable = [
+        (len(each.out_of_fold), each.scores["oof_accuracy"] or 0.0, each)
+        for each in scored(results, split_digest(splits))
     ]
-    if not scored:
+    if not usable:
         return nothing
-    _, accuracy, table = max(scored, key=lambda each: each[:2])
+    _, accuracy, result = max(usable, key=lambda each: each[:2])
+    table = result.out_of_fold
     if not can_doubt(accuracy, len(table.attrs["class_names"])):
         _log.info("No labels are doubted: predictions that are right on %.0f %% cannot tell.", 100 * accuracy)
         return nothing

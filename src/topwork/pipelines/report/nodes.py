@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from topwork.core.columns import OK, TEST
-from topwork.core.parameters import STRATEGIES, ReportParameters
+from topwork.core.parameters import ReportParameters
+from topwork.core.results import Advice, Champion, Leaderboard, StrategyResult
 from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
@@ -23,14 +24,14 @@ def write_report(
     images: ImageStore,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
-    advice: dict[str, Any],
+    advice: Advice,
     leaks: dict[str, Any],
-    leaderboard: list[dict[str, Any]],
-    champion: dict[str, Any],
+    leaderboard: Leaderboard,
+    champion: Champion,
     label_suggestions: pd.DataFrame,
     near_duplicates: pd.DataFrame,
     parameters: ReportParameters,
-    *predictions: pd.DataFrame,
+    *results: StrategyResult,
 ) -> str:
     """The answer first, then the evidence for it.
 
@@ -45,16 +46,16 @@ def write_report(
         label_suggestions: labels that look wrong.
         near_duplicates: pairs.
         parameters: of the block `report`.
-        predictions: of each strategy on the test split.
+        results: of all strategies.
 
     """
 
     def picture(image_id: str, *lines: str) -> Thumbnail:
         return thumbnail_of(thumbnail(images, image_id, parameters.max_pixels), *lines)
 
-    best = next((row for row in leaderboard if row["strategy"] == champion["strategy"]), None)
-    of_best = predictions[STRATEGIES.index(best["strategy"])] if best else pd.DataFrame()
-    evidence, count = advice["evidence"], parameters.pictures
+    best = leaderboard.row_of(champion.strategy)
+    of_best = next((each.predictions for each in results if best and each.strategy == best.strategy), pd.DataFrame())
+    evidence, count = advice.evidence, parameters.pictures
     return render_page(
         "report.html",
         {
@@ -66,12 +67,12 @@ def write_report(
             "tested": int((splits["split"] == TEST).sum()),
             "advice": advice,
             "leaks": leaks,
-            "leaderboard": leaderboard,
+            "leaderboard": leaderboard.rows,
             "champion": champion,
             "best": best,
-            "shared": max((row["shared_images"] or 0 for row in leaderboard), default=0),
+            "shared": leaderboard.shared_images,
             "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
-            "forecast_figure": svg_of(plot_forecast(evidence["learning_curve"], evidence["forecast"])),
+            "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
             **(_figures_of(of_best) if best else {}),
             "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
             "duplicates": list(_pairs(picture, near_duplicates, count)),
@@ -85,7 +86,7 @@ def write_report(
                 for row in label_suggestions.head(count).itertuples()
             ],
             "doubtful_count": len(label_suggestions),
-            "can_doubt": bool(best and can_doubt(best["oof_accuracy"], splits["label"].nunique())),
+            "can_doubt": bool(best and can_doubt(best.oof_accuracy or 0.0, splits["label"].nunique())),
         },
     )
 

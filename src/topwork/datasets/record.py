@@ -1,0 +1,57 @@
+"""A result with a type (`core/results.py`) as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from kedro.utils import load_obj
+from kedro_datasets._typing import JSONPreview
+from pydantic import BaseModel, ValidationError
+
+from topwork.core.errors import InputError
+from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import DamagedError, read_json
+
+
+class RecordDataset(AbstractDataset[BaseModel, Any]):
+    """A JSON file of one type, which ``record`` names by its import path; written whole or not at all."""
+
+    def __init__(self, *, record: str, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._type: type[BaseModel] = load_obj(record)
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """The record.
+
+        Raises:
+            InputError: the file is damaged, or of another version.
+            FileNotFoundError: there is none.
+
+        """
+        try:
+            return self._type.model_validate(read_json(self._path))
+        except (DamagedError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{self._path} is damaged ({reason}): run again the pipeline that writes it, or all of them."
+            ) from error
+
+    def save(self, data: BaseModel) -> None:
+        """Replace the content."""
+        text = json.dumps(data.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+        with appearing_whole(self._path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def preview(self) -> JSONPreview:
+        """The content, for kedro-viz."""
+        return JSONPreview(json.dumps(self.load().model_dump(mode="json")))
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path), "record": self._type.__name__}

@@ -1,0 +1,87 @@
+"""The result of a strategy, put together from the files that its parts lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from topwork.core.columns import PREDICTION_COLUMNS
+from topwork.core.results import Status, StrategyResult
+from topwork.datasets.report import ReportDataset
+from topwork.datasets.table import TableDataset
+
+_WORDS = ("strategy", "backbone", "status", "reason", "split_digest", "training")
+"""What stands in the file beside the scores."""
+
+
+class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
+    """Status, scores and training as one JSON file; seconds, serving, ids and tables are read from where they lie.
+
+    A strategy without a file, or with a damaged one, loads as `not run`. A result exists, for `--only-missing-outputs`,
+    where it has scores.
+    """
+
+    def __init__(
+        self,
+        *,
+        strategy: str,
+        filepath: str,
+        seconds: str,
+        serving: str,
+        logged_model: str,
+        out_of_fold: str,
+        predictions: str,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._strategy = strategy
+        self._file = ReportDataset(filepath=filepath, missing={})
+        self._reports = {
+            name: ReportDataset(filepath=path, missing={})
+            for name, path in {"seconds": seconds, "serving": serving, "logged_model": logged_model}.items()
+        }
+        self._tables = {
+            name: TableDataset(filepath=path, columns=list(PREDICTION_COLUMNS))
+            for name, path in {"out_of_fold": out_of_fold, "predictions": predictions}.items()
+        }
+        self._filepath = filepath
+        self.metadata = metadata
+
+    def load(self) -> StrategyResult:
+        """The result, whatever became of the strategy."""
+        result = self._read()
+        if result.status is not Status.OK:
+            return result
+        parts = {name: dataset.load() for name, dataset in {**self._reports, **self._tables}.items()}
+        return replace(result, **parts)
+
+    def save(self, data: StrategyResult) -> None:
+        """Replace status, scores and training; the other parts are kept by their own entries of the catalog."""
+        self._file.save(as_json(data))
+
+    def _read(self) -> StrategyResult:
+        told = {"strategy": self._strategy, "status": Status.NOT_RUN, **self._file.load()}
+        try:
+            status = Status(told["status"])
+        except ValueError:  # of another version
+            status = Status.NOT_RUN
+        words = {name: told[name] for name in _WORDS if name in told}
+        scores = {name: value for name, value in told.items() if name not in _WORDS}
+        return StrategyResult(**{**words, "status": status}, scores=scores if status is Status.OK else {})
+
+    def _exists(self) -> bool:
+        return self._read().status is Status.OK
+
+    def _describe(self) -> dict[str, Any]:
+        return {"strategy": self._strategy, "filepath": self._filepath}
+
+
+def as_json(result: StrategyResult) -> Mapping[str, Any]:
+    """What the file holds: scores beside the words, so that it is read without knowing more."""
+    told: dict[str, Any] = {"strategy": result.strategy, "status": str(result.status)}
+    if result.status is Status.OK:
+        told |= {"backbone": result.backbone, "split_digest": result.split_digest, **result.scores}
+        told["training"] = dict(result.training)
+    return told | ({"reason": result.reason} if result.reason else {})

@@ -1,0 +1,169 @@
+"""A run in parts, a session each, so that a strategy that fails leaves the others standing."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
+
+from topwork.core.errors import InputError
+from topwork.core.parameters import STRATEGIES
+from topwork.core.results import Status, StrategyResult
+from topwork.run.failures import StoreLostError, input_error
+
+FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
+"""Options of `kedro run` that leave nodes out."""
+_log = logging.getLogger(__name__)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Nodes that run in one session; ``strategy`` where they are all of one."""
+
+    strategy: str | None
+    node_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run: ``strategies`` of the ``pipelines``; ``catalog`` knows the results that there are.
+
+    With ``skips`` a strategy is left out where the advice, or the scores of those that ran, say that it cannot win.
+    """
+
+    pipelines: tuple[str, ...]
+    strategies: tuple[str, ...]
+    catalog: DataCatalog
+    skips: bool
+
+
+def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:
+    """The pipeline cut into what comes before the strategies, each strategy chosen, and what comes after."""
+    of_strategy = {name: [node for node in pipeline.nodes if node.namespace == name] for name in STRATEGIES}
+    every = [node.name for nodes in of_strategy.values() for node in nodes]
+    after = {node.name for node in pipeline.from_nodes(*every).nodes} - set(every) if every else set()
+    first = [node.name for node in pipeline.nodes if node.name not in after and node.name not in every]
+    last = [node.name for node in pipeline.nodes if node.name in after]
+    middle = [Part(name, tuple(node.name for node in of_strategy[name])) for name in strategies]
+    return [part for part in (Part(None, tuple(first)), *middle, Part(None, tuple(last))) if part.node_names]
+
+
+def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
+    """Run part by part, as one run in MLflow.
+
+    Raises:
+        InputError: a strategy failed, which is said after the others have run.
+
+    """
+    from topwork.run.hooks import display, tracking
+
+    parts, done, failed = plan_parts(_selected(options, plan.pipelines), plan.strategies), list[str](), _Failures()
+    compared = any(part.strategy is None for part in parts[1:])
+    with _terminable(), tracking.one_run(options, keeps_failures=compared), display.shown():
+        for part in parts:
+            if part.strategy and (reason := _why_skip(plan, part.strategy, done)):
+                _log.info("%s skipped: %s", part.strategy, reason)
+                continue
+            try:
+                _run_part(options, plan.pipelines, part)
+            except Exception as error:
+                failed.note(part, error)
+            else:
+                done += [part.strategy] if part.strategy else []
+        if failed.by_strategy:
+            tracking.note_failed(list(failed.by_strategy))
+    display.show_results({part.strategy for part in parts if part.strategy})
+    failed.tell(others=len(parts) > len(failed.by_strategy))
+
+
+class _Failures:
+    """Strategies that failed, and why; what else fails ends the run."""
+
+    def __init__(self) -> None:
+        self.by_strategy: dict[str, Exception] = {}
+
+    def note(self, part: Part, error: Exception) -> None:
+        if part.strategy is None or isinstance(input_error(error), StoreLostError):
+            raise error
+        self.by_strategy[part.strategy] = error
+        if input_error(error) is None:
+            _log.error("%s failed", part.strategy, exc_info=error)
+
+    def tell(self, *, others: bool) -> None:
+        if not self.by_strategy:
+            return
+        reasons = [
+            f"{name} failed: {str(input_error(error) or error).rstrip('.')}."
+            for name, error in self.by_strategy.items()
+        ]
+        raise InputError(" ".join([*reasons, *(["What else was asked for is finished."] if others else [])]))
+
+
+def _selected(options: Mapping[str, Any], names: Sequence[str]) -> Pipeline:
+    """The nodes that the options leave."""
+    from kedro.framework.project import pipelines
+
+    pipelines.set_requested(list(names))
+    filters = {("node_namespaces" if name == "namespaces" else name): options[name] or None for name in FILTERS}
+    try:
+        return sum((pipelines[name] for name in names), Pipeline([])).filter(**filters)
+    except ValueError as error:
+        raise InputError(f"{str(error).rstrip('.')}: pipelines {', '.join(names)} have none.") from error
+
+
+def _why_skip(plan: Plan, strategy: str, done: Sequence[str]) -> str:
+    """Why the strategy is left out, or nothing.
+
+    The leaderboard says so too, unless the strategy has a score from before.
+    """
+    if not plan.skips:
+        return ""
+    from topwork.decisions.advisor import why_stop
+
+    ruled_out = plan.catalog.load("advice").ruled_out if plan.catalog.exists("advice") else {}
+    reason = ruled_out.get(strategy) or why_stop([plan.catalog.load(f"{name}.result") for name in done])
+    if reason and not plan.catalog.exists(f"{strategy}.result"):
+        plan.catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.SKIPPED, reason))
+    return reason
+
+
+def _run_part(options: Mapping[str, Any], names: Sequence[str], part: Part) -> None:
+    from kedro.framework.session import KedroSession
+
+    runner = load_obj(options["runner"] or "SequentialRunner", "kedro.runner")
+    session = KedroSession.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    )
+    with session:
+        session.run(
+            pipeline_names=list(names),
+            runner=runner(is_async=options["is_async"], **options["runner_params"]),
+            node_names=part.node_names,
+            load_versions=options["load_versions"],
+            only_missing_outputs=options["only_missing_outputs"],
+        )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that MLflow hears of it."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
