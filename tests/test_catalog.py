@@ -65,8 +65,13 @@ def test_every_parameter_block_is_typed_declared_and_used(every_pipeline: list[P
 
 def test_the_default_run_makes_no_example(project: Path) -> None:
     names = {node.name for node in pipelines["__default__"].nodes}
-    assert "render_digits" not in names
-    assert {"inspect_images", "extract_features", "svm.train", "logistic.score", "build_leaderboard"} <= names
+    assert "digits.render_digits" not in names
+    assert {
+        "ingestion.inspect_images",
+        "features.extract_features",
+        "svm.train",
+        "comparison.build_leaderboard",
+    } <= names
 
 
 def test_features_never_know_the_split(project: Path) -> None:

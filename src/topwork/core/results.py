@@ -30,7 +30,8 @@ class StrategyResult:
 
     ``scores`` are of the test split and, with prefix `oof_`, out of fold; ``training`` is what the training reports;
     ``seconds`` is by node; ``serving`` is what the trial found; ``logged_model`` holds the ids of the model and the run
-    in MLflow, if there are any. The tables have the columns ``PREDICTION_COLUMNS``.
+    in MLflow, if there are any; ``class_scores`` has a row a class; the predictions have the columns
+    ``PREDICTION_COLUMNS``.
     """
 
     strategy: str
@@ -43,6 +44,7 @@ class StrategyResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     serving: Mapping[str, Any] = field(default_factory=dict)
     logged_model: Mapping[str, str] = field(default_factory=dict)
+    class_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     out_of_fold: pd.DataFrame = field(default_factory=pd.DataFrame)
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 

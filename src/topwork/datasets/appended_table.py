@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import TablePreview
 
 from topwork.datasets.checked import DamagedError, read_table, write_table
+from topwork.datasets.previews import TablePreview
 
 _log = logging.getLogger(__name__)
 

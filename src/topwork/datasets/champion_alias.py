@@ -11,7 +11,6 @@ from typing import Any
 import mlflow
 import pandas as pd
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import JSONPreview
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
@@ -23,6 +22,7 @@ from topwork.core.errors import InputError
 from topwork.core.runs import Promotion, RegisteredChampion
 from topwork.datasets.checked import DamagedError, read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
+from topwork.datasets.previews import JSONPreview
 
 ALIAS = "champion"
 _MODELS = "models:/"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import JSONPreview
 
 from topwork.core.arrays import Floats
 from topwork.core.stores import CheckpointStore
 from topwork.datasets.checked import DamagedError, open_tensors, read_tensors, write_tensors
+from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import JSONPreview
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
@@ -24,6 +23,7 @@ from topwork.core.errors import InputError
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
+from topwork.datasets.previews import JSONPreview
 
 FORMAT = "topwork-classifier-5"
 _VERSIONS = (

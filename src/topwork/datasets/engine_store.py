@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import JSONPreview
 
 from topwork.core.digests import text_digest
 from topwork.core.features import FeatureKey
@@ -19,6 +18,7 @@ from topwork.core.stores import EngineStore
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_json, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
+from topwork.datasets.previews import JSONPreview
 
 _GRAPH, _WEIGHTS = "graph", "weights"
 _CONTENT = ("request", "key", "measured")

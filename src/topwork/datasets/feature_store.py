@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import JSONPreview
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats, Integers
@@ -22,6 +21,7 @@ from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, open_tensors, write_tensors
+from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
 _DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping of trailing zeros confuses nothing

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import TablePreview
 
 from topwork.core.columns import LISTING_COLUMNS
 from topwork.core.errors import InputError
@@ -19,6 +18,7 @@ from topwork.data.image_files import FoundFile, look_at, loose_files, subfolders
 from topwork.data.image_table import TABLES, read_image_table
 from topwork.data.layouts import recognise
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.previews import TablePreview
 
 LAYOUTS = ("auto", "folders", "split", "table", "flat")
 _MARK = ".written-by-topwork"

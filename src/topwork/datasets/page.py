@@ -18,9 +18,9 @@ class PageDataset(AbstractDataset[str, str]):
         self.metadata = metadata
 
     @property
-    def artifact(self) -> Path:
+    def artifacts(self) -> list[Path]:
         """The file to log."""
-        return self._path
+        return [self._path]
 
     def load(self) -> str:
         """The text."""

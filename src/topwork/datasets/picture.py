@@ -1,11 +1,19 @@
-"""A figure as a PNG file, which MLflow keeps too."""
+"""Figures as PNG files, which MLflow keeps too."""
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.matplotlib import MatplotlibDataset
+from matplotlib.figure import Figure
+from PIL import Image
+
+from topwork.datasets.previews import ImagePreview
 
 DOTS_PER_INCH = 110
 
@@ -18,6 +26,48 @@ class PictureDataset(MatplotlibDataset):
         self._path = Path(filepath)
 
     @property
-    def artifact(self) -> Path:
+    def artifacts(self) -> list[Path]:
         """The file to log: rendering the figure once more takes a third of a second."""
-        return self._path
+        return [self._path]
+
+
+class PicturesDataset(AbstractDataset[Mapping[str, Figure], Any]):
+    """Figures of these ``names``, each a PNG file in a folder that others write to, too."""
+
+    def __init__(self, *, path: str, names: list[str], metadata: dict[str, Any] | None = None) -> None:
+        self._path_of = {name: Path(path) / f"{name}.png" for name in names}
+        self.metadata = metadata
+
+    @property
+    def artifacts(self) -> list[Path]:
+        """The files to log."""
+        return list(self._path_of.values())
+
+    def save(self, data: Mapping[str, Figure]) -> None:
+        """Write a file for each figure."""
+        for name, figure in data.items():
+            path = self._path_of[name]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=DOTS_PER_INCH)
+
+    def load(self) -> Any:
+        """They are for people, not for nodes."""
+        raise DatasetError(f"{self.artifacts[0]}: pictures are for people, and only written")
+
+    def preview(self) -> ImagePreview:
+        """All pictures below one another, for kedro-viz."""
+        pictures = [Image.open(path).convert("RGB") for path in self.artifacts]
+        width, height = max(each.width for each in pictures), sum(each.height for each in pictures)
+        sheet, top = Image.new("RGB", (width, height), "white"), 0
+        for each in pictures:
+            sheet.paste(each, (0, top))
+            top += each.height
+        buffer = io.BytesIO()
+        sheet.save(buffer, format="PNG")
+        return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
+
+    def _exists(self) -> bool:
+        return all(path.exists() for path in self.artifacts)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"files": [str(path) for path in self.artifacts]}

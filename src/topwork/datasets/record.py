@@ -8,12 +8,12 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 from kedro.utils import load_obj
-from kedro_datasets._typing import JSONPreview
 from pydantic import BaseModel, ValidationError
 
 from topwork.core.errors import InputError
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_json
+from topwork.datasets.previews import JSONPreview
 
 
 class RecordDataset(AbstractDataset[BaseModel, Any]):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import JSONPreview
 
 from topwork.core.errors import InputError
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_json
+from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
 _JSON_NAMES: dict[type, str] = {dict: "object", list: "array"}

@@ -32,6 +32,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         seconds: str,
         serving: str,
         logged_model: str,
+        class_scores: str,
         out_of_fold: str,
         predictions: str,
         metadata: dict[str, Any] | None = None,
@@ -46,6 +47,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
             name: TableDataset(filepath=path, columns=list(PREDICTION_COLUMNS))
             for name, path in {"out_of_fold": out_of_fold, "predictions": predictions}.items()
         }
+        self._tables["class_scores"] = TableDataset(filepath=class_scores, columns=["label"])
         self._filepath = filepath
         self.metadata = metadata
 

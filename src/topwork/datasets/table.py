@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import TablePreview
 
 from topwork.core.errors import InputError
 from topwork.core.visible import quoted, unquoted
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import DamagedError, read_table, write_table
+from topwork.datasets.previews import TablePreview
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -85,9 +85,9 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return table.map(lambda cell: unquoted(cell.strip()))
 
     @property
-    def artifact(self) -> Path:
+    def artifacts(self) -> list[Path]:
         """The file to log."""
-        return self._path
+        return [self._path]
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""

@@ -200,9 +200,9 @@ class Display:
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
-            _print(f"Read {self._catalog['report'].artifact}; compare runs with `make mlflow`.")
+            _print(f"Read {self._catalog['report'].artifacts[0]}; compare runs with `make mlflow`.")
         if "new_predictions" in self._saved:
-            table, sheets = self._catalog["new_predictions"].artifact, self._catalog["new_sheets"].folder
+            table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
             _print(f"Read {table}; look at {sheets}.")
         self._leaderboard = self._champion = None
         self._saved.clear()

@@ -17,6 +17,7 @@ from topwork.core.errors import InputError
 from topwork.core.parameters import STRATEGIES
 from topwork.core.results import Status, StrategyResult
 from topwork.run.failures import StoreLostError, input_error
+from topwork.run.viz_status import run_status
 
 FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 """Options of `kedro run` that leave nodes out."""
@@ -68,9 +69,11 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
     """
     from topwork.run.hooks import display, tracking
 
-    parts, done, failed = plan_parts(_selected(options, plan.pipelines), plan.strategies), list[str](), _Failures()
+    selected = _selected(options, plan.pipelines)
+    parts, done, failed = plan_parts(selected, plan.strategies), list[str](), _Failures()
     compared = any(part.strategy is None for part in parts[1:])
-    with _terminable(), tracking.one_run(options, keeps_failures=compared), display.shown():
+    recorded = tracking.one_run(options, keeps_failures=compared)
+    with _terminable(), recorded, display.shown(), run_status(selected.nodes):
         for part in parts:
             if part.strategy and (reason := _why_skip(plan, part.strategy, done)):
                 _log.info("%s skipped: %s", part.strategy, reason)

@@ -221,7 +221,8 @@ class RunTracking(MlflowHook):
             case "model":
                 self._log_model(str(node.namespace))
             case "artifact":
-                self._store.log_artifact(run, str(dataset.artifact))
+                for path in dataset.artifacts:
+                    self._store.log_artifact(run, str(path))
             case "table":
                 self._store.log_table(run, data, file)
             case "json":

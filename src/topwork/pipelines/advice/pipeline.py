@@ -12,5 +12,7 @@ def create_pipeline() -> Pipeline:
             Node(gather, ["features", "manifest", "splits", "params:logistic"], "evidence", name="gather_evidence"),
             Node(advise, ["evidence", "params:finetune", "params:scratch"], "advice", name="advise"),
             Node(draw_learning_curve, "evidence", "probe_curve", name="draw_learning_curve"),
-        ]
+        ],
+        namespace="advice",
+        prefix_datasets_with_namespace=False,
     )

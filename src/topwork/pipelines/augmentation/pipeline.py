@@ -11,5 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(list_views, ["manifest", "params:augmentation"], "views", name="list_views"),
             Node(draw_sheet, ["images", "manifest", "views", "params:augmentation"], "view_sheet", name="draw_sheet"),
-        ]
+        ],
+        namespace="augmentation",
+        prefix_datasets_with_namespace=False,
     )

@@ -21,4 +21,4 @@ def create_pipeline() -> Pipeline:
         Node(crown_champion, [*judged, *_RESULTS], ["champion", "promotion"], name="crown_champion"),
         Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard"),
     ]
-    return Pipeline(nodes, inputs=_RESULTS)
+    return Pipeline(nodes, namespace="comparison", prefix_datasets_with_namespace=False, inputs=_RESULTS)

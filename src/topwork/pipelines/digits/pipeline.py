@@ -7,4 +7,8 @@ from topwork.pipelines.digits.nodes import render_digits
 
 def create_pipeline() -> Pipeline:
     """Write the digits where ingestion reads."""
-    return Pipeline([Node(render_digits, "params:digits", "images", name="render_digits")])
+    return Pipeline(
+        [Node(render_digits, "params:digits", "images", name="render_digits")],
+        namespace="digits",
+        prefix_datasets_with_namespace=False,
+    )

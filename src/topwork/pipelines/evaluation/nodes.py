@@ -71,6 +71,7 @@ def score_strategy(
     splits: pd.DataFrame,
     classifier: Classifier,
     serving: dict[str, Any],
+    class_scores: pd.DataFrame,
     parameters: EvaluationParameters,
 ) -> StrategyResult:
     """The strategy's result: scores on the test split and, with prefix `oof_`, out of fold; 95 % intervals."""
@@ -102,6 +103,7 @@ def score_strategy(
         },
         training=dict(classifier.training),
         serving=serving,
+        class_scores=class_scores,
         out_of_fold=out_of_fold,
         predictions=predictions,
     )
@@ -141,6 +143,16 @@ def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: C
     predicted, truth = (class_numbers(predictions[column], names) for column in ("predicted", "label"))
     groups = predictions["image_id"].map(splits.set_index("image_id")["group"]).to_numpy(dtype=str)
     return pd.DataFrame(per_class_scores(predicted, truth, groups, names))
+
+
+def draw_figures(
+    images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
+) -> dict[str, Figure]:
+    """What the test split shows: which classes are taken for which, and the most confident mistakes."""
+    return {
+        "confusion_matrix": draw_confusion(predictions, classifier),
+        "mistakes": draw_mistakes(images, predictions, classifier, parameters),
+    }
 
 
 def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:

@@ -4,8 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from topwork.core.parameters import STRATEGIES
 from topwork.pipelines.evaluation.nodes import (
-    draw_confusion,
-    draw_mistakes,
+    draw_figures,
     predict_test_split,
     score_classes,
     score_strategy,
@@ -26,19 +25,18 @@ _TEMPLATE = Pipeline(
             "serving",
             name="try_serving",
         ),
+        Node(score_classes, ["predictions", "splits", "classifier"], "class_scores", name="score_classes"),
         Node(
             score_strategy,
-            ["predictions", "distances", "out_of_fold", "splits", "classifier", "serving", "params:evaluation"],
+            [
+                *("predictions", "distances", "out_of_fold", "splits"),
+                *("classifier", "serving", "class_scores", "params:evaluation"),
+            ],
             "result",
             name="score",
         ),
-        Node(score_classes, ["predictions", "splits", "classifier"], "class_scores", name="score_classes"),
-        Node(draw_confusion, ["predictions", "classifier"], "confusion_matrix", name="draw_confusion"),
         Node(
-            draw_mistakes,
-            ["images", "predictions", "classifier", "params:evaluation"],
-            "mistakes",
-            name="draw_mistakes",
+            draw_figures, ["images", "predictions", "classifier", "params:evaluation"], "figures", name="draw_figures"
         ),
     ]
 )

@@ -13,4 +13,4 @@ def create_pipeline() -> Pipeline:
         ["onnx_model", "export_parity"],
         name="export_classifier",
     )
-    return Pipeline([export])
+    return Pipeline([export], namespace="export", prefix_datasets_with_namespace=False)

@@ -21,5 +21,7 @@ def create_pipeline() -> Pipeline:
                 "features",
                 name="gather_features",
             ),
-        ]
+        ],
+        namespace="features",
+        prefix_datasets_with_namespace=False,
     )

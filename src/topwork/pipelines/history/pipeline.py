@@ -16,5 +16,7 @@ def create_pipeline() -> Pipeline:
                 name="tell_history",
             ),
             Node(draw_history, "history", "history_plot", name="draw_history"),
-        ]
+        ],
+        namespace="history",
+        prefix_datasets_with_namespace=False,
     )

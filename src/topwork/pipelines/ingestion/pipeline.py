@@ -21,5 +21,7 @@ def create_pipeline() -> Pipeline:
                 ["manifest", "rejected_files"],
                 name="make_manifest",
             ),
-        ]
+        ],
+        namespace="ingestion",
+        prefix_datasets_with_namespace=False,
     )

@@ -21,4 +21,4 @@ def create_pipeline() -> Pipeline:
             draw_label_errors, ["images", "label_suggestions", "params:labels"], "label_sheet", name="draw_label_errors"
         ),
     ]
-    return Pipeline(nodes, inputs=_RESULTS)
+    return Pipeline(nodes, namespace="labels", prefix_datasets_with_namespace=False, inputs=_RESULTS)

@@ -33,5 +33,7 @@ def create_pipeline() -> Pipeline:
                 "new_explanations",
                 name="explain_answers",
             ),
-        ]
+        ],
+        namespace="prediction",
+        prefix_datasets_with_namespace=False,
     )

@@ -17,4 +17,4 @@ def create_pipeline() -> Pipeline:
         "report",
         name="write_report",
     )
-    return Pipeline([write], inputs=_RESULTS)
+    return Pipeline([write], namespace="report", prefix_datasets_with_namespace=False, inputs=_RESULTS)

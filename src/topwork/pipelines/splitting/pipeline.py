@@ -45,5 +45,7 @@ def create_pipeline() -> Pipeline:
                 "near_duplicate_sheet",
                 name="draw_pairs",
             ),
-        ]
+        ],
+        namespace="splitting",
+        prefix_datasets_with_namespace=False,
     )

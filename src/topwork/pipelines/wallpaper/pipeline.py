@@ -11,5 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(render_wallpapers, "params:wallpaper", "images", name="render_wallpapers"),
             Node(draw_plate, "params:wallpaper", "wallpaper_plate", name="draw_plate"),
-        ]
+        ],
+        namespace="wallpaper",
+        prefix_datasets_with_namespace=False,
     )
