@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import console
-from topwork.core.parameters import STRATEGIES
 from topwork.decisions.advisor import why_stop
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, rank
+from topwork.decisions.strategies import STRATEGIES
 from topwork.scoring.paired import compare
 
 RESAMPLES, SEED, ERRORS = 4000, 0, 1.0

@@ -10,7 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from topwork.core.parameters import BLOCKS
+from topwork.decisions.strategies import BLOCKS
 from topwork.run.configuration import load_configuration
 
 BY_THE_RUN_ITSELF = {"{strategy}.logged_model", "{strategy}.timings", "complete_run"}

@@ -14,9 +14,10 @@ import pytest
 from kedro.io import DatasetError
 
 from tests.datasets.test_feature_store import KEY
-from topwork.core.classifier import CLASSIFIER_SPEC, Classifier, Head
+from topwork.core.classifier import CLASSIFIER_SPEC, Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import Features, FeatureShard
+from topwork.core.heads import LinearHead
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.checked import DamagedError, read_table, read_tensors, write_table, write_tensors
 from topwork.datasets.checkpoints import FolderCheckpointStore
@@ -181,7 +182,7 @@ def test_cells_that_a_spreadsheet_would_compute_are_quoted_and_come_back(tmp_pat
 
 
 def classifier(value: float, classes: tuple[str, ...] = ("cat", "dog")) -> Classifier:
-    head = Head(np.full((len(classes), 3), value, np.float32), np.zeros(len(classes), np.float32))
+    head = LinearHead(np.full((len(classes), 3), value, np.float32), np.zeros(len(classes), np.float32))
     return Classifier("svm", KEY, head, classes, value, "digest", {"value": value})
 
 
@@ -213,7 +214,9 @@ def test_a_classifier_read_while_it_is_replaced_is_one_or_the_other(tmp_path: Pa
         pytest.param(lambda spec: spec.update(hidden=[10**9]), r"hidden\.0 cannot be", id="120 GB"),
         pytest.param(lambda spec: spec["features"]["preprocessing"].update(crop=10**6), "crop cannot be", id="size"),
         pytest.param(lambda spec: spec.update(class_names=["a", "a"]), "two classes have one name", id="classes"),
-        pytest.param(lambda spec: spec.update(class_names=["a", "b", "c"]), "no head for the 3 classes", id="head"),
+        pytest.param(
+            lambda spec: spec.update(class_names=["a", "b", "c"]), "no linear head for the 3 classes", id="head"
+        ),
         pytest.param(lambda spec: spec.update(command="rm"), "command cannot be", id="unknown field"),
     ],
 )

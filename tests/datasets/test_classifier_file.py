@@ -9,14 +9,15 @@ import pytest
 from tests.datasets.test_feature_store import KEY
 from topwork.core.classifier import CLASSIFIER_SPEC as SPEC
 from topwork.core.classifier import CLASSIFIER_WEIGHTS as WEIGHTS
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
+from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 
 
 @pytest.fixture
 def classifier() -> Classifier:
-    head = Head(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, -1], np.float32))
+    head = LinearHead(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, -1], np.float32))
     return Classifier("svm", KEY, head, ("cat", "Hündin"), 0.7, "digest", {"C": 0.1})
 
 

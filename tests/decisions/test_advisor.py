@@ -8,10 +8,10 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from topwork.core import progress
-from topwork.core.parameters import STRATEGIES
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions import advisor
-from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_not, why_stop
+from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_stop
+from topwork.decisions.strategies import REGISTRY
 from topwork.scoring.learning_curve import forecast
 from topwork.training.linear import ClosedRidge, fit_head, multinomial_logistic
 
@@ -60,7 +60,7 @@ def result(**scores: float) -> StrategyResult:
     ],
 )
 def test_practice_says_what_is_worth_running(given: Evidence, left: list[str], rule: str) -> None:
-    assert [name for name in STRATEGIES if not why_not(name, given)] == left
+    assert [strategy.name for strategy in REGISTRY if not strategy.why_not(given)] == left
     assert rule in practice(given)
 
 
@@ -86,7 +86,7 @@ def clouds(count: int, distance: float) -> tuple[Any, ...]:
 
 def advice_for(distance: float) -> Advice:
     found = gather_evidence(*clouds(400, distance), PROBES, 0.01, 0)
-    return give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES)
+    return give_advice(found, {"finetune": 3.0, "scratch": None})
 
 
 def test_advice_names_the_rule_the_evidence_the_cost_and_what_more_images_would_bring() -> None:
@@ -142,7 +142,7 @@ def test_weights_for_classes_are_advised_where_they_were_seen_to_help(spread: fl
     found = gather_evidence(
         vectors, truth, np.arange(400) % 5, np.arange(400).astype(str), np.full(400, 200), PROBES, 0.01, 0
     )
-    advice = give_advice(found.model_copy(update={"above_chance": 0.9}), {"finetune": 3.0, "scratch": None}, STRATEGIES)
+    advice = give_advice(found.model_copy(update={"above_chance": 0.9}), {"finetune": 3.0, "scratch": None})
     assert "weights that make them count alike" in advice.says
     assert ("logistic.class_weight" in advice.settings) is worth
 
@@ -161,7 +161,7 @@ def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
     assert found.probe_accuracy == pytest.approx(usual.probe_accuracy, abs=0.03)
     assert [event.done for event in seen] == sorted(event.done for event in seen)
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
-    assert give_advice(found, {"finetune": 3.0, "scratch": None}, STRATEGIES).recommended == "logistic"
+    assert give_advice(found, {"finetune": 3.0, "scratch": None}).recommended == "logistic"
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
+from topwork.core.heads import LinearHead
 from topwork.inference.explanation import class_heat
 from topwork.inference.network_engine import serving_engine
 from topwork.models.backbones import describe_backbone, load_backbone
@@ -23,10 +24,10 @@ def a_classifier(name: str = "efficientnet_lite0", weights: str = "default") -> 
     spec = describe_backbone(name, weights, SIDE)
     made = ("last",), "own", "original", "eager", "float32", "any"
     key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
-    blank = Classifier("svm", key, Head(np.zeros((2, 1)), np.zeros(2)), ("photograph", "grey"), 1.0, "digest")
+    blank = Classifier("svm", key, LinearHead(np.zeros((2, 1)), np.zeros(2)), ("photograph", "grey"), 1.0, "digest")
     pixels = np.stack([PHOTOGRAPH, np.full_like(PHOTOGRAPH, 128)])
     of_photograph, of_grey = serving_engine(blank, lambda: load_backbone(spec))(pixels)
-    head = Head(np.stack([of_photograph - of_grey, of_grey - of_photograph]), np.zeros(2, np.float32))
+    head = LinearHead(np.stack([of_photograph - of_grey, of_grey - of_photograph]), np.zeros(2, np.float32))
     return with_network(replace(blank, head=head), load_backbone(spec))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.features import FeatureKey
+from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import resize_and_crop
@@ -27,7 +28,7 @@ def a_classifier(weights: str) -> Classifier:
     spec = describe_backbone("efficientnet_lite0", weights, 32, seed=3)
     made = ("last",), "own", "original", "eager", "float32", "any"
     key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
-    head = Head(np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32), np.zeros(3, np.float32))
+    head = LinearHead(np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32), np.zeros(3, np.float32))
     return with_network(Classifier("svm", key, head, ("cat", "dog", "owl"), 20.0, "digest"), load_backbone(spec))
 
 

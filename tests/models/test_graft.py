@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
+from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.inference.network_engine import serving_engine
 from topwork.models.backbones import BackboneSpec, describe_backbone, feature_function, load_backbone
@@ -35,7 +36,9 @@ def test_a_planted_head_gives_the_scores_of_the_probe(layers: Sequence[str]) -> 
     with torch.inference_mode():
         features = feature_function(backbone, layers, "average")(normalised).numpy()
     generator = np.random.default_rng(1)
-    probe = Head(generator.normal(size=(3, features.shape[1])).astype(np.float32), np.array([1, 2, 3], np.float32))
+    probe = LinearHead(
+        generator.normal(size=(3, features.shape[1])).astype(np.float32), np.array([1, 2, 3], np.float32)
+    )
     network.plant(probe)
     with torch.inference_mode():
         scores = network(torch.from_numpy(PIXELS)).numpy()
@@ -45,7 +48,7 @@ def test_a_planted_head_gives_the_scores_of_the_probe(layers: Sequence[str]) -> 
 
 def test_a_probe_is_not_planted_on_hidden_layers() -> None:
     with pytest.raises(InputError, match="head=random"):
-        graft(hidden=[8]).plant(Head(np.zeros((3, 1280), np.float32), np.zeros(3, np.float32)))
+        graft(hidden=[8]).plant(LinearHead(np.zeros((3, 1280), np.float32), np.zeros(3, np.float32)))
 
 
 @pytest.mark.parametrize("first", [1, 4, 8])

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.features import FeatureKey
+from topwork.core.heads import LinearHead
 from topwork.core.parameters import EvaluationParameters
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.pipelines.evaluation.nodes import draw_mistakes
 
 KEY = FeatureKey("net", "abc", {}, ("last",), "own", "original", "eager", "float32", "one")
-CLASSIFIER = Classifier("svm", KEY, Head(np.zeros((2, 2)), np.zeros(2)), ("blue", "red"), 1.0, "split")
+CLASSIFIER = Classifier("svm", KEY, LinearHead(np.zeros((2, 2)), np.zeros(2)), ("blue", "red"), 1.0, "split")
 
 
 def test_a_file_that_is_gone_leaves_a_blank_in_the_sheet_of_mistakes(image_folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from topwork.core.errors import InputError
-from topwork.core.parameters import BLOCKS, STRATEGIES
+from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import load_configuration, read_configuration
 from topwork.run.preflight import (
     check_history,

@@ -23,9 +23,10 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from tests.conftest import encode, image_bytes
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
+from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import write_classifier
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import with_network
@@ -46,7 +47,7 @@ def a_classifier() -> Classifier:
     made = ("last",), "own", "original", "eager", "float32", "any"
     key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
     weight = np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32)
-    head = Head(weight, np.zeros(3, np.float32))
+    head = LinearHead(weight, np.zeros(3, np.float32))
     return with_network(Classifier("svm", key, head, ("label", "dog", "owl"), 20.0, "digest"), load_backbone(spec))
 
 

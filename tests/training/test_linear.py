@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
+from topwork.training.heads import Examples
 from topwork.training.linear import Estimator, LinearFit, fit_linear, linear_svm, multinomial_logistic
 
 KINDS = {"svm": linear_svm("none", 1000, 0), "logistic": multinomial_logistic("none", 300, 0)}
@@ -28,7 +29,7 @@ def estimator(request: pytest.FixtureRequest) -> Estimator:
 
 
 def fit(estimator: Estimator, vectors: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> LinearFit:
-    return fit_linear(estimator, GRID, vectors[None], truth, folds, int(truth.max()) + 1)
+    return fit_linear(estimator, GRID, Examples(vectors[None], truth, folds, int(truth.max()) + 1, average=False))
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -100,9 +101,9 @@ def test_class_weights_raise_the_recall_of_a_rare_class() -> None:
 
 def test_views_that_are_copies_change_nothing(estimator: Estimator) -> None:
     vectors, truth, folds = blobs(150, 3, 2.0)
-    alone = fit_linear(estimator, GRID, vectors[None], truth, folds, 3)
+    alone = fit_linear(estimator, GRID, Examples(vectors[None], truth, folds, 3, average=False))
     for average in (False, True):
-        copied = fit_linear(estimator, GRID, np.stack([vectors] * 3), truth, folds, 3, average)
+        copied = fit_linear(estimator, GRID, Examples(np.stack([vectors] * 3), truth, folds, 3, average=average))
         assert copied.C == alone.C
         np.testing.assert_allclose(copied.out_of_fold, alone.out_of_fold, atol=0.02)
 
@@ -115,8 +116,10 @@ def test_what_views_vary_is_not_relied_on(estimator: Estimator) -> None:
         noise = np.random.default_rng(seed).normal(0, 20, vectors.shape) * vectors.std(axis=0)
         return vectors + noise * (np.arange(12) < 6)
 
-    alone = fit_linear(estimator, GRID, vectors[None], truth, folds, 3).head
-    viewed = fit_linear(estimator, GRID, np.stack([vectors, *map(disturbed, range(6))]), truth, folds, 3).head
+    alone = fit_linear(estimator, GRID, Examples(vectors[None], truth, folds, 3, average=False)).head
+    viewed = fit_linear(
+        estimator, GRID, Examples(np.stack([vectors, *map(disturbed, range(6))]), truth, folds, 3, average=False)
+    ).head
     new = disturbed(99)
     right = [float((head.scores(new).argmax(axis=1) == truth).mean()) for head in (viewed, alone)]
     assert right[0] > right[1] + 0.2
@@ -125,8 +128,12 @@ def test_what_views_vary_is_not_relied_on(estimator: Estimator) -> None:
 def test_averaging_scores_an_image_by_the_mean_of_its_samples(estimator: Estimator) -> None:
     vectors, truth, folds = blobs(150, 3, 2.0)
     noise = np.random.default_rng(7).normal(0, 4, vectors.shape) * vectors.std(axis=0)
-    averaged = fit_linear(estimator, GRID, np.stack([vectors + noise, vectors - noise]), truth, folds, 3, True)
-    first = fit_linear(estimator, GRID, np.stack([vectors + noise, vectors - noise]), truth, folds, 3, False)
+    averaged = fit_linear(
+        estimator, GRID, Examples(np.stack([vectors + noise, vectors - noise]), truth, folds, 3, average=True)
+    )
+    first = fit_linear(
+        estimator, GRID, Examples(np.stack([vectors + noise, vectors - noise]), truth, folds, 3, average=False)
+    )
     right = [(each.out_of_fold.argmax(axis=1) == truth).mean() for each in (averaged, first)]
     assert right[0] > right[1] + 0.05
 

@@ -10,20 +10,9 @@ import numpy as np
 
 from topwork.core.arrays import Floats
 from topwork.core.features import FeatureKey
+from topwork.core.heads import Head
 
 CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS = "spec.json", "weights.safetensors"  # the files of a classifier
-
-
-@dataclass(frozen=True)
-class Head:
-    """A linear head: ``scores = features @ weight.T + bias`` with ``weight`` ``[c, d]`` and ``bias`` ``[c]``."""
-
-    weight: Floats
-    bias: Floats
-
-    def scores(self, features: Floats) -> Floats:
-        """Class scores ``[n, c]`` (float64) of features ``[n, d]``."""
-        return np.asarray(features, np.float64) @ np.asarray(self.weight, np.float64).T + self.bias
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-STRATEGIES = ("logistic", "svm", "scratch", "finetune")  # cheapest first
-"""Ways to train a classifier; each is a namespace of the pipelines."""
-
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 White = Annotated[float, Field(gt=0)] | None
@@ -133,11 +130,16 @@ class AugmentationParameters(Block):
     seed: int
 
 
-class LinearParameters(Block):
+class HeadParameters(Block):
+    """What the blocks of all heads share: ``rejected``, the share of images that may be called none of the classes."""
+
+    rejected: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class LinearParameters(HeadParameters):
     """Blocks `svm` and `logistic`: how a linear classifier is fitted."""
 
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    rejected: Annotated[float, Field(gt=0, lt=0.5)]
     class_weight: Literal["none", "balanced"]
     max_iterations: PositiveInt
     seed: int
@@ -260,10 +262,6 @@ BLOCKS: dict[str, type[Block]] = {
     "duplicates": DuplicateParameters,
     "augmentation": AugmentationParameters,
     "features": FeatureParameters,
-    "svm": LinearParameters,
-    "logistic": LinearParameters,
-    "finetune": FinetuneParameters,
-    "scratch": ScratchParameters,
     "evaluation": EvaluationParameters,
     "comparison": ComparisonParameters,
     "labels": LabelParameters,
@@ -271,7 +269,7 @@ BLOCKS: dict[str, type[Block]] = {
     "prediction": PredictionParameters,
     "export": ExportParameters,
 }
-"""Name of each parameter block and its type."""
+"""The type of each parameter block but those of the strategies (`decisions/strategies.py`), by its name."""
 
 
 def parameter_names(block: type[Block], prefix: str) -> Iterator[str]:

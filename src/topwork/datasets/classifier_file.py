@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,15 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Head, Rejection
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Rejection
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
+from topwork.core.heads import LinearHead
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
+from topwork.decisions.strategies import head_types
 
 FORMAT = "topwork-classifier-5"
 _VERSIONS = (
@@ -37,6 +40,7 @@ _VERSIONS = (
 )  # for people: nothing reads them
 _UNSEALED = {"seal", "mlflow_run"}  # a run is noted on the copy that it logs
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
+_HEAD = "head."
 _READS, _PAUSE = 20, 0.1  # a classifier that another process is replacing is read again, after so many seconds
 
 
@@ -91,17 +95,22 @@ def _tensors(folder: Path, content: bytes) -> dict[str, Any]:
 
 def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> Classifier:
     rejection = {name: tensors.pop(f"{_REJECTION}{name}", None) for name in _REJECTION_PARTS}
-    weight, bias = tensors.pop("head.weight", None), tensors.pop("head.bias", None)
-    classes = len(spec.class_names)
-    if weight is None or bias is None or weight.ndim != 2 or (len(weight), *bias.shape) != (classes, classes):
-        raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: has no head for the {classes} classes of {CLASSIFIER_SPEC}.")
+    of_head = {name.removeprefix(_HEAD): tensors.pop(name) for name in [*tensors] if name.startswith(_HEAD)}
+    head, known = None, head_types()
+    with suppress(ValueError):
+        head = known[spec.head].from_tensors(of_head, len(spec.class_names)) if spec.head in known else None
+    if head is None:
+        raise InputError(
+            f"{folder / CLASSIFIER_WEIGHTS}: has no {spec.head} head for the {len(spec.class_names)} classes of "
+            f"{CLASSIFIER_SPEC}."
+        )
     has_bound = [part is not None for part in rejection.values()]
     if any(has_bound) and not (all(has_bound) and spec.reject_above is not None):
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: half of what rejects images is missing.")
     return Classifier(
         strategy=spec.strategy,
         key=key_from_fields(spec.features.model_dump(exclude_unset=True)),
-        head=Head(weight, bias),
+        head=head,
         class_names=spec.class_names,
         temperature=spec.temperature,
         split_digest=spec.split_digest,
@@ -117,8 +126,8 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
     """Put the two files into ``folder``: both are written whole before the first takes its place."""
-    head = {"head.weight": classifier.head.weight, "head.bias": classifier.head.bias}
-    tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in head.items()}
+    head = classifier.head.tensors()
+    tensors = {f"{_HEAD}{name}": np.ascontiguousarray(value, np.float32) for name, value in head.items()}
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
     for name in _REJECTION_PARTS if classifier.rejection else ():
         tensors[f"{_REJECTION}{name}"] = np.ascontiguousarray(getattr(classifier.rejection, name), np.float32)
@@ -148,6 +157,8 @@ def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
         "reject_above": classifier.rejection.threshold if classifier.rejection else None,
         "weights_sha256": weights_digest,
     }
+    if classifier.head.kind != LinearHead.kind:
+        spec["head"] = classifier.head.kind
     return {**spec, "seal": _seal(spec)}
 
 

@@ -68,6 +68,7 @@ class ClassifierSpec(_Spec):
     reject_above: _Positive | None
     weights_sha256: _Digest
     seal: _Digest
+    head: _Text = "linear"
     mlflow_run: _Text | None = None
 
     @model_validator(mode="after")

@@ -14,23 +14,17 @@ from numpy.typing import NDArray
 
 from topwork.core.arrays import Bools, Floats, Integers
 from topwork.core.progress import report
-from topwork.core.results import Advice, Evidence, Expected, Point, Status, StrategyResult
+from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
+from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_small_pictures, is_far
 from topwork.scoring.learning_curve import forecast
 from topwork.scoring.metrics import proportion_interval
 from topwork.scoring.neighbours import knn_accuracy
-from topwork.training.defaults import FAR_DOMAIN
 from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
 
-FEW, MANY = 1_000, 10_000
-"""Images below which practice keeps the backbone frozen (a rule of thumb: 261 cut-outs gained nothing by fine-tuning,
-3,000 photographs of clothes a point, docs/decisions/0012-advice.md), and from which a network may learn a far domain
-from nothing (He et al. 2019: 10,000 suffice, 1,000 do not)."""
-SMALL_PICTURE = 64
-"""Pixels of the shorter side below which a backbone for photographs sees little but interpolation, and a small network
-of its own may do better (handwritten digits, docs/decisions/0012-advice.md)."""
 UNBALANCED = 3.0
 """Largest class to smallest from which balanced weights are tried on the probe; a convention, no more."""
 
+_FAR_SURE = "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _MOST = 8_000  # images that the evidence is taken from: more change a score by less than its interval
 _MOST_OF_MANY, _A_CLASS = 50_000, 5  # images, where there are many classes, and of each
@@ -107,7 +101,9 @@ def gather_evidence(
     )
 
 
-def give_advice(evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[str]) -> Advice:
+def give_advice(
+    evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[Strategy] = REGISTRY
+) -> Advice:
     """Practice, evidence, recommendation, expected score and cost, in words and numbers.
 
     Args:
@@ -116,32 +112,22 @@ def give_advice(evidence: Evidence, minutes: Mapping[str, float | None], strateg
         strategies: all there are, cheapest first.
 
     """
-    out = {name: reason for name in strategies if (reason := why_not(name, evidence))}
-    left = [name for name in strategies if name not in out]
-    recommended = "finetune" if "finetune" in left else left[0]
+    out = {each.name: reason for each in strategies if (reason := each.why_not(evidence))}
+    left = [each for each in strategies if each.name not in out]
+    recommended = left[-1] if not left[-1].head else left[0]
     return Advice(
         practice=practice(evidence),
         says=_says(evidence),
-        recommended=recommended,
+        recommended=recommended.name,
         settings=_settings(recommended, evidence),
-        worth_running=tuple(left),
+        worth_running=tuple(each.name for each in left),
         ruled_out=out,
-        expected=_expected(recommended, evidence),
-        sure=_how_sure(recommended, evidence),
-        cost_seconds={name: _cost(name, evidence, minutes) for name in strategies},
+        expected=recommended.expected(evidence),
+        sure=_FAR_SURE if is_far(evidence) else recommended.sure,
+        cost_seconds={each.name: each.seconds(evidence, minutes.get(each.name)) for each in strategies},
         more_images=_more_images(evidence),
         evidence=evidence,
     )
-
-
-def is_far(evidence: Evidence) -> bool:
-    """Whether a linear head on the features does badly: then they are not about these classes."""
-    return bool(evidence.above_chance < FAR_DOMAIN)
-
-
-def has_small_pictures(evidence: Evidence) -> bool:
-    """Whether the images are far smaller than what the backbone was made for."""
-    return bool(evidence.median_side < SMALL_PICTURE)
 
 
 def practice(evidence: Evidence) -> str:
@@ -154,21 +140,6 @@ def practice(evidence: Evidence) -> str:
     if evidence.images < FEW:
         return f"Under about {FEW:,} images near the pretraining domain: frozen backbone, linear classifier."
     return "A few thousand images near the pretraining domain: replace the head, fine-tune with augmentation."
-
-
-def why_not(strategy: str, evidence: Evidence) -> str:
-    """Why a strategy is not worth its time on these images, or nothing."""
-    few = evidence.images < FEW
-    if strategy == "svm" and not few:
-        return f"a linear head like logistic regression, no better from {FEW:,} images on and slower"
-    if strategy == "scratch" and not has_small_pictures(evidence):
-        if not is_far(evidence):
-            return "the pretrained features fit these images: random weights would have to learn them anew"
-        if evidence.images < MANY:
-            return f"under {MANY:,} images are too few to learn a far domain from nothing"
-    if strategy == "finetune" and few and not is_far(evidence) and not has_small_pictures(evidence):
-        return f"under {FEW:,} images near the pretraining domain it gains less than its interval"
-    return ""
 
 
 def why_stop(results: Sequence[StrategyResult]) -> str:
@@ -250,36 +221,16 @@ def _balance(evidence: Evidence) -> str:
     )
 
 
-def _settings(strategy: str, evidence: Evidence) -> dict[str, Any]:
+def _settings(strategy: Strategy, evidence: Evidence) -> dict[str, Any]:
+    """Parameters other than the defaults that are worth a try."""
     settings: dict[str, Any] = {}
-    if strategy == "finetune" and is_far(evidence):
-        settings["finetune.trainable_groups"] = "all"
+    known = strategy.parameters.model_fields
+    if "trainable_groups" in known and is_far(evidence):
+        settings[f"{strategy.name}.trainable_groups"] = "all"
     gain = (evidence.balanced_accuracy_weighted or 0.0) - (evidence.balanced_accuracy or 0.0)
-    if gain > (evidence.weighting_error or 0.0) and strategy in {"svm", "logistic"}:
-        settings[f"{strategy}.class_weight"] = "balanced"
+    if "class_weight" in known and gain > (evidence.weighting_error or 0.0):
+        settings[f"{strategy.name}.class_weight"] = "balanced"
     return settings
-
-
-def _expected(strategy: str, evidence: Evidence) -> Expected:
-    """Of a linear head what its kind gets out of fold; a network that starts as the probe should not be below it."""
-    low, high = evidence.probe_low, evidence.probe_high
-    if strategy in {"svm", "logistic"}:
-        return Expected(accuracy=evidence.probe_accuracy, low=low, high=high)
-    return Expected(accuracy=None, low=low, high=1.0)
-
-
-def _how_sure(strategy: str, evidence: Evidence) -> str:
-    if is_far(evidence):
-        return "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
-    if strategy in {"svm", "logistic"}:
-        return "to expect is the score of the probe, within its interval; tuned classifiers differ from it a little"
-    return "fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is there"
-
-
-def _cost(strategy: str, evidence: Evidence, minutes: Mapping[str, float | None]) -> float | None:
-    if strategy in minutes:
-        return None if minutes[strategy] is None else 60 * float(minutes[strategy] or 0)
-    return float(10 * evidence.probe_seconds)  # pairs of folds, and several values of C
 
 
 def _more_images(evidence: Evidence) -> str:

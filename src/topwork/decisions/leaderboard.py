@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from topwork.core.parameters import STRATEGIES
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Status
+from topwork.decisions.strategies import STRATEGIES
 from topwork.scoring.paired import (
     Difference,
     compare,

@@ -31,12 +31,12 @@ def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Flo
     key, backbone = classifier.key, network_backbone(classifier)
     how = Preprocessing(**key.preprocessing)
     features = feature_function(backbone, key.layers, key.pool if key.pool != "own" else "average")
-    head = (classifier.head.weight, classifier.head.bias)
-    weight, bias = (torch.tensor(np.asarray(each, np.float32)) for each in head)
+    head = classifier.head
+    tensors = {name: torch.tensor(np.asarray(value, np.float32)) for name, value in head.tensors().items()}
     mean, std = (torch.tensor(each).view(3, 1, 1) * 255 for each in (how.mean, how.std))
 
     def scores(images: Tensor) -> Tensor:
-        return nn.functional.linear(features(images), weight, bias)
+        return torch.as_tensor(head.apply(features(images), tensors))
 
     gradients = LayerGradCam(scores, backbone.trunk.get_submodule(_last_maps(backbone, how.crop)))
 

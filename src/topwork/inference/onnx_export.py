@@ -31,8 +31,6 @@ class _Network(nn.Module):
 
     mean: Tensor
     std: Tensor
-    weight: Tensor
-    bias: Tensor
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -42,13 +40,15 @@ class _Network(nn.Module):
         how = Preprocessing(**key.preprocessing)
         self.register_buffer("mean", torch.tensor(how.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(how.std).view(1, 3, 1, 1) * 255)
-        self.register_buffer("weight", torch.tensor(np.asarray(classifier.head.weight, np.float32)))
-        self.register_buffer("bias", torch.tensor(np.asarray(classifier.head.bias, np.float32)))
+        self._apply_head, self._of_head = classifier.head.apply, tuple(classifier.head.tensors())
+        for name, value in classifier.head.tensors().items():
+            self.register_buffer(f"head_{name}", torch.tensor(np.asarray(value, np.float32)))
         self.temperature = classifier.temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
         images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        scores = nn.functional.linear(self._features(images), self.weight, self.bias)
+        tensors = {name: getattr(self, f"head_{name}") for name in self._of_head}
+        scores = self._apply_head(self._features(images), tensors)
         return torch.softmax(scores / self.temperature, dim=1)
 
 

@@ -48,7 +48,9 @@ class Predictor:
         self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
         self._for_one = engine_for_one(classifier, lambda: backbone) if one_by_one else None
         weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
-        self._weights = sum(value.numel() for value in weights) + classifier.head.weight.size
+        self._weights = sum(value.numel() for value in weights) + sum(
+            value.size for value in classifier.head.tensors().values()
+        )
 
     @classmethod
     def of(cls, classifier: Classifier, one_by_one: bool = False) -> Predictor:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
+from topwork.core.heads import LinearHead
 from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
 from topwork.models.layer_groups import LayerGroup, layer_groups
 
@@ -54,7 +55,7 @@ class Graft(nn.Module):
             inputs = inputs.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
         return self._features(inputs)
 
-    def plant(self, head: Head) -> None:
+    def plant(self, head: LinearHead) -> None:
         """Take over a linear head that was fitted on these features.
 
         Raises:
@@ -75,10 +76,10 @@ class Graft(nn.Module):
         state = {**_prefixed("trunk", self.trunk), **_prefixed("neck", self.neck)}
         return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
-    def grown_head(self) -> Head:
+    def grown_head(self) -> LinearHead:
         """The head as it is now."""
         weight, bias = (value.detach().cpu().numpy().copy() for value in (self.head.weight, self.head.bias))
-        return Head(weight, bias)
+        return LinearHead(weight, bias)
 
 
 def dense_layers(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:

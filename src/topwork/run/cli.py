@@ -19,11 +19,11 @@ from kedro.framework.startup import ProjectMetadata
 
 import topwork.pipelines
 from topwork.core.errors import InputError
-from topwork.core.parameters import STRATEGIES
 from topwork.core.results import Status, StrategyResult
 from topwork.core.visible import visible
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.mlflow_store import check_server
+from topwork.decisions.strategies import STRATEGIES
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.configuration import Configuration, read_configuration, remove_files
 from topwork.run.failures import input_error

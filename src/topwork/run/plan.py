@@ -14,8 +14,8 @@ from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 
 from topwork.core.errors import InputError
-from topwork.core.parameters import STRATEGIES
 from topwork.core.results import Status, StrategyResult
+from topwork.decisions.strategies import STRATEGIES
 from topwork.run.failures import StoreLostError, input_error
 from topwork.run.viz_status import run_status
 

@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from topwork.core.errors import InputError
-from topwork.core.parameters import BLOCKS, STRATEGIES, Block, parameter_names
+from topwork.core.parameters import Block, parameter_names
+from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
 
 FOLDERS = ("images", "data", "store", "new_images")

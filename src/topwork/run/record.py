@@ -12,7 +12,8 @@ from kedro.io import DataCatalog
 
 from topwork.core.digests import table_digest
 from topwork.core.errors import InputError
-from topwork.core.parameters import BLOCKS, flattened
+from topwork.core.parameters import flattened
+from topwork.decisions.strategies import BLOCKS
 from topwork.run.configuration import Configuration, remove_files
 
 _RECORD = "complete_run"

@@ -31,11 +31,12 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BA
 from pydantic import BaseModel
 
 from topwork.core.digests import manifest_digest, split_digest
-from topwork.core.parameters import STRATEGIES, flattened
+from topwork.core.parameters import flattened
 from topwork.core.progress import Measured
 from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker, sqlite_uri
 from topwork.datasets.strategy_result import as_json
+from topwork.decisions.strategies import STRATEGIES
 from topwork.run.failures import StoreLostError, input_error, is_unreachable
 from topwork.run.preflight import FOLDERS, check_parameters, check_runner, knob_names
 from topwork.run.provenance import HOST, HOST_TAG, code_tags, is_alive, process_tags

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Head, Rejection
+from topwork.core.classifier import Rejection
 from topwork.core.columns import TEST
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
+from topwork.core.heads import LinearHead
 from topwork.core.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
 from topwork.core.stores import CheckpointStore
 from topwork.data.splits import inner_split
@@ -35,13 +36,13 @@ FINAL = -1
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingImages:
     """The images to learn from, row by row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``)."""
 
     table: pd.DataFrame
 
     @classmethod
-    def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> Examples:
+    def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> TrainingImages:
         """All but the test split."""
         learnt = splits[splits["split"] != TEST].reset_index(drop=True)
         content = manifest.set_index("image_id")["sha256"]
@@ -77,7 +78,7 @@ class Grown:
     """The final network with head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
 
     network: dict[str, Floats]
-    head: Head
+    head: LinearHead
     temperature: float
     rejection: Rejection
     scored: Integers
@@ -161,7 +162,7 @@ class Course:
     strategy: str
     graft_for: Callable[[Integers, int], Graft]
     samples: Samples
-    examples: Examples
+    examples: TrainingImages
     parameters: NetworkParameters
     plan: FitPlan
     checkpoints: CheckpointStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,14 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Head
+from topwork.core.heads import LinearHead
+from topwork.core.parameters import LinearParameters
 from topwork.core.progress import report
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
+from topwork.training.heads import Examples, FittedHead
 
+_log = logging.getLogger(__name__)
 _TASK = "choosing C"
 _LARGE = 1_000_000  # numbers in the vectors
 _ABSENT_CLASS = -1e3  # score of a class that a tiny fold's training images lack
@@ -33,13 +37,13 @@ Estimator = Callable[[float], Any]
 
 @dataclass(frozen=True)
 class LinearFit:
-    """A head fitted on all images, with what cross-validation says of its kind.
+    """A head fitted on all images; the C of the final model and of each fold's; fits that did not converge.
 
     ``out_of_fold`` are probabilities ``[n, c]``, each row from a model (its C and its temperature) that never saw the
     row's fold.
     """
 
-    head: Head
+    head: LinearHead
     temperature: float
     C: float
     C_by_fold: Mapping[int, float]
@@ -62,7 +66,7 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Fitted:
-    head: Head
+    head: LinearHead
     converged: bool
 
 
@@ -127,33 +131,35 @@ def out_of_fold_scores(
     return scores
 
 
-def fit_linear(
-    estimator: Estimator,
-    grid: Sequence[float],
-    samples: Floats,
-    truth: Integers,
-    folds: Integers,
-    classes: int,
-    average: bool = False,
-) -> LinearFit:
-    """Choose C, fit on all of ``samples``, and predict every fold by a model that never saw it.
+def fitted_linear(estimator: Estimator, examples: Examples, parameters: LinearParameters) -> FittedHead:
+    """What `fit_linear` finds, as the report of a strategy tells it."""
+    fit = fit_linear(estimator, parameters.C, examples)
+    if fit.unconverged:
+        _log.warning("%d fits stopped at max_iterations=%d", fit.unconverged, parameters.max_iterations)
+    facts = {
+        "C": fit.C,
+        "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},
+        "class_weight": parameters.class_weight,
+        "unconverged_fits": fit.unconverged,
+    }
+    return FittedHead(fit.head, fit.temperature, fit.out_of_fold, facts)
+
+
+def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) -> LinearFit:
+    """Choose C, fit on all samples, and predict every fold by a model that never saw it.
 
     For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without
     f and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards until none
-    of the folds gains.
+    of the folds gains. An image counts once in the fit, however many views it has.
 
     Args:
         estimator: makes an unfitted scikit-learn classifier for a value of C.
         grid: values of C to try.
-        samples: vectors ``[1 + k, n, d]`` of the originals and of k augmented views of each. An image counts once in
-            the fit, however many views it has.
-        truth: class numbers ``[n]`` below ``classes``.
-        folds: fold numbers ``[n]``, at least three different ones.
-        average: whether an image is scored by the mean over all its samples, or else by the original alone.
+        examples: to learn from.
 
     """
-    vectors = samples.mean(axis=0) if average else samples[0]
-    problem = _Problem(samples, vectors, truth, folds, classes)
+    truth, folds, classes, vectors = examples.truth, examples.folds, examples.classes, examples.vectors
+    problem = _Problem(examples.samples, vectors, truth, folds, classes)
     pairs = list(combinations(problem.fold_numbers, 2))
     by_C = _fit_upwards(problem, estimator, sorted(grid), pairs)
     chosen = {fold: _best(problem, by_C, fold) for fold in problem.fold_numbers}
@@ -180,7 +186,7 @@ def fit_linear(
     )
 
 
-def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> Head:
+def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> LinearHead:
     """The head of an unfitted scikit-learn classifier, fitted on ``samples`` ``[1 + k, n, d]``, all of them."""
     problem = _Problem(samples, samples[0], truth, np.zeros(len(truth), int), classes)
     (fitted,) = _fit_all(problem, [(model, ())])
@@ -258,7 +264,7 @@ def _fit(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
     return _Fitted(_folded(model, scaler, problem.classes), bool(np.max(model.n_iter_) < model.max_iter))
 
 
-def _folded(model: Any, scaler: StandardScaler, classes: int) -> Head:
+def _folded(model: Any, scaler: StandardScaler, classes: int) -> LinearHead:
     """The model and its scaler as one matrix over all classes."""
     coefficients, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
@@ -268,4 +274,4 @@ def _folded(model: Any, scaler: StandardScaler, classes: int) -> Head:
     bias = np.full(classes, _ABSENT_CLASS)
     weight[model.classes_] = coefficients / scaler.scale_
     bias[model.classes_] = intercepts - weight[model.classes_] @ scaler.mean_
-    return Head(weight.astype(np.float32), bias.astype(np.float32))
+    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Classifier, Head
+from topwork.core.classifier import Classifier
 from topwork.core.features import Features
+from topwork.core.heads import LinearHead
 from topwork.core.parameters import (
     FeatureParameters,
     FinetuneParameters,
@@ -33,8 +34,8 @@ from topwork.training.grafting import (
     FINAL,
     INDIFFERENT,
     Course,
-    Examples,
     Grown,
+    TrainingImages,
     plan_finetune,
     plan_scratch,
     prefix_name,
@@ -59,7 +60,7 @@ class Handles:
 
 
 def finetune(
-    examples: Examples,
+    examples: TrainingImages,
     features: Features,
     probe: Mapping[str, Any],
     handles: Handles,
@@ -111,7 +112,7 @@ def finetune(
 
 
 def train_from_scratch(
-    examples: Examples,
+    examples: TrainingImages,
     images: Mapping[str, bytes],
     checkpoints: CheckpointStore,
     parameters: ScratchParameters,
@@ -139,7 +140,7 @@ def train_from_scratch(
 
 
 def _samples(
-    examples: Examples,
+    examples: TrainingImages,
     backbone: Backbone,
     layers: tuple[str, ...],
     plan: FitPlan,
@@ -161,13 +162,13 @@ def _samples(
 
 
 def _probe_head(
-    examples: Examples,
+    examples: TrainingImages,
     features: Features,
     probe: Mapping[str, Any],
     rows: Integers,
     fold: int,
     of_probe: LinearParameters,
-) -> Head:
+) -> LinearHead:
     """The logistic head fitted on no other images than these, with the C that was chosen without the fold."""
     C = probe["C"] if fold == FINAL else probe["C_by_fold"][str(fold)]
     at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
@@ -191,7 +192,7 @@ def _classifier(
     layers: tuple[str, ...],
     pool: str,
     parameters: NetworkParameters,
-    examples: Examples,
+    examples: TrainingImages,
     split_digest: str,
     content: str,
 ) -> Classifier:

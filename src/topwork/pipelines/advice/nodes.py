@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from topwork.core.columns import TEST
 from topwork.core.features import Features
-from topwork.core.parameters import STRATEGIES, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.parameters import FinetuneParameters, LinearParameters, ScratchParameters
 from topwork.core.results import Advice, Evidence
 from topwork.decisions.advisor import gather_evidence, give_advice
 from topwork.reporting.plots import plot_forecast
@@ -41,7 +41,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
 def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:
     """Practice, evidence, recommendation, expected score and cost."""
     minutes = {"finetune": finetune.minutes, "scratch": scratch.minutes}
-    advice = give_advice(evidence, minutes, STRATEGIES)
+    advice = give_advice(evidence, minutes)
     for line in (advice.practice, advice.says, advice.more_images):
         _log.info(line)
     _log.info("Advice: %s (%s).", advice.recommended, advice.sure)

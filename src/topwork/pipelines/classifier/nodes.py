@@ -1,8 +1,9 @@
-"""Train linear classifiers on frozen features."""
+"""Fit heads on frozen features."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -11,96 +12,82 @@ from topwork.core.classifier import Classifier
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.features import Features
-from topwork.core.parameters import AugmentationParameters, FeatureParameters, LinearParameters
+from topwork.core.parameters import AugmentationParameters, FeatureParameters, HeadParameters
+from topwork.decisions.strategies import Strategy
 from topwork.models.requested_features import check_current
 from topwork.scoring.predictions import prediction_table
 from topwork.scoring.rejection import fit_rejection
-from topwork.training.linear import Estimator, fit_linear, linear_svm, multinomial_logistic
-
-_log = logging.getLogger(__name__)
+from topwork.training.heads import Examples, FittedHead
 
 Trained = tuple[Classifier, pd.DataFrame]
 
 
-def train_logistic(
-    features: Features,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    parameters: LinearParameters,
-    feature_parameters: FeatureParameters,
-    augmentation: AugmentationParameters,
-) -> Trained:
-    """Multinomial logistic regression, and its out-of-fold predictions."""
-    check_current(features, splits, feature_parameters, augmentation)
-    estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    trained = _train("logistic", estimator, features, manifest, splits, parameters, augmentation.average)
-    return _bundled(trained, feature_parameters)
+def trainer(strategy: Strategy) -> Callable[..., Trained]:
+    """The node that fits the head of a strategy; Kedro checks its parameters by the type that stands in it."""
+
+    def train(
+        features: Features,
+        manifest: pd.DataFrame,
+        splits: pd.DataFrame,
+        parameters: HeadParameters,
+        feature_parameters: FeatureParameters,
+        augmentation: AugmentationParameters,
+    ) -> Trained:
+        """The classifier with the network that made the features, and its out-of-fold predictions."""
+        check_current(features, splits, feature_parameters, augmentation)
+        learnt = splits[splits["split"] != TEST]
+        class_names = tuple(sorted(learnt["label"].unique()))
+        examples = _examples(features, learnt, class_names, augmentation.average)
+        fitted: FittedHead = import_module(strategy.head).fit(examples, parameters)
+        classifier = _classifier(strategy.name, fitted, examples, features, splits, class_names, parameters)
+        out_of_fold = prediction_table(learnt, manifest, fitted.out_of_fold, class_names)
+        return _bundled(classifier, feature_parameters), out_of_fold
+
+    train.__annotations__["parameters"] = strategy.parameters
+    return train
 
 
-def train_svm(
-    features: Features,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    parameters: LinearParameters,
-    feature_parameters: FeatureParameters,
-    augmentation: AugmentationParameters,
-) -> Trained:
-    """Linear support vector machine, and its out-of-fold predictions."""
-    check_current(features, splits, feature_parameters, augmentation)
-    estimator = linear_svm(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    trained = _train("svm", estimator, features, manifest, splits, parameters, augmentation.average)
-    return _bundled(trained, feature_parameters)
-
-
-def _train(
-    strategy: str,
-    estimator: Estimator,
-    features: Features,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    parameters: LinearParameters,
-    average: bool,
-) -> Trained:
-    learnt = splits[splits["split"] != TEST]
-    class_names = tuple(sorted(learnt["label"].unique()))
-    truth = np.searchsorted(class_names, learnt["label"])
+def _examples(features: Features, learnt: pd.DataFrame, class_names: tuple[str, ...], average: bool) -> Examples:
     rows = features.positions(learnt["image_id"].tolist())
-    samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
-    fit = fit_linear(estimator, parameters.C, samples, truth, learnt["fold"].to_numpy(), len(class_names), average)
-    if fit.unconverged:
-        _log.warning("%s: %d fits stopped at max_iterations=%d", strategy, fit.unconverged, parameters.max_iterations)
-    averages = average and len(features.views) > 0
-    vectors = (features.averaged() if averages else features.vectors)[rows]
-    test_views = {"count": features.requested["views"], "plan": features.requested["view_plan"]}
-    classifier = Classifier(
+    return Examples(
+        samples=np.concatenate([features.vectors[None, rows], features.views[:, rows]]),
+        truth=np.searchsorted(class_names, learnt["label"]),
+        folds=learnt["fold"].to_numpy(),
+        classes=len(class_names),
+        average=average,
+    )
+
+
+def _classifier(
+    strategy: str,
+    fitted: FittedHead,
+    examples: Examples,
+    features: Features,
+    splits: pd.DataFrame,
+    class_names: tuple[str, ...],
+    parameters: HeadParameters,
+) -> Classifier:
+    views = features.requested["views"]
+    averages = examples.average and views > 0
+    return Classifier(
         strategy=strategy,
         key=features.key,
-        head=fit.head,
+        head=fitted.head,
         class_names=class_names,
-        temperature=fit.temperature,
+        temperature=fitted.temperature,
         split_digest=split_digest(splits),
-        training={
-            "C": fit.C,
-            "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},
-            "images": len(learnt),
-            "views": features.requested["views"],
-            "class_weight": parameters.class_weight,
-            "unconverged_fits": fit.unconverged,
-        },
-        test_views=test_views if averages else {},
+        training={**fitted.facts, "images": len(examples.truth), "views": views},
+        test_views={"count": views, "plan": features.requested["view_plan"]} if averages else {},
         data_digest=features.content,
-        rejection=fit_rejection(vectors, truth, learnt["fold"].to_numpy(), parameters.rejected),
+        rejection=fit_rejection(examples.vectors, examples.truth, examples.folds, parameters.rejected),
     )
-    return classifier, prediction_table(learnt, manifest, fit.out_of_fold, class_names)
 
 
-def _bundled(trained: Trained, parameters: FeatureParameters) -> Trained:
+def _bundled(classifier: Classifier, parameters: FeatureParameters) -> Classifier:
     """With the network that made the features, so that nothing else is needed to answer."""
     from topwork.models.backbones import describe_backbone, load_backbone
     from topwork.models.graft import with_network
 
-    classifier, out_of_fold = trained
-    size = classifier.key.preprocessing["crop"]
     p = parameters
-    spec = describe_backbone(p.backbone, p.weights, size, p.seed, p.white)
-    return with_network(classifier, load_backbone(spec)), out_of_fold
+    spec = describe_backbone(p.backbone, p.weights, classifier.key.preprocessing["crop"], p.seed, p.white)
+    return with_network(classifier, load_backbone(spec))

@@ -1,23 +1,20 @@
-"""`features` and `splits` to `{strategy}.classifier`."""
-
-from collections.abc import Callable
+"""`features` and `splits` to `{strategy}.classifier`, for every strategy that is a head on frozen features."""
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.classifier.nodes import train_logistic, train_svm
-
-_TRAINERS = {"logistic": train_logistic, "svm": train_svm}
+from topwork.decisions.strategies import REGISTRY, Strategy
+from topwork.pipelines.classifier.nodes import trainer
 
 
 def create_pipeline() -> Pipeline:
-    """The training of each linear strategy in a namespace of its own."""
-    return sum((_strategy(name, trainer) for name, trainer in _TRAINERS.items()), Pipeline([]))
+    """The training of each head in a namespace of its own."""
+    return sum((_training(strategy) for strategy in REGISTRY if strategy.head), Pipeline([]))
 
 
-def _strategy(name: str, trainer: Callable[..., object]) -> Pipeline:
-    shared = {"features", "manifest", "splits"}
+def _training(strategy: Strategy) -> Pipeline:
+    name, shared = strategy.name, {"features", "manifest", "splits"}
     train = Node(
-        trainer,
+        trainer(strategy),
         ["features", "manifest", "splits", f"params:{name}", "params:features", "params:augmentation"],
         ["classifier", "out_of_fold"],
         name="train",

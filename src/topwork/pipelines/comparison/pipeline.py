@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.core.parameters import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES
 from topwork.pipelines.comparison.nodes import build_leaderboard, crown_champion, draw_leaderboard
 
 _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATEGIES}

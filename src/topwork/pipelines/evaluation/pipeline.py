@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.core.parameters import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES
 from topwork.pipelines.evaluation.nodes import (
     draw_figures,
     predict_test_split,

@@ -21,6 +21,7 @@ from topwork.images.views import plan_views
 from topwork.models.requested_features import check_current
 from topwork.reporting.plots import plot_history
 from topwork.scoring.predictions import prediction_table
+from topwork.training.heads import Examples
 from topwork.training.linear import fit_linear, multinomial_logistic
 
 
@@ -32,7 +33,8 @@ def fit_probe(features: Features, splits: pd.DataFrame, parameters: LinearParame
     rows = features.positions(learnt["image_id"].tolist())
     samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
     estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    fit = fit_linear(estimator, parameters.C, samples, truth, learnt["fold"].to_numpy(), len(names))
+    examples = Examples(samples, truth, learnt["fold"].to_numpy(), len(names), average=False)
+    fit = fit_linear(estimator, parameters.C, examples)
     right = fit.out_of_fold.argmax(axis=1) == truth
     return {
         "C": fit.C,
@@ -56,11 +58,11 @@ def train_finetune(
     augmentation: AugmentationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The network, its out-of-fold predictions, and how each epoch went."""
-    from topwork.training.grafting import Examples
+    from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import Handles, finetune
 
     check_current(features, splits, feature_parameters, augmentation)
-    examples, handles = Examples.of(splits, manifest), Handles(images, known_features, engines, checkpoints)
+    examples, handles = TrainingImages.of(splits, manifest), Handles(images, known_features, engines, checkpoints)
     blocks = (parameters, feature_parameters, linear_parameters, plan_views(augmentation))
     classifier, grown = finetune(examples, features, probe, handles, *blocks, split_digest(splits))
     scored = examples.table.iloc[grown.scored]

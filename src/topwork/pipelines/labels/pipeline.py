@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.core.parameters import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES
 from topwork.pipelines.labels.nodes import draw_label_errors, find_label_errors
 
 _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATEGIES}

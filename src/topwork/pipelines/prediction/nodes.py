@@ -136,7 +136,7 @@ def _title(label: str, shown: int, images: int) -> str:
 def _name(classifier: Classifier) -> str:
     """The strategy, and a digest of all that its answers depend on."""
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
-    weights = [classifier.head.weight, classifier.head.bias, *classifier.network.values()]
+    weights = [*classifier.head.tensors().values(), *classifier.network.values()]
     if classifier.rejection:
         bound = classifier.rejection
         weights += [bound.centre, bound.directions, bound.whitening, bound.means]

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.core.parameters import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES
 from topwork.pipelines.report.nodes import write_report
 
 _FOUND = ("advice", "leaks", "leaderboard", "champion", "label_suggestions", "near_duplicates")

@@ -28,10 +28,10 @@ def train_scratch(
     augmentation: AugmentationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The network, its out-of-fold predictions, and how each epoch went."""
-    from topwork.training.grafting import Examples
+    from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import train_from_scratch
 
-    examples, views = Examples.of(splits, manifest), plan_views(augmentation)
+    examples, views = TrainingImages.of(splits, manifest), plan_views(augmentation)
     content = str(splits.attrs.get("content"))
     digest = split_digest(splits)
     classifier, grown = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)

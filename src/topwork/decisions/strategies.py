@@ -1,0 +1,137 @@
+"""The ways to train a classifier, cheapest first: what each is called, needs and costs, and when it is not worth it.
+
+Each is a namespace of the pipelines and a row of the leaderboard. Evaluation, comparison and MLflow follow from the
+list here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from topwork.core import parameters as blocks
+from topwork.core.heads import Head, LinearHead
+from topwork.core.parameters import Block, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.results import Evidence, Expected
+from topwork.training.defaults import FAR_DOMAIN
+
+FEW, MANY = 1_000, 10_000
+"""Images below which practice keeps the backbone frozen (a rule of thumb: 261 cut-outs gained nothing by fine-tuning,
+3,000 photographs of clothes a point, docs/decisions/0012-advice.md), and from which a network may learn a far domain
+from nothing (He et al. 2019: 10,000 suffice, 1,000 do not)."""
+SMALL_PICTURE = 64
+"""Pixels of the shorter side below which a backbone for photographs sees little but interpolation, and a small network
+of its own may do better (handwritten digits, docs/decisions/0012-advice.md)."""
+_HEADS = "topwork.training.heads"
+_FITS = 10.0  # times the seconds of the probe that a head takes: pairs of folds, and several values of C
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to train a classifier.
+
+    ``parameters`` is the type of its block, of the same name; ``head`` is the module that fits it on the cached
+    features, and empty where the strategy trains a network in pipelines of its own. ``why_not`` says why it is not
+    worth its time on these images, or nothing; ``expected`` is the accuracy to expect, and ``sure`` how sure that is;
+    ``seconds`` is what it costs, given the minutes that it may take (None: as long as its epochs do).
+    """
+
+    name: str
+    parameters: type[Block]
+    head: str
+    why_not: Callable[[Evidence], str]
+    expected: Callable[[Evidence], Expected]
+    sure: str
+    seconds: Callable[[Evidence, float | None], float | None]
+
+
+def is_far(evidence: Evidence) -> bool:
+    """Whether a linear head on the features does badly: then they are not about these classes."""
+    return evidence.above_chance < FAR_DOMAIN
+
+
+def has_small_pictures(evidence: Evidence) -> bool:
+    """Whether the images are far smaller than what the backbone was made for."""
+    return evidence.median_side < SMALL_PICTURE
+
+
+def head_types() -> Mapping[str, type[Head]]:
+    """The class of each kind of head that the file of a classifier may name."""
+    modules = (import_module(strategy.head) for strategy in REGISTRY if strategy.head)
+    own = (value for module in modules for value in vars(module).values() if _is_head(value))
+    return {head.kind: head for head in (LinearHead, *own)}
+
+
+def _is_head(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Head) and value is not Head
+
+
+def _never(_evidence: Evidence) -> str:
+    return ""
+
+
+def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str] = _never) -> Strategy:
+    """A head on frozen features, fitted by the module of its name."""
+    return Strategy(
+        name=name,
+        parameters=parameters,
+        head=f"{_HEADS}.{name}",
+        why_not=why_not,
+        expected=lambda found: Expected(accuracy=found.probe_accuracy, low=found.probe_low, high=found.probe_high),
+        sure="to expect is the score of the probe, within its interval; tuned classifiers differ from it a little",
+        seconds=lambda found, _minutes: _FITS * found.probe_seconds,
+    )
+
+
+def _network(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]) -> Strategy:
+    """A network that learns; one that starts as the probe should not end below it."""
+    return Strategy(
+        name=name,
+        parameters=parameters,
+        head="",
+        why_not=why_not,
+        expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
+        sure="fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is "
+        "there",
+        seconds=lambda _found, minutes: None if minutes is None else 60 * minutes,
+    )
+
+
+def _no_svm(evidence: Evidence) -> str:
+    if evidence.images < FEW:
+        return ""
+    return f"a linear head like logistic regression, no better from {FEW:,} images on and slower"
+
+
+def _no_scratch(evidence: Evidence) -> str:
+    if has_small_pictures(evidence):
+        return ""
+    if not is_far(evidence):
+        return "the pretrained features fit these images: random weights would have to learn them anew"
+    return f"under {MANY:,} images are too few to learn a far domain from nothing" if evidence.images < MANY else ""
+
+
+def _no_finetune(evidence: Evidence) -> str:
+    if evidence.images >= FEW or is_far(evidence) or has_small_pictures(evidence):
+        return ""
+    return f"under {FEW:,} images near the pretraining domain it gains less than its interval"
+
+
+REGISTRY = (
+    _head("logistic", LinearParameters),
+    _head("svm", LinearParameters, _no_svm),
+    _network("scratch", ScratchParameters, _no_scratch),
+    _network("finetune", FinetuneParameters, _no_finetune),
+)
+"""All strategies, cheapest first."""
+
+STRATEGIES = tuple(strategy.name for strategy in REGISTRY)
+"""Their names."""
+
+BLOCKS: Mapping[str, type[Block]] = {
+    **blocks.BLOCKS,
+    **{strategy.name: strategy.parameters for strategy in REGISTRY},
+}
+"""The type of each parameter block, by its name."""

@@ -1,0 +1,13 @@
+"""Multinomial logistic regression."""
+
+from __future__ import annotations
+
+from topwork.core.parameters import LinearParameters
+from topwork.training.heads import Examples, FittedHead
+from topwork.training.linear import fitted_linear, multinomial_logistic
+
+
+def fit(examples: Examples, parameters: LinearParameters) -> FittedHead:
+    """The head, its strength chosen by nested cross-validation."""
+    p = parameters
+    return fitted_linear(multinomial_logistic(p.class_weight, p.max_iterations, p.seed), examples, p)

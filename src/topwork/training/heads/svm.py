@@ -1,0 +1,13 @@
+"""Linear support vector machine."""
+
+from __future__ import annotations
+
+from topwork.core.parameters import LinearParameters
+from topwork.training.heads import Examples, FittedHead
+from topwork.training.linear import fitted_linear, linear_svm
+
+
+def fit(examples: Examples, parameters: LinearParameters) -> FittedHead:
+    """The head, its strength chosen by nested cross-validation."""
+    p = parameters
+    return fitted_linear(linear_svm(p.class_weight, p.max_iterations, p.seed), examples, p)
