@@ -33,7 +33,7 @@ class Row:
     spread: tuple[float, float] | None = None  # smallest and largest ratio of the rounds
 
     @property
-    def reached(self) -> bool | None:
+    def state(self) -> bool | None:
         """Whether the goal holds, if there is one."""
         if self.goal is None:
             return None
@@ -41,7 +41,7 @@ class Row:
 
     def as_dict(self) -> dict[str, object]:
         """The row as `bench.json` has it."""
-        return asdict(self) | {"reached": self.reached}
+        return asdict(self) | {"reached": self.state}
 
 
 def alternated(
@@ -107,7 +107,7 @@ def show(rows: list[Row]) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         spread = f"{row.spread[0]:.3g} to {row.spread[1]:.3g}" if row.spread else ""
-        mark = {None: "", True: " reached", False: " missed"}[row.reached]
+        mark = {None: "", True: " reached", False: " missed"}[row.state]
         goal = f"{'≤' if row.at_most else '≥'} {row.goal:g}{mark}" if row.goal is not None else ""
         cells = (row.what, f"{row.ours:.3g}", row.against, f"{row.rival:.3g}", row.unit, f"{row.ratio:.3g}")
         table.add_row(*cells, spread, goal)

@@ -39,8 +39,8 @@ class Trace:
 
     def seconds_to(self, accuracy: float) -> float:
         """When it was first reached; infinity if never."""
-        reached = self.seconds[self.right.mean(axis=1) >= accuracy]
-        return float(reached[0]) if len(reached) else np.inf
+        state = self.seconds[self.right.mean(axis=1) >= accuracy]
+        return float(state[0]) if len(state) else np.inf
 
 
 def training(asked: argparse.Namespace, work: Path) -> Iterator[Row]:

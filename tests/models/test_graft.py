@@ -13,7 +13,7 @@ from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.inference.network_engine import serving_engine
 from topwork.models.backbones import BackboneSpec, describe_backbone, feature_function, load_backbone
-from topwork.models.graft import Graft, boundary_layer, grafted_key, network_backbone, suffix_alone
+from topwork.models.graft import Graft, boundary_layer, grafted_key, network_backbone, starting_at_group
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
 
@@ -60,7 +60,7 @@ def test_the_suffix_on_what_the_frozen_layers_made_is_the_whole_network(first: i
     with torch.inference_mode():
         whole = network(torch.from_numpy(PIXELS))
         handle.remove()
-        with suffix_alone(network.trunk, network.groups, first):
+        with starting_at_group(network.trunk, network.groups, first):
             part = network(taken[0])
         again = network(torch.from_numpy(PIXELS))
     torch.testing.assert_close(part, whole)
@@ -75,7 +75,7 @@ def test_a_network_comes_back_from_its_file_and_serves_the_same_scores(
     classifier = Classifier(
         strategy="finetune",
         key=grafted_key(spec(), ("last",), "own", "pixels", "digest"),
-        head=network.grown_head(),
+        head=network.current_head(),
         class_names=("a", "b", "c"),
         temperature=1.0,
         split_digest="split",
@@ -99,7 +99,7 @@ def test_a_classifier_is_the_backbone_of_the_next_one(tmp_path_factory: pytest.T
     key = grafted_key(spec(), ("last",), "own", "pixels", "digest")
     folder = tmp_path_factory.mktemp("classifier")
     write_classifier(
-        Classifier("finetune", key, network.grown_head(), ("a", "b", "c"), 1.0, "split", network=network.tensors()),
+        Classifier("finetune", key, network.current_head(), ("a", "b", "c"), 1.0, "split", network=network.tensors()),
         folder,
     )
     regrafted = describe_backbone(str(folder), "default")
@@ -116,7 +116,7 @@ def test_what_was_white_for_a_classifier_is_so_where_it_is_grafted_on_again(
     key = grafted_key(replace(spec(), preprocessing=twelve_bits), ("last",), "own", "pixels", "digest")
     folder = tmp_path_factory.mktemp("deep")
     write_classifier(
-        Classifier("finetune", key, network.grown_head(), ("a", "b", "c"), 1.0, "split", network=network.tensors()),
+        Classifier("finetune", key, network.current_head(), ("a", "b", "c"), 1.0, "split", network=network.tensors()),
         folder,
     )
     assert describe_backbone(str(folder)).preprocessing.white == 4095

@@ -12,11 +12,11 @@ from torch import Tensor
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 from topwork.models.backbones import describe_backbone, load_backbone
-from topwork.models.graft import Graft, boundary_layer, suffix_alone
+from topwork.models.graft import Graft, boundary_layer, starting_at_group
 from topwork.training import loop, tempo
-from topwork.training.loop import FitPlan, Lesson, class_scores, fit
+from topwork.training.loop import FitPlan, TrainingSubset, class_scores, fit
 from topwork.training.samples import ActivationSamples
-from topwork.training.state import Reached, is_as_good
+from topwork.training.state import TrainingState, is_as_good
 
 SIDE, COUNT, CLASSES = 32, 48, 3
 PLAN = FitPlan(
@@ -104,11 +104,11 @@ def train(
     checkpoints: Memory | None = None,
     inner: Integers = INNER,
     graft: Graft | None = None,
-) -> tuple[Graft, Reached]:
+) -> tuple[Graft, TrainingState]:
     graft = graft or new_graft()
-    reached = Reached(checkpoints or Memory(), "training")
-    fit(graft, Lesson("finetune, fold 0", samples or Colours(), TRUTH, TAUGHT, inner), plan, reached)
-    return graft, reached
+    state = TrainingState(checkpoints or Memory(), "training")
+    fit(graft, TrainingSubset("finetune, fold 0", samples or Colours(), TRUTH, TAUGHT, inner), plan, state)
+    return graft, state
 
 
 def weights(graft: Graft) -> Floats:
@@ -116,11 +116,11 @@ def weights(graft: Graft) -> Floats:
 
 
 def test_a_network_learns_what_is_to_be_learnt() -> None:
-    graft, reached = train()
+    graft, state = train()
     scores = class_scores(graft, Colours(), INNER, 8, 1)
     assert (scores.argmax(axis=1) == TRUTH[INNER]).mean() > 0.8
-    assert [row["step"] for row in reached.history] == [4 * epoch for epoch in range(5)]
-    assert reached.history[-1]["loss"] < reached.history[1]["loss"]
+    assert [row["step"] for row in state.history] == [4 * epoch for epoch in range(5)]
+    assert state.history[-1]["loss"] < state.history[1]["loss"]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -156,12 +156,12 @@ def test_a_finished_training_is_not_repeated() -> None:
 
 
 def test_the_weights_that_the_inner_split_chooses_are_kept() -> None:
-    graft, reached = train(replace(PLAN, learning_rate=0.5, clip=None, optimizer="sgd", epochs=3))  # it gets worse
-    best = min(row["inner_loss"] for row in reached.history)
-    assert reached.history[reached.best_epoch]["inner_loss"] == best
-    assert reached.best_epoch <= reached.chosen_epoch
+    graft, state = train(replace(PLAN, learning_rate=0.5, clip=None, optimizer="sgd", epochs=3))  # it gets worse
+    best = min(row["inner_loss"] for row in state.history)
+    assert state.history[state.best_epoch]["inner_loss"] == best
+    assert state.best_epoch <= state.chosen_epoch
     fresh = new_graft()
-    fresh.load_state_dict(reached.chosen)
+    fresh.load_state_dict(state.chosen)
     np.testing.assert_array_equal(weights(fresh), weights(graft))
 
 
@@ -181,15 +181,15 @@ def test_a_later_epoch_is_chosen_within_one_standard_error_of_the_best(now: list
 def test_a_training_that_gains_nothing_keeps_the_start() -> None:
     samples = Colours()
     samples.batch = lambda rows, view: torch.zeros(len(rows), SIDE, SIDE, 3, dtype=torch.uint8)  # type: ignore[method-assign]
-    graft, reached = train(replace(PLAN, learning_rate=0.3, optimizer="sgd", weight_decay=0.0), samples)
-    assert (reached.chosen_epoch, reached.chosen_after) == (0, 0)
+    graft, state = train(replace(PLAN, learning_rate=0.3, optimizer="sgd", weight_decay=0.0), samples)
+    assert (state.chosen_epoch, state.chosen_after) == (0, 0)
     np.testing.assert_array_equal(weights(graft), weights(new_graft()))
 
 
 def test_without_an_inner_split_the_last_weights_are_kept() -> None:
-    _, reached = train(replace(PLAN, epochs=2.5), inner=np.empty(0, int))
-    assert (reached.step, reached.steps) == (10, 10)
-    assert reached.chosen_epoch == len(reached.history) - 1
+    _, state = train(replace(PLAN, epochs=2.5), inner=np.empty(0, int))
+    assert (state.step, state.steps) == (10, 10)
+    assert state.chosen_epoch == len(state.history) - 1
 
 
 def test_no_epoch_leaves_the_network_as_it_was() -> None:
@@ -198,16 +198,16 @@ def test_no_epoch_leaves_the_network_as_it_was() -> None:
 
 
 def test_patience_ends_a_training_that_gains_nothing() -> None:
-    _, reached = train(replace(PLAN, epochs=30, learning_rate=1e-30, patience=2, weight_decay=0.0, batch_norm="all"))
-    assert reached.step == 2 * loop.steps_an_epoch(TAUGHT, PLAN.batch_size)  # steps too small to change a weight
+    _, state = train(replace(PLAN, epochs=30, learning_rate=1e-30, patience=2, weight_decay=0.0, batch_norm="all"))
+    assert state.step == 2 * loop.steps_an_epoch(TAUGHT, PLAN.batch_size)  # steps too small to change a weight
 
 
 def test_the_time_becomes_a_number_of_steps_once() -> None:
     kept = Memory()
-    _, reached = train(replace(PLAN, epochs=10_000, seconds=2.0), checkpoints=kept)
-    assert 0 < reached.steps < 40_000
+    _, state = train(replace(PLAN, epochs=10_000, seconds=2.0), checkpoints=kept)
+    assert 0 < state.steps < 40_000
     _, again = train(replace(PLAN, epochs=10_000, seconds=500.0), checkpoints=kept)
-    assert again.steps == reached.steps
+    assert again.steps == state.steps
 
 
 class Clock:
@@ -226,23 +226,23 @@ def test_a_machine_that_becomes_slower_gets_fewer_steps_and_ends_in_time(monkeyp
     monkeypatch.setattr(loop, "time", clock)
     monkeypatch.setattr(loop, "_LOOK_EVERY", 1)
     plan = replace(PLAN, epochs=100, limit=60.0)
-    _, reached = train(plan)
-    assert 0 < reached.step == reached.steps < 400
+    _, state = train(plan)
+    assert 0 < state.step == state.steps < 400
     assert clock.now < 1.2 * 60
-    assert reached.epochs == pytest.approx(reached.steps / 4)
-    assert sum("loss" in row for row in reached.history) == len(reached.history) - 1
+    assert state.epochs == pytest.approx(state.steps / 4)
+    assert sum("loss" in row for row in state.history) == len(state.history) - 1
 
 
 def test_a_machine_that_is_fast_enough_does_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "time", Clock(1e-6))
-    _, reached = train(replace(PLAN, limit=60.0))
-    assert (reached.step, reached.epochs) == (16, 4)
+    _, state = train(replace(PLAN, limit=60.0))
+    assert (state.step, state.epochs) == (16, 4)
 
 
 def test_minutes_that_hold_a_part_of_an_epoch_train_a_part_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "time", Clock(1.0))
-    _, reached = train(replace(PLAN, epochs=30, seconds=12.0, limit=12.0))
-    assert 1 <= reached.step < loop.steps_an_epoch(TAUGHT, PLAN.batch_size)
+    _, state = train(replace(PLAN, epochs=30, seconds=12.0, limit=12.0))
+    assert 1 <= state.step < loop.steps_an_epoch(TAUGHT, PLAN.batch_size)
 
 
 def test_a_loss_that_is_no_number_stops_with_what_to_try() -> None:
@@ -285,7 +285,7 @@ def test_training_on_kept_activations_is_training_on_the_images(first: int) -> N
     handle.remove()
     kept = [activations.numpy().reshape(COUNT, -1) for activations in taken]
     cached = ActivationSamples(kept, taken[0].shape[1:], first)
-    with suffix_alone(graft.trunk, graft.groups, first):
+    with starting_at_group(graft.trunk, graft.groups, first):
         _, of_cached = train(plan, cached, graft=graft)
     plain, of_plain = train(plan)
     np.testing.assert_allclose(weights(graft), weights(plain), rtol=1e-3, atol=5e-4)

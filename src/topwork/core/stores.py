@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pandas as pd
@@ -99,3 +100,13 @@ class EngineStore(NetworkStore, Protocol):
     def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
         """Keep the key, and what was measured to choose it."""
         ...
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What the catalog lends to a training: images, and where to keep what is computed."""
+
+    images: Mapping[str, bytes]
+    features: FeatureStore
+    engines: EngineStore
+    checkpoints: CheckpointStore

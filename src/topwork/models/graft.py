@@ -24,7 +24,7 @@ _TOLERANCE = 1e-3  # relative; what the last bits of other kernels may differ by
 class Graft(nn.Module):
     """Pixels ``[b, h, w, 3]`` (uint8) to class scores ``[b, c]``: backbone, dense layers, head.
 
-    In place of pixels it takes what the frozen layers made of them (floating point), inside `suffix_alone`.
+    In place of pixels it takes what the frozen layers made of them (floating point), inside `starting_at_group`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Graft(nn.Module):
         state = {**_prefixed("trunk", self.trunk), **_prefixed("neck", self.neck)}
         return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
-    def grown_head(self) -> LinearHead:
+    def current_head(self) -> LinearHead:
         """The head as it is now."""
         weight, bias = (value.detach().cpu().numpy().copy() for value in (self.head.weight, self.head.bias))
         return LinearHead(weight, bias)
@@ -112,7 +112,7 @@ def can_start_from(backbone: Backbone, layers: Sequence[str], first: int) -> boo
     try:
         with torch.inference_mode():
             whole = backbone.trunk(images)
-            with suffix_alone(backbone.trunk, groups, first):
+            with starting_at_group(backbone.trunk, groups, first):
                 part = backbone.trunk(taken[0].clone())
         return bool(part.shape == whole.shape and (part - whole).norm() <= _TOLERANCE * whole.norm())
     except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
@@ -122,7 +122,7 @@ def can_start_from(backbone: Backbone, layers: Sequence[str], first: int) -> boo
 
 
 @contextmanager
-def suffix_alone(trunk: nn.Module, groups: Sequence[LayerGroup], first: int) -> Iterator[None]:
+def starting_at_group(trunk: nn.Module, groups: Sequence[LayerGroup], first: int) -> Iterator[None]:
     """Inside, the trunk takes what group ``first`` takes: the modules before it let it through."""
     frozen = {part: trunk.get_submodule(part) for group in groups[:first] for part in group.parts}
     try:

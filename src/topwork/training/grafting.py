@@ -20,15 +20,15 @@ from topwork.core.heads import LinearHead
 from topwork.core.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
 from topwork.core.stores import CheckpointStore
 from topwork.data.splits import inner_split
-from topwork.models.graft import Graft, suffix_alone
+from topwork.models.graft import Graft, starting_at_group
 from topwork.models.layer_groups import LayerGroup, check_frozen, first_trainable, frozen_digests
 from topwork.scoring.metrics import softmax
 from topwork.scoring.rejection import measure, threshold
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
-from topwork.training.loop import FitPlan, Lesson, bottleneck_features, fit
+from topwork.training.loop import FitPlan, TrainingSubset, bottleneck_features, fit
 from topwork.training.samples import Samples
-from topwork.training.state import Reached
+from topwork.training.state import TrainingState
 
 _MEASURED = 1000  # images
 FINAL = -1
@@ -74,7 +74,7 @@ class TrainingImages:
 
 
 @dataclass(frozen=True)
-class Grown:
+class TrainedNetwork:
     """The final network with head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
 
     network: dict[str, Floats]
@@ -150,12 +150,12 @@ INDIFFERENT = {"threads", "max_pixels", "cache_gigabytes", "rejected"}
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingJob:
     """All that the models of a strategy are trained by.
 
     ``graft_for`` gives a network that has learnt nothing yet, from the rows that it may know of and the fold;
     ``samples`` are of the rows of ``examples``; the minutes of ``parameters`` began at ``started``
-    (`time.perf_counter`) and are shared out among the models; ``request`` is all else that the result depends on, so
+    (`time.perf_counter`) and are shared out among the models; ``identity`` is all else that the result depends on, so
     that another training does not go on from these ``checkpoints``.
     """
 
@@ -166,7 +166,7 @@ class Course:
     parameters: NetworkParameters
     plan: FitPlan
     checkpoints: CheckpointStore
-    request: Mapping[str, Any]
+    identity: Mapping[str, Any]
     started: float
 
     @cached_property
@@ -183,7 +183,7 @@ class Course:
         """What its checkpoint is called."""
         p = self.parameters
         plan = {name: value for name, value in asdict(self.plan).items() if name not in INDIFFERENT}
-        content = [sorted(self.request.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
+        content = [sorted(self.identity.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
     def limit_for(self, fold: int, taught: int) -> float | None:
@@ -199,65 +199,65 @@ class Course:
         return max(1.0, left * taught / everybody)
 
 
-def train_grafts(course: Course) -> Grown:
+def train_grafts(job: TrainingJob) -> TrainedNetwork:
     """Train a model for each fold that is asked for, and the final one on all images.
 
     The fold models choose their epoch on an inner split; the final one has no images to lose for that, and takes as
     many as they chose, at rates that fall to nothing in that time.
     """
-    course.checkpoints.keep_only([*map(course.checkpoint, course.folds), prefix_name(course.request)])
-    truth = course.examples.truth
+    job.checkpoints.keep_only([*map(job.checkpoint, job.folds), prefix_name(job.identity)])
+    truth = job.examples.truth
     scored: list[tuple[Integers, Floats, Floats]] = []
     history: list[dict[str, Any]] = []
     chosen: list[float] = []
     distances: list[Floats] = []
-    plan, closing = course.plan, 0.0
-    for fold in course.folds:
-        lesson, held_out = _lesson(course, fold)
-        if fold == course.folds[0]:
-            plan = replace(plan, seconds=course.limit_for(fold, len(lesson.taught)))
+    plan, closing = job.plan, 0.0
+    for fold in job.folds:
+        subset, held_out = _subset(job, fold)
+        if fold == job.folds[0]:
+            plan = replace(plan, seconds=job.limit_for(fold, len(subset.taught)))
         if fold == FINAL:
             plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
-        limit = course.limit_for(fold, len(lesson.taught))
-        scored_after = min(len(lesson.taught), _MEASURED) + len(held_out)
+        limit = job.limit_for(fold, len(subset.taught))
+        scored_after = min(len(subset.taught), _MEASURED) + len(held_out)
         plan = replace(plan, limit=None if limit is None else limit - closing, scored_after=scored_after)
-        graft, reached, features_of = _train(course, lesson, fold, plan)
-        chosen.append(reached.chosen_after)
+        graft, state, features_of = _train(job, subset, fold, plan)
+        chosen.append(state.chosen_after)
         learnt = time.perf_counter()
-        plan = _as_the_first(plan, reached) if fold == course.folds[0] else plan
-        history += [{"model": lesson.name, "epoch": number, **each} for number, each in enumerate(reached.history)]
-        some = _some(lesson.taught, course.parameters.seed)
+        plan = _as_the_first(plan, state) if fold == job.folds[0] else plan
+        history += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
+        some = _some(subset.taught, job.parameters.seed)
         bounds = measure(features_of(some), truth[some])
         if fold != FINAL:
-            head, vectors = graft.grown_head(), features_of(held_out)
-            temperature = fit_temperature(head.scores(features_of(lesson.inner)), truth[lesson.inner])
+            head, vectors = graft.current_head(), features_of(held_out)
+            temperature = fit_temperature(head.scores(features_of(subset.inner)), truth[subset.inner])
             scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
             distances.append(bounds.distances(vectors))
-        if fold == course.folds[-2]:
+        if fold == job.folds[-2]:
             closing = time.perf_counter() - learnt  # that of the final model, which looks at about as many images
     rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
-    return Grown(
+    return TrainedNetwork(
         network=graft.tensors(),
-        head=graft.grown_head(),
+        head=graft.current_head(),
         temperature=fit_temperature(scores, truth[rows]),
-        rejection=bounds.rejecting_above(threshold(np.concatenate(distances), course.parameters.rejected)),
+        rejection=bounds.rejecting_above(threshold(np.concatenate(distances), job.parameters.rejected)),
         scored=rows,
         out_of_fold=probabilities,
         history=history,
-        facts=_facts(course, graft, reached),
+        facts=_facts(job, graft, state),
     )
 
 
-def _lesson(course: Course, fold: int) -> tuple[Lesson, Integers]:
+def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
     """What a model learns from, and the rows of its fold."""
-    p = course.parameters
-    nobody, everybody = np.empty(0, int), np.arange(len(course.examples.table))
-    rows = (everybody, nobody, nobody) if fold == FINAL else course.examples.divided(fold, p.inner_fraction, p.seed)
+    p = job.parameters
+    nobody, everybody = np.empty(0, int), np.arange(len(job.examples.table))
+    rows = (everybody, nobody, nobody) if fold == FINAL else job.examples.divided(fold, p.inner_fraction, p.seed)
     taught, inner, held_out = rows
-    return Lesson(course.title(fold), course.samples, course.examples.truth, taught, inner), held_out
+    return TrainingSubset(job.title(fold), job.samples, job.examples.truth, taught, inner), held_out
 
 
-def _as_the_first(plan: FitPlan, first: Reached) -> FitPlan:
+def _as_the_first(plan: FitPlan, first: TrainingState) -> FitPlan:
     """The plan of the other models, which learn as the first did: else its scores would not speak for them."""
     return replace(
         plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate, range_test=False
@@ -265,22 +265,22 @@ def _as_the_first(plan: FitPlan, first: Reached) -> FitPlan:
 
 
 def _train(
-    course: Course, lesson: Lesson, fold: int, plan: FitPlan
-) -> tuple[Graft, Reached, Callable[[Integers], Floats]]:
+    job: TrainingJob, subset: TrainingSubset, fold: int, plan: FitPlan
+) -> tuple[Graft, TrainingState, Callable[[Integers], Floats]]:
     """The network, what was reached, and the features that it gives rows."""
-    samples = course.samples
-    graft = course.graft_for(lesson.taught, fold)
-    reached = Reached(course.checkpoints, course.checkpoint(fold))
+    samples = job.samples
+    graft = job.graft_for(subset.taught, fold)
+    state = TrainingState(job.checkpoints, job.checkpoint(fold))
     audited = frozen_digests(graft.trunk, graft.groups, plan.first, plan.batch_norm)
-    with suffix_alone(graft.trunk, graft.groups, samples.starts_at):
-        fit(graft, lesson, plan, reached)
+    with starting_at_group(graft.trunk, graft.groups, samples.starts_at):
+        fit(graft, subset, plan, state)
     check_frozen(graft.trunk, audited)
 
     def features_of(rows: Integers) -> Floats:
-        with suffix_alone(graft.trunk, graft.groups, samples.starts_at):
+        with starting_at_group(graft.trunk, graft.groups, samples.starts_at):
             return bottleneck_features(graft, samples, rows, plan.batch_size, plan.threads)
 
-    return graft, reached, features_of
+    return graft, state, features_of
 
 
 def _some(rows: Integers, seed: int) -> Integers:
@@ -288,22 +288,22 @@ def _some(rows: Integers, seed: int) -> Integers:
     return rows if len(rows) <= _MEASURED else np.random.default_rng(seed).permutation(rows)[:_MEASURED]
 
 
-def _facts(course: Course, graft: Graft, reached: Reached) -> dict[str, Any]:
+def _facts(job: TrainingJob, graft: Graft, state: TrainingState) -> dict[str, Any]:
     """What the report says of the final model."""
-    plan = course.plan
+    plan = job.plan
     return {
-        "images": len(course.examples.table),
-        "epochs": reached.epochs,
-        "precision": reached.precision,
-        "learning_rate": reached.rate,
+        "images": len(job.examples.table),
+        "epochs": state.epochs,
+        "precision": state.precision,
+        "learning_rate": state.rate,
         "mixup": plan.mixup,
-        "folds": len(course.folds) - 1,
+        "folds": len(job.folds) - 1,
         "groups": len(graft.groups),
         "trainable_groups": len(graft.groups) - plan.first,
-        "frozen_layers_cached": course.samples.starts_at > 0,
+        "frozen_layers_cached": job.samples.starts_at > 0,
     }
 
 
-def prefix_name(request: Mapping[str, Any]) -> str:
+def prefix_name(identity: Mapping[str, Any]) -> str:
     """What the checkpoint is called that holds how many views of the frozen layers are kept."""
-    return f"prefix-{text_digest(str(sorted(request.items())))[:16]}"
+    return f"prefix-{text_digest(str(sorted(identity.items())))[:16]}"

@@ -30,8 +30,8 @@ from topwork.training.calibration import fit_temperature
 from topwork.training.mixing import mix
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
-from topwork.training.state import Reached
-from topwork.training.tempo import as_found, autocast, choose_precision, find_rate
+from topwork.training.state import TrainingState
+from topwork.training.tempo import autocast, choose_precision, find_rate, restored_afterwards
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class FitPlan:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSubset:
     """What one network learns from: samples by row, their classes ``[n]``, and which rows teach and which choose.
 
     Where none choose (the inner split is empty), the network is kept as it is in the end.
@@ -93,8 +93,8 @@ class Lesson:
     inner: Integers
 
 
-def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
-    """Train the graft from where ``reached`` is; it ends with the weights that the inner split chooses.
+def fit(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
+    """Train the graft from where ``state`` is; it ends with the weights that the inner split chooses.
 
     Raises:
         InputError: the loss is no longer a number; the message says what to try.
@@ -103,11 +103,11 @@ def fit(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
     graft.to(accelerator(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=[]):
         freeze(graft.trunk, graft.groups, plan.first, plan.batch_norm)
-        if _is_over(plan, reached):
-            _log.info("%s: trained before, taken as it was", lesson.name)
+        if _is_over(plan, state):
+            _log.info("%s: trained before, taken as it was", subset.name)
         else:
-            _learn(graft, lesson, plan, reached)
-        graft.load_state_dict(reached.chosen)
+            _learn(graft, subset, plan, state)
+        graft.load_state_dict(state.chosen)
     graft.eval()
 
 
@@ -118,7 +118,7 @@ def steps_an_epoch(taught: Integers, batch_size: int) -> int:
 
 def class_scores(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
     """Scores ``[len(rows), c]`` (float64) of the originals."""
-    return graft.grown_head().scores(bottleneck_features(graft, samples, rows, batch_size, threads))
+    return graft.current_head().scores(bottleneck_features(graft, samples, rows, batch_size, threads))
 
 
 def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
@@ -131,55 +131,55 @@ def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_si
     return np.concatenate(found)
 
 
-def _learn(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
+def _learn(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
     """Epoch after epoch, from where it was."""
     start = time.perf_counter()
-    norms = foldable_norms(graft, lesson.samples.batch(lesson.taught[:2], 0).to(accelerator()))
-    if reached.begun:
-        _log.info("%s: goes on after %d of %d steps", lesson.name, reached.step, reached.steps)
+    norms = foldable_norms(graft, subset.samples.batch(subset.taught[:2], 0).to(accelerator()))
+    if state.begun:
+        _log.info("%s: goes on after %d of %d steps", subset.name, state.step, state.steps)
     else:
         with folded(graft, norms):
-            _begin(graft, lesson, plan, reached)
-    optimizer = _optimizer(graft, plan, reached.rate)
-    reached.restore(graft, optimizer)
-    _tell(lesson, plan, reached, "")
-    pace = _Pace(start - reached.spent, reached.step, time.perf_counter())
-    while not _is_over(plan, reached):
+            _begin(graft, subset, plan, state)
+    optimizer = _optimizer(graft, plan, state.rate)
+    state.restore(graft, optimizer)
+    _tell(subset, plan, state, "")
+    pace = _Pace(start - state.spent, state.step, time.perf_counter())
+    while not _is_over(plan, state):
         with folded(graft, norms):
-            facts = _epoch(graft, optimizer, lesson, plan, reached, pace)
-        reached.spent = time.perf_counter() - pace.began
-        _score(graft, lesson, plan, reached, facts)
-        reached.keep(graft, optimizer)
+            facts = _epoch(graft, optimizer, subset, plan, state, pace)
+        state.spent = time.perf_counter() - pace.began
+        _score(graft, subset, plan, state, facts)
+        state.keep(graft, optimizer)
 
 
-def _begin(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> None:
+def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
     """Settle precision, rate and number of steps, once; score the network before anything is learnt."""
     start = time.perf_counter()
-    rows = _batches(lesson, plan, epoch=0)[0]
-    inputs = lesson.samples.batch(rows, lesson.samples.view_of(1)).to(accelerator())
+    rows = _batches(subset, plan, epoch=0)[0]
+    inputs = subset.samples.batch(rows, subset.samples.view_of(1)).to(accelerator())
     _set_training(graft, plan, epoch=plan.unfreeze_every * len(graft.groups))
-    reached.precision = choose_precision(graft, inputs, _classes(lesson, rows), plan.precision)
-    reached.rate = plan.learning_rate
+    state.precision = choose_precision(graft, inputs, _classes(subset, rows), plan.precision)
+    state.rate = plan.learning_rate
     if plan.range_test:
         endless = (
-            (lesson.samples.batch(each, 0).to(accelerator()), _classes(lesson, each)) for each in _endless(lesson, plan)
+            (subset.samples.batch(each, 0).to(accelerator()), _classes(subset, each)) for each in _endless(subset, plan)
         )
-        reached.rate = find_rate(graft, lambda rate: _optimizer(graft, plan, rate), endless)
-    a_step = _seconds_a_step(graft, lesson, plan, reached) if plan.seconds is not None and plan.epochs else 0.0
+        state.rate = find_rate(graft, lambda rate: _optimizer(graft, plan, rate), endless)
+    a_step = _seconds_a_step(graft, subset, plan, state) if plan.seconds is not None and plan.epochs else 0.0
     scoring = time.perf_counter()
-    _score(graft, lesson, plan, reached, {})
+    _score(graft, subset, plan, state, {})
     scoring = time.perf_counter() - scoring
-    an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
-    reached.steps = round(plan.epochs * an_epoch)
+    an_epoch = steps_an_epoch(subset.taught, plan.batch_size)
+    state.steps = round(plan.epochs * an_epoch)
     if plan.seconds is not None and plan.epochs:
-        reached.reserve = scoring / max(1, len(lesson.inner)) * plan.scored_after
-        left = _SAFETY * plan.seconds - reached.reserve - (time.perf_counter() - start)
+        state.reserve = scoring / max(1, len(subset.inner)) * plan.scored_after
+        left = _SAFETY * plan.seconds - state.reserve - (time.perf_counter() - start)
         affordable = _affordable(left, a_step, scoring, an_epoch)
         if affordable < an_epoch:
-            _log.warning(_TOO_SHORT, lesson.name, a_step * an_epoch + scoring, max(0.0, left))
-        reached.steps = min(reached.steps, max(1, affordable))
-    reached.epochs = reached.steps / an_epoch
-    reached.save()
+            _log.warning(_TOO_SHORT, subset.name, a_step * an_epoch + scoring, max(0.0, left))
+        state.steps = min(state.steps, max(1, affordable))
+    state.epochs = state.steps / an_epoch
+    state.save()
 
 
 def _affordable(seconds: float, a_step: float, scoring: float, an_epoch: int) -> int:
@@ -195,27 +195,27 @@ class _Pace:
     first_step: int
     timed_from: float
 
-    def fitting(self, reached: Reached, limit: float) -> int:
+    def fitting(self, state: TrainingState, limit: float) -> int:
         """The steps of all in all that fit into the limit at the speed so far; those planned, if they do."""
         now = time.perf_counter()
-        a_step = (now - self.timed_from) / max(1, reached.step - self.first_step)  # scoring between epochs included
+        a_step = (now - self.timed_from) / max(1, state.step - self.first_step)  # scoring between epochs included
         left = limit - (now - self.began)
-        if a_step * (reached.steps - reached.step) <= _SLOWER * left:
-            return reached.steps
-        return max(reached.step, min(reached.steps, reached.step + int(left / a_step)))
+        if a_step * (state.steps - state.step) <= _SLOWER * left:
+            return state.steps
+        return max(state.step, min(state.steps, state.step + int(left / a_step)))
 
 
-def _seconds_a_step(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached) -> float:
+def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> float:
     """What a step takes in the loop itself, where loading and learning get into each other's way."""
-    trial = copy(reached)
-    trial.steps = _TRIED * len(lesson.taught)
+    trial = copy(state)
+    trial.steps = _TRIED * len(subset.taught)
     seconds: list[float] = []
-    with as_found(graft):
-        optimizer = _optimizer(graft, plan, reached.rate)
-        batches = list(islice(_endless(lesson, plan), _TRIED))
+    with restored_afterwards(graft):
+        optimizer = _optimizer(graft, plan, state.rate)
+        batches = list(islice(_endless(subset, plan), _TRIED))
         start = time.perf_counter()
-        for rows, inputs in load_batches(lesson.samples, batches, lesson.samples.view_of(1), plan.threads):
-            _step(graft, optimizer, inputs.to(accelerator()), _classes(lesson, rows), plan, trial).item()
+        for rows, inputs in load_batches(subset.samples, batches, subset.samples.view_of(1), plan.threads):
+            _step(graft, optimizer, inputs.to(accelerator()), _classes(subset, rows), plan, trial).item()
             seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
             if len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS:
@@ -224,74 +224,79 @@ def _seconds_a_step(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reache
 
 
 def _epoch(
-    graft: Graft, optimizer: torch.optim.Optimizer, lesson: Lesson, plan: FitPlan, reached: Reached, pace: _Pace
+    graft: Graft,
+    optimizer: torch.optim.Optimizer,
+    subset: TrainingSubset,
+    plan: FitPlan,
+    state: TrainingState,
+    pace: _Pace,
 ) -> dict[str, float]:
     """The steps that are left of an epoch, and how they went."""
-    an_epoch = steps_an_epoch(lesson.taught, plan.batch_size)
-    epoch, done = divmod(reached.step, an_epoch)
-    left = min(an_epoch, reached.steps - epoch * an_epoch)
-    batches = _batches(lesson, plan, epoch)[done:left]
+    an_epoch = steps_an_epoch(subset.taught, plan.batch_size)
+    epoch, done = divmod(state.step, an_epoch)
+    left = min(an_epoch, state.steps - epoch * an_epoch)
+    batches = _batches(subset, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
     start = saved = time.perf_counter()
-    loading = load_batches(lesson.samples, batches, lesson.samples.view_of(epoch), plan.threads)
+    loading = load_batches(subset.samples, batches, subset.samples.view_of(epoch), plan.threads)
     running: list[Tensor] = []
     for rows, inputs in loading:
-        running.append(_step(graft, optimizer, inputs.to(accelerator()), _classes(lesson, rows), plan, reached))
+        running.append(_step(graft, optimizer, inputs.to(accelerator()), _classes(subset, rows), plan, state))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
-            loss = _finite(running, lesson, reached)
+            loss = _finite(running, subset, state)
             if plan.limit is not None:
-                reached.shorten(pace.fitting(reached, plan.limit - reached.reserve))
-            of_inner = reached.history[-1].get("inner_accuracy")
+                state.shorten(pace.fitting(state, plan.limit - state.reserve))
+            of_inner = state.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
-            _tell(lesson, plan, reached, note)
+            _tell(subset, plan, state, note)
         if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # the end is kept with its score
-            reached.spent = time.perf_counter() - pace.began
-            reached.keep(graft, optimizer)
+            state.spent = time.perf_counter() - pace.began
+            state.keep(graft, optimizer)
             saved = time.perf_counter()
-        if reached.step >= reached.steps:
+        if state.step >= state.steps:
             break
     images = sum(map(len, batches[: len(running)])) / (time.perf_counter() - start)
-    return {"loss": _finite(running, lesson, reached), "images_per_second": images}
+    return {"loss": _finite(running, subset, state), "images_per_second": images}
 
 
-def _tell(lesson: Lesson, plan: FitPlan, reached: Reached, note: str) -> None:
-    report(lesson.name, reached.step * plan.batch_size, reached.steps * plan.batch_size, "images", note)
+def _tell(subset: TrainingSubset, plan: FitPlan, state: TrainingState, note: str) -> None:
+    report(subset.name, state.step * plan.batch_size, state.steps * plan.batch_size, "images", note)
 
 
 def _step(
-    graft: Graft, optimizer: torch.optim.Optimizer, inputs: Tensor, truth: Tensor, plan: FitPlan, reached: Reached
+    graft: Graft, optimizer: torch.optim.Optimizer, inputs: Tensor, truth: Tensor, plan: FitPlan, state: TrainingState
 ) -> Tensor:
-    torch.manual_seed(_seed(plan, reached.step))  # of dropout: the step's own, wherever the training began
-    generator = np.random.default_rng([plan.seed, reached.step])
+    torch.manual_seed(_seed(plan, state.step))  # of dropout: the step's own, wherever the training began
+    generator = np.random.default_rng([plan.seed, state.step])
     inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, plan.label_smoothing, generator)
-    factor = rate_factor(reached.step, reached.steps, plan.warmup)
+    factor = rate_factor(state.step, state.steps, plan.warmup)
     for group in optimizer.param_groups:
         group["lr"] = group["full_rate"] * factor
-    with autocast(reached.precision):
+    with autocast(state.precision):
         loss = loss_of(graft(inputs))
     loss.backward()
     if plan.clip is not None:
         nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], plan.clip)
     optimizer.step()
     optimizer.zero_grad()
-    reached.step += 1
+    state.step += 1
     if plan.ema:
-        reached.average(graft, plan.ema)
+        state.average(graft, plan.ema)
     return loss.detach()
 
 
-def _score(graft: Graft, lesson: Lesson, plan: FitPlan, reached: Reached, facts: dict[str, float]) -> None:
+def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState, facts: dict[str, float]) -> None:
     """Look at the inner split, with the averaged weights if there are any, and keep what is chosen."""
     of_inner: Floats | None = None
-    with reached.averaged(graft):
-        if len(lesson.inner):
-            scores = class_scores(graft, lesson.samples, lesson.inner, plan.batch_size, plan.threads)
-            truth = lesson.truth[lesson.inner]
+    with state.averaged(graft):
+        if len(subset.inner):
+            scores = class_scores(graft, subset.samples, subset.inner, plan.batch_size, plan.threads)
+            truth = subset.truth[subset.inner]
             of_inner = losses(softmax(scores, fit_temperature(scores, truth)), truth)
             right = scores.argmax(axis=1) == truth
             facts = {**facts, "inner_loss": float(of_inner.mean()), "inner_accuracy": float(right.mean())}
-        reached.note(graft, facts, of_inner)
-    record(lesson.name, len(reached.history) - 1, facts)
+        state.note(graft, facts, of_inner)
+    record(subset.name, len(state.history) - 1, facts)
 
 
 def _set_training(graft: Graft, plan: FitPlan, epoch: int) -> None:
@@ -321,16 +326,16 @@ def _optimizer(graft: Graft, plan: FitPlan, rate: float) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=rate, fused=accelerator() != "mps")
 
 
-def _batches(lesson: Lesson, plan: FitPlan, epoch: int) -> list[Integers]:
+def _batches(subset: TrainingSubset, plan: FitPlan, epoch: int) -> list[Integers]:
     """Rows of each batch of an epoch, in the epoch's own order."""
-    rows = np.random.default_rng([plan.seed, epoch]).permutation(lesson.taught)
-    return _cut(rows, plan.batch_size)[: steps_an_epoch(lesson.taught, plan.batch_size)]
+    rows = np.random.default_rng([plan.seed, epoch]).permutation(subset.taught)
+    return _cut(rows, plan.batch_size)[: steps_an_epoch(subset.taught, plan.batch_size)]
 
 
-def _endless(lesson: Lesson, plan: FitPlan) -> Iterator[Integers]:
+def _endless(subset: TrainingSubset, plan: FitPlan) -> Iterator[Integers]:
     epoch = 0
     while True:
-        yield from _batches(lesson, plan, epoch)
+        yield from _batches(subset, plan, epoch)
         epoch += 1
 
 
@@ -338,25 +343,25 @@ def _cut(rows: Integers, size: int) -> list[Integers]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _classes(lesson: Lesson, rows: Integers) -> Tensor:
-    return torch.from_numpy(lesson.truth[rows]).long().to(accelerator())
+def _classes(subset: TrainingSubset, rows: Integers) -> Tensor:
+    return torch.from_numpy(subset.truth[rows]).long().to(accelerator())
 
 
-def _finite(running: Sequence[Tensor], lesson: Lesson, reached: Reached) -> float:
+def _finite(running: Sequence[Tensor], subset: TrainingSubset, state: TrainingState) -> float:
     loss = float(torch.stack(list(running[-_LOOK_EVERY:])).mean())
     if not math.isfinite(loss):
         raise InputError(
-            f"{lesson.name}: the loss is no number after {reached.step} steps. Try a lower learning_rate "
-            f"(it was {reached.rate:g}), a smaller clip, or precision=float32."
+            f"{subset.name}: the loss is no number after {state.step} steps. Try a lower learning_rate "
+            f"(it was {state.rate:g}), a smaller clip, or precision=float32."
         )
     return loss
 
 
-def _is_over(plan: FitPlan, reached: Reached) -> bool:
+def _is_over(plan: FitPlan, state: TrainingState) -> bool:
     """Whether all steps are done, or nothing was gained for too long."""
-    without_gain = len(reached.history) - 1 - reached.best_epoch
+    without_gain = len(state.history) - 1 - state.best_epoch
     impatient = plan.patience is not None and without_gain >= plan.patience
-    return reached.begun and (reached.step >= reached.steps or impatient)
+    return state.begun and (state.step >= state.steps or impatient)
 
 
 def _seed(plan: FitPlan, step: int) -> int:

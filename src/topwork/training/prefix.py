@@ -14,7 +14,7 @@ import torch
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.parameters import FeatureParameters, FinetuneParameters
-from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore
+from topwork.core.stores import FeatureStore, Stores
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone
 from topwork.models.extraction import Extraction, extract_missing, view_keys
@@ -58,14 +58,11 @@ def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, ima
 
 
 def cached_samples(
-    images: Mapping[str, bytes],
     contents: Sequence[tuple[str, str]],
     backbone: Backbone,
     plan: FitPlan,
     views: ViewPlan,
-    known: FeatureStore,
-    engines: EngineStore,
-    checkpoints: CheckpointStore,
+    stores: Stores,
     name: str,
     p: FinetuneParameters,
     of_features: FeatureParameters,
@@ -77,23 +74,23 @@ def cached_samples(
     """
     boundary = boundary_layer(layer_groups(backbone.trunk), plan.first)
     at_boundary = of_features.model_copy(update={"layers": boundary, "pool": "none"})
-    key = feature_key(at_boundary, engines)
-    engine = cache(lambda: engine_for(key, at_boundary, engines))
+    known, key = stores.features, feature_key(at_boundary, stores.engines)
+    engine = cache(lambda: engine_for(key, at_boundary, stores.engines))
     how = Extraction(max(16, at_boundary.shard_size // 8), at_boundary.threads, at_boundary.max_pixels)
     by_content = {sha256: image_id for image_id, sha256 in contents}
 
     def extract(some: Mapping[str, str], count: int) -> None:
-        for shard in extract_missing(images, some, known, key, engine, how, views, count):
+        for shard in extract_missing(stores.images, some, known, key, engine, how, views, count):
             known.put(shard)
 
     count = min(p.cache_views, math.ceil(plan.epochs) - 1)
     while count and _gigabytes(backbone, plan.first, len(by_content), count) > p.cache_gigabytes:
         count -= 1
-    if remembered := checkpoints.get(name):
+    if remembered := stores.checkpoints.get(name):
         count = remembered[1]["views"]
     else:
         count = min(count, _affordable(by_content, known, key, extract, p.minutes))
-        checkpoints.put(name, {}, {"views": count})
+        stores.checkpoints.put(name, {}, {"views": count})
     _log.info(
         "frozen up to %s: computed once for each image and %d views of it (%.2f GB at most)",
         *(boundary, count, _gigabytes(backbone, plan.first, len(by_content), count)),

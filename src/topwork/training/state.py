@@ -17,7 +17,7 @@ _ROUNDING = 1e-9  # one image that makes all the difference makes exactly one st
 _FACTS = ("step", "steps", "epochs", "spent", "reserve", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
-class Reached:
+class TrainingState:
     """Steps done of ``steps`` planned (``epochs``), the weights now and as chosen, the history of the epochs.
 
     ``spent`` are the seconds that it took to come so far, ``reserve`` those that are kept for what comes after.

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from topwork.core.parameters import (
     NetworkParameters,
     ScratchParameters,
 )
-from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore
+from topwork.core.stores import CheckpointStore, Stores
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 from topwork.models.feature_key import PIXELS
@@ -33,9 +32,9 @@ from topwork.training import defaults
 from topwork.training.grafting import (
     FINAL,
     INDIFFERENT,
-    Course,
-    Grown,
+    TrainedNetwork,
     TrainingImages,
+    TrainingJob,
     plan_finetune,
     plan_scratch,
     prefix_name,
@@ -49,27 +48,17 @@ from topwork.training.samples import ImageSamples, Samples
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Handles:
-    """What the catalog lends to a training: images, and where to keep what is computed."""
-
-    images: Mapping[str, bytes]
-    features: FeatureStore
-    engines: EngineStore
-    checkpoints: CheckpointStore
-
-
 def finetune(
     examples: TrainingImages,
     features: Features,
     probe: Mapping[str, Any],
-    handles: Handles,
+    stores: Stores,
     parameters: FinetuneParameters,
     of_features: FeatureParameters,
     of_probe: LinearParameters,
     views: ViewPlan,
     split_digest: str,
-) -> tuple[Classifier, Grown]:
+) -> tuple[Classifier, TrainedNetwork]:
     """A pretrained network whose last layers learn on under a new head.
 
     Args:
@@ -102,13 +91,15 @@ def finetune(
             graft.plant(_probe_head(examples, features, probe, rows, fold, of_probe))
         return graft
 
-    request = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
-    request |= parameters.model_dump(exclude=INDIFFERENT) | {"probe": str(sorted(probe.items()))}
-    samples = _samples(examples, backbone, layers, plan, views, handles, prefix_name(request), parameters, of_features)
-    course = Course("finetune", graft_for, samples, examples, parameters, plan, handles.checkpoints, request, started)
-    grown = train_grafts(course)
-    digests = (split_digest, features.content)
-    return _classifier("finetune", grown, backbone, layers, pool, parameters, examples, *digests), grown
+    identity = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
+    identity |= parameters.model_dump(exclude=INDIFFERENT) | {"probe": str(sorted(probe.items()))}
+    samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), parameters, of_features)
+    job = TrainingJob("finetune", graft_for, samples, examples, parameters, plan, stores.checkpoints, identity, started)
+    trained = train_grafts(job)
+    classifier = _classifier(
+        "finetune", trained, backbone, layers, pool, parameters, examples, split_digest, features.content
+    )
+    return classifier, trained
 
 
 def train_from_scratch(
@@ -119,24 +110,26 @@ def train_from_scratch(
     views: ViewPlan,
     split_digest: str,
     content: str,
-) -> tuple[Classifier, Grown]:
+) -> tuple[Classifier, TrainedNetwork]:
     """A network that learns from random weights on the images alone."""
     started = time.perf_counter()
     spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed, parameters.white)
     layers, classes = ("last",), len(examples.class_names)
     plan = plan_scratch(parameters, len(examples.table))
     samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)
-    request = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
-    request |= parameters.model_dump(exclude=INDIFFERENT)
+    identity = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
+    identity |= parameters.model_dump(exclude=INDIFFERENT)
 
     def graft_for(_rows: Integers, fold: int) -> Graft:
         return _graft(load_backbone(spec), layers, "average", parameters, classes, fold)
 
-    grown = train_grafts(
-        Course("scratch", graft_for, samples, examples, parameters, plan, checkpoints, request, started)
+    trained = train_grafts(
+        TrainingJob("scratch", graft_for, samples, examples, parameters, plan, checkpoints, identity, started)
     )
-    digests = (split_digest, content)
-    return _classifier("scratch", grown, load_backbone(spec), layers, "own", parameters, examples, *digests), grown
+    classifier = _classifier(
+        "scratch", trained, load_backbone(spec), layers, "own", parameters, examples, split_digest, content
+    )
+    return classifier, trained
 
 
 def _samples(
@@ -145,7 +138,7 @@ def _samples(
     layers: tuple[str, ...],
     plan: FitPlan,
     views: ViewPlan,
-    handles: Handles,
+    stores: Stores,
     name: str,
     parameters: FinetuneParameters,
     of_features: FeatureParameters,
@@ -154,11 +147,8 @@ def _samples(
     if reason:
         _log.info("images go through all layers in every epoch: %s", reason)
         how = backbone.spec.preprocessing
-        return ImageSamples(handles.images, examples.contents, how, views, parameters.max_pixels)
-    stores = (handles.features, handles.engines, handles.checkpoints)
-    return cached_samples(
-        handles.images, examples.contents, backbone, plan, views, *stores, name, parameters, of_features
-    )
+        return ImageSamples(stores.images, examples.contents, how, views, parameters.max_pixels)
+    return cached_samples(examples.contents, backbone, plan, views, stores, name, parameters, of_features)
 
 
 def _probe_head(
@@ -187,7 +177,7 @@ def _graft(
 
 def _classifier(
     strategy: str,
-    grown: Grown,
+    trained: TrainedNetwork,
     backbone: Backbone,
     layers: tuple[str, ...],
     pool: str,
@@ -198,17 +188,19 @@ def _classifier(
 ) -> Classifier:
     return Classifier(
         strategy=strategy,
-        key=grafted_key(backbone.spec, layers, pool if layers != ("last",) else "own", PIXELS, _digest(grown.network)),
-        head=grown.head,
+        key=grafted_key(
+            backbone.spec, layers, pool if layers != ("last",) else "own", PIXELS, _digest(trained.network)
+        ),
+        head=trained.head,
         class_names=examples.class_names,
-        temperature=grown.temperature,
+        temperature=trained.temperature,
         split_digest=split_digest,
-        training=grown.facts,
-        network=grown.network,
+        training=trained.facts,
+        network=trained.network,
         hidden=tuple(parameters.hidden),
         frozen=False,
         data_digest=content,
-        rejection=grown.rejection,
+        rejection=trained.rejection,
     )
 
 

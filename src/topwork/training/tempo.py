@@ -22,7 +22,7 @@ _BELOW = 10.0  # a learning rate this far below where the loss falls fastest no 
 
 
 @contextmanager
-def as_found(network: nn.Module) -> Iterator[None]:
+def restored_afterwards(network: nn.Module) -> Iterator[None]:
     """Puts weights, buffers, gradients and generator states back as they were."""
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with torch.random.fork_rng(devices=[]):
@@ -37,7 +37,7 @@ def as_found(network: nn.Module) -> Iterator[None]:
 def step_seconds(network: nn.Module, inputs: Tensor, truth: Tensor, precision: str) -> float:
     """Seconds of one step forward and back, the better of two after one that does not count."""
     seconds = []
-    with as_found(network):
+    with restored_afterwards(network):
         for _ in range(3):
             start = time.perf_counter()
             with autocast(precision):
@@ -76,7 +76,7 @@ def find_rate(
     """
     growth = (_RATES[1] / _RATES[0]) ** (1 / (_TRIED - 1))
     rates, losses = [], list[float]()
-    with as_found(network):
+    with restored_afterwards(network):
         learner = optimizer(1.0)
         shares = [group["lr"] for group in learner.param_groups]
         for number in range(_TRIED):

@@ -16,7 +16,7 @@ from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.features import Features
 from topwork.core.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
-from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore
+from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
 from topwork.models.requested_features import check_current
 from topwork.reporting.plots import plot_history
@@ -59,14 +59,23 @@ def train_finetune(
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The network, its out-of-fold predictions, and how each epoch went."""
     from topwork.training.grafting import TrainingImages
-    from topwork.training.strategies import Handles, finetune
+    from topwork.training.strategies import finetune
 
     check_current(features, splits, feature_parameters, augmentation)
-    examples, handles = TrainingImages.of(splits, manifest), Handles(images, known_features, engines, checkpoints)
-    blocks = (parameters, feature_parameters, linear_parameters, plan_views(augmentation))
-    classifier, grown = finetune(examples, features, probe, handles, *blocks, split_digest(splits))
-    scored = examples.table.iloc[grown.scored]
-    return classifier, prediction_table(scored, manifest, grown.out_of_fold, examples.class_names), grown.history
+    examples, stores = TrainingImages.of(splits, manifest), Stores(images, known_features, engines, checkpoints)
+    classifier, trained = finetune(
+        examples,
+        features,
+        probe,
+        stores,
+        parameters,
+        feature_parameters,
+        linear_parameters,
+        plan_views(augmentation),
+        split_digest(splits),
+    )
+    scored = examples.table.iloc[trained.scored]
+    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.history
 
 
 def draw_history(history: list[dict[str, Any]]) -> Figure:

@@ -34,9 +34,9 @@ def train_scratch(
     examples, views = TrainingImages.of(splits, manifest), plan_views(augmentation)
     content = str(splits.attrs.get("content"))
     digest = split_digest(splits)
-    classifier, grown = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)
-    scored = examples.table.iloc[grown.scored]
-    return classifier, prediction_table(scored, manifest, grown.out_of_fold, examples.class_names), grown.history
+    classifier, trained = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)
+    scored = examples.table.iloc[trained.scored]
+    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.history
 
 
 def draw_history(history: list[dict[str, Any]]) -> Figure:
