@@ -647,19 +647,19 @@ def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt
         answers = served.predict([Path(path).read_bytes() for path in predictions["path"]])
         assert answers["label"].tolist() == predictions["predicted"].tolist()
         np.testing.assert_allclose(answers["confidence"], predictions["confidence"], atol=1e-4)
-        assert (data / f"08_reporting/{strategy}/learning_curve.png").stat().st_size > 5000
+        assert (data / f"08_reporting/{strategy}/training_curve.png").stat().st_size > 5000
     assert rows["finetune"]["accuracy"] > 0.8  # plain colours are easy
 
     _, children = runs_of(tracking_uri)
     child = next(run for run in children if run.info.run_name == "finetune")
     points = MlflowClient(tracking_uri).get_metric_history(child.info.run_id, "fold_0.inner_accuracy")
-    history = json.loads((data / "08_reporting/finetune/history.json").read_text())
+    history = json.loads((data / "08_reporting/finetune/epochs.json").read_text())
     of_fold = [row for row in history if row["model"] == "finetune, fold 0"]
     assert [(point.step, point.value) for point in points] == [(row["epoch"], row["inner_accuracy"]) for row in of_fold]
 
     again = kedro("--pipelines", "finetune", params=f"{given},strategies=finetune")
     assert again.exit_code == 0, again.output
-    assert json.loads((data / "08_reporting/finetune/history.json").read_text()) == history  # nothing trained again
+    assert json.loads((data / "08_reporting/finetune/epochs.json").read_text()) == history  # nothing trained again
 
     (model,) = MlflowClient(tracking_uri).search_logged_models([child.info.experiment_id], "name = 'finetune'")[:1]
     keys = []

@@ -155,7 +155,7 @@ def test_many_classes_are_told_by_a_probe_in_closed_form_with_progress(
     monkeypatch.setattr(advisor, "_LARGE", 1000)
     never: Any = {weights: lambda _C: pytest.fail("logistic regression") for weights in ("none", "balanced")}
     seen: list[progress.Progress] = []
-    monkeypatch.setattr(advisor, "report", lambda *event: seen.append(progress.Progress(*event)))
+    monkeypatch.setattr(advisor, "report_progress", lambda *event: seen.append(progress.Progress(*event)))
     found = gather_evidence(*given, never, 0.01, 0)
     assert (usual.probe, found.probe) == ("logistic", "ridge")
     assert found.probe_accuracy == pytest.approx(usual.probe_accuracy, abs=0.03)

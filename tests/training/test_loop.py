@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import Graft, boundary_layer, starting_at_group
-from topwork.training import loop, tempo
+from topwork.training import loop
 from topwork.training.loop import FitPlan, TrainingSubset, class_scores, fit
 from topwork.training.samples import ActivationSamples
 from topwork.training.state import TrainingState, is_as_good
@@ -27,7 +27,6 @@ PLAN = FitPlan(
     batch_size=8,
     optimizer="adamw",
     learning_rate=2e-3,
-    range_test=False,
     weight_decay=0.01,
     backbone_rate=1.0,
     layer_decay=1.0,
@@ -248,27 +247,6 @@ def test_minutes_that_hold_a_part_of_an_epoch_train_a_part_of_one(monkeypatch: p
 def test_a_loss_that_is_no_number_stops_with_what_to_try() -> None:
     with pytest.raises(InputError, match=r"finetune, fold 0: the loss is no number.*lower learning_rate"):
         train(replace(PLAN, learning_rate=1e30, clip=None, optimizer="sgd", warmup=0.0))
-
-
-def test_the_range_test_finds_a_rate_and_leaves_all_as_it_found_it() -> None:
-    graft = new_graft()
-    graft.train()
-    before, random = weights(graft), torch.random.get_rng_state()
-    numbers = iter(range(10_000))
-    batches = ((Colours().batch(TAUGHT[:8], next(numbers)), torch.from_numpy(TRUTH[TAUGHT[:8]])) for _ in range(1000))
-    make: Callable[[float], torch.optim.Optimizer] = lambda rate: torch.optim.SGD(graft.parameters(), lr=rate)  # noqa: E731
-    rate = tempo.find_rate(graft, make, batches)
-    assert 1e-6 <= rate <= 1
-    np.testing.assert_array_equal(weights(graft), before)
-    assert torch.equal(torch.random.get_rng_state(), random)
-    assert all(value.grad is None for value in graft.parameters())
-
-
-def test_a_range_test_before_a_training_changes_only_its_rate() -> None:
-    _, tested = train(replace(PLAN, epochs=1, range_test=True))
-    graft, _ = train(replace(PLAN, epochs=1, range_test=True))
-    plain, _ = train(replace(PLAN, epochs=1, learning_rate=tested.rate))
-    np.testing.assert_array_equal(weights(graft), weights(plain))
 
 
 @pytest.mark.parametrize("first", [2, 4])

@@ -154,7 +154,6 @@ class NetworkParameters(Block):
     batch_size: Annotated[int, Field(ge=2)]
     optimizer: Literal["adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)] | None
-    range_test: bool
     weight_decay: Annotated[float, Field(ge=0)]
     warmup: Share
     clip: Annotated[float, Field(gt=0)] | None

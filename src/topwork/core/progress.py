@@ -30,7 +30,7 @@ class Measured:
     values: Mapping[str, float]
 
 
-def report(task: str, done: int, total: int, unit: str, note: str = "") -> None:
+def report_progress(task: str, done: int, total: int, unit: str, note: str = "") -> None:
     """Tell the observers of the logger ``topwork.core.progress`` how far the work called ``task`` has come."""
     event = Progress(task, done, total, unit, note)
     _log.info("%s: %d of %d %s", task, done, total, unit, extra={"progress": event})

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS, OK, REJECTED, STAMP_COLUMNS, TEST, VAL
 from topwork.core.errors import InputError
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
@@ -66,14 +66,14 @@ def inspect_new(
 
     with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
         for start in range(0, len(new), _CHUNK):
-            report("inspecting", start, len(new), "files")
+            report_progress("inspecting", start, len(new), "files")
             chunk = new.iloc[start : start + _CHUNK]
             found = pd.DataFrame(
                 [asdict(each) for each in pool.map(look, chunk["image_id"], chunk["size"], chunk["error"])]
             )
             found.index = chunk.index
             yield pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
-            report("inspecting", start + len(chunk), len(new), "files")
+            report_progress("inspecting", start + len(chunk), len(new), "files")
 
 
 def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.images.hashes import different_bits
 
 PAIR_COLUMNS = ("image_id", "other", "cosine", "bits")
@@ -75,11 +75,11 @@ def torn_images(pairs: pd.DataFrame, part_of: pd.Series[int]) -> set[str]:
 
 def _candidates(unit: Floats, least_cosine: float) -> Iterator[tuple[Integers, Integers, Floats]]:
     for start in range(0, len(unit), _BLOCK):
-        report("near-duplicates", start, len(unit), "images")
+        report_progress("near-duplicates", start, len(unit), "images")
         cosine = unit[start : start + _BLOCK] @ unit[start:].T
         first, other = np.nonzero(cosine >= least_cosine)
         later = other > first
         first, other = first[later], other[later]
         if len(first):
             yield first + start, other + start, cosine[first, other]
-    report("near-duplicates", len(unit), len(unit), "images")
+    report_progress("near-duplicates", len(unit), len(unit), "images")

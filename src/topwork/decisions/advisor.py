@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Bools, Floats, Integers
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_small_pictures, is_far
 from topwork.scoring.learning_curve import forecast
@@ -67,7 +67,7 @@ def gather_evidence(
         vectors, truth, folds, groups = vectors[some], truth[some], folds[some], groups[some]
     is_large = vectors.size * classes > _LARGE
     estimator, started = ClosedRidge if is_large else probes["none"], time.perf_counter()
-    report(_TASK, 0, _STEPS, "steps")
+    report_progress(_TASK, 0, _STEPS, "steps")
     predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
     seconds = time.perf_counter() - started
     weighting: dict[str, float] = {}
@@ -77,10 +77,10 @@ def gather_evidence(
         weighting = _gain_of_weights(predicted == truth, weighted == truth, truth)
     low, high = proportion_interval(predicted == truth, groups)
     accuracy, chance = float((predicted == truth).mean()), 1 / classes
-    report(_TASK, 1, _STEPS, "steps")
+    report_progress(_TASK, 1, _STEPS, "steps")
     points = _curve(vectors, truth, folds, estimator, C, classes, seed)
     neighbours = knn_accuracy(vectors, truth)
-    report(_TASK, _STEPS, _STEPS, "steps")
+    report_progress(_TASK, _STEPS, _STEPS, "steps")
     sizes = [factor * points[-1].images for factor in (1, 2, 4)]
     return Evidence(
         images=images,
@@ -187,7 +187,7 @@ def _curve(
             right += int((head.scores(vectors[held_out]).argmax(axis=1) == truth[held_out]).sum())
             tested, images = tested + int(held_out.sum()), images + len(taught)
         points.append(Point(images=round(images / len(numbers)), right=right, tested=tested))
-        report(_TASK, 2 + step, _STEPS, "steps")
+        report_progress(_TASK, 2 + step, _STEPS, "steps")
     return points
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from topwork.core.classifier import Classifier
 from topwork.core.columns import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
 from topwork.data.manifest import new_since
 from topwork.images.batches import map_batches
@@ -43,12 +43,12 @@ def answer_new(
         return _answers(rows, images, predictor, max_pixels, max_bytes)
 
     threads = cores() + (predictor.streams < cores())
-    report(_TASK, 0, len(new), "files")
+    report_progress(_TASK, 0, len(new), "files")
     done, kept = 0, list[pd.DataFrame]()
     for batch, answers in map_batches(look, range(len(new)), predictor.batch_size, threads):
         done += len(batch)
         kept.append(answers)
-        report(_TASK, done, len(new), "files")
+        report_progress(_TASK, done, len(new), "files")
         if sum(map(len, kept)) >= _CHUNK or done == len(new):
             yield pd.concat(kept, ignore_index=True)
             kept = []

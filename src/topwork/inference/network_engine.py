@@ -11,7 +11,7 @@ import numpy as np
 from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier
 from topwork.core.features import FeatureKey
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.models.backbones import Backbone
@@ -81,5 +81,5 @@ def network_features(classifier: Classifier, images: Mapping[str, bytes], wanted
     found, task = [], f"{classifier.strategy}, predicting"
     for _, of_batch in map_batches(features, wanted, engine.batch_size, 2):
         found.append(of_batch)
-        report(task, sum(map(len, found)), len(wanted), "images")
+        report_progress(task, sum(map(len, found)), len(wanted), "images")
     return np.concatenate(found)

@@ -12,7 +12,7 @@ import numpy as np
 from topwork.core.arrays import Floats
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey, FeatureShard
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.core.stores import FeatureStore
 from topwork.images.batches import Wanted, decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
@@ -152,8 +152,8 @@ def _shards(
 
 def _counted(batches: Iterator[_Batch], total: int) -> Iterator[_Batch]:
     done = 0
-    report("features", 0, total, "images")
+    report_progress("features", 0, total, "images")
     for batch, vectors in batches:
         done += len(batch) * len(vectors)
-        report("features", done, total, "images")
+        report_progress("features", done, total, "images")
         yield batch, vectors

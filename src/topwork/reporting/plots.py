@@ -69,23 +69,23 @@ def heated(pixels: NDArray[np.uint8], heat: Floats) -> Image.Image:
     return Image.fromarray((0.45 * grey + 0.55 * colour).astype(np.uint8))
 
 
-def plot_history(history: Sequence[dict[str, Any]], title: str) -> Figure:
+def plot_training(epochs: Sequence[dict[str, Any]], title: str) -> Figure:
     """Loss of the training and of the inner split, and the accuracy on the latter, of each model epoch by epoch."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     figure.suptitle(title)
     of_loss, of_accuracy = figure.subplots(1, 2)
-    models = list(dict.fromkeys(row["model"] for row in history))
+    models = list(dict.fromkeys(row["model"] for row in epochs))
     for number, model in enumerate(models):
-        rows, colour = [row for row in history if row["model"] == model], f"C{number}"
+        rows, colour = [row for row in epochs if row["model"] == model], f"C{number}"
         taught = [row for row in rows if "loss" in row]
         if taught:
             losses, mark = [row["loss"] for row in taught], "." if len(taught) == 1 else ""
             of_loss.plot([row["epoch"] for row in taught], losses, "--", marker=mark, color=colour, label=model)
         chosen_by = [row for row in rows if "inner_loss" in row]
         if chosen_by:
-            epochs = [row["epoch"] for row in chosen_by]
-            of_loss.plot(epochs, [row["inner_loss"] for row in chosen_by], color=colour)
-            of_accuracy.plot(epochs, [row["inner_accuracy"] for row in chosen_by], color=colour, label=model)
+            numbers = [row["epoch"] for row in chosen_by]
+            of_loss.plot(numbers, [row["inner_loss"] for row in chosen_by], color=colour)
+            of_accuracy.plot(numbers, [row["inner_accuracy"] for row in chosen_by], color=colour, label=model)
             best = min(chosen_by, key=lambda row: row["inner_loss"])
             of_accuracy.plot(best["epoch"], best["inner_accuracy"], "o", color=colour)
     of_loss.set(xlabel="epoch", ylabel="log-loss (line: inner split, dashed: training)")

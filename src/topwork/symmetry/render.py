@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from topwork.core.arrays import Floats
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.symmetry.groups import GROUPS
 from topwork.symmetry.patterns import draw_pattern
 
@@ -68,11 +68,11 @@ class RenderedFiles:
         chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
         tasks = (delayed(_render_chunk)(chunk, self.rendering) for chunk in chunks)
         done = 0
-        report("rendering", 0, len(wanted), "images")
+        report_progress("rendering", 0, len(wanted), "images")
         for files in Parallel(n_jobs=cpu_count(), return_as="generator")(tasks):
             yield from files
             done += len(files)
-            report("rendering", done, len(wanted), "images")
+            report_progress("rendering", done, len(wanted), "images")
 
 
 def _render_chunk(wanted: Sequence[tuple[str, int]], rendering: Rendering) -> list[tuple[str, bytes]]:

@@ -83,7 +83,7 @@ class TrainedNetwork:
     rejection: Rejection
     scored: Integers
     out_of_fold: Floats
-    history: list[dict[str, Any]]
+    by_epoch: list[dict[str, Any]]
     facts: dict[str, Any]
 
 
@@ -130,7 +130,6 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
         scored_after=0,
         batch_size=p.batch_size,
         optimizer=p.optimizer,
-        range_test=p.range_test,
         weight_decay=p.weight_decay,
         warmup=p.warmup,
         clip=p.clip,
@@ -208,7 +207,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
     job.checkpoints.keep_only([*map(job.checkpoint, job.folds), prefix_name(job.identity)])
     truth = job.examples.truth
     scored: list[tuple[Integers, Floats, Floats]] = []
-    history: list[dict[str, Any]] = []
+    by_epoch: list[dict[str, Any]] = []
     chosen: list[float] = []
     distances: list[Floats] = []
     plan, closing = job.plan, 0.0
@@ -225,7 +224,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         chosen.append(state.chosen_after)
         learnt = time.perf_counter()
         plan = _as_the_first(plan, state) if fold == job.folds[0] else plan
-        history += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
+        by_epoch += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
         some = _some(subset.taught, job.parameters.seed)
         bounds = measure(features_of(some), truth[some])
         if fold != FINAL:
@@ -243,7 +242,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         rejection=bounds.rejecting_above(threshold(np.concatenate(distances), job.parameters.rejected)),
         scored=rows,
         out_of_fold=probabilities,
-        history=history,
+        by_epoch=by_epoch,
         facts=_facts(job, graft, state),
     )
 
@@ -259,9 +258,7 @@ def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
 
 def _as_the_first(plan: FitPlan, first: TrainingState) -> FitPlan:
     """The plan of the other models, which learn as the first did: else its scores would not speak for them."""
-    return replace(
-        plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate, range_test=False
-    )
+    return replace(plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate)
 
 
 def _train(

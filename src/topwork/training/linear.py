@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from topwork.core.arrays import Floats, Integers
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import LinearParameters
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.heads import Examples, FittedHead
@@ -200,14 +200,14 @@ def _fit_upwards(
     by_C: dict[float, dict[Left, _Fitted]] = {}
     least: dict[int, float] = {}
     for tried, C in enumerate(grid):
-        report(_TASK, tried, len(grid), "values")
+        report_progress(_TASK, tried, len(grid), "values")
         models = _fit_all(problem, [(estimator(C), pair) for pair in pairs])
         by_C[C] = dict(zip(pairs, models, strict=True))
         loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.fold_numbers}
         if least and all(loss[fold] >= least[fold] for fold in loss):
             break
         least = {fold: min(loss[fold], least.get(fold, np.inf)) for fold in loss}
-    report(_TASK, len(grid), len(grid), "values")
+    report_progress(_TASK, len(grid), len(grid), "values")
     return by_C
 
 

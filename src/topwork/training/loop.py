@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
-from topwork.core.progress import record, report
+from topwork.core.progress import record, report_progress
 from topwork.models.engines.hardware import accelerator
 from topwork.models.folding import foldable_norms, folded
 from topwork.models.graft import Graft
@@ -31,7 +31,7 @@ from topwork.training.mixing import mix
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
 from topwork.training.state import TrainingState
-from topwork.training.tempo import autocast, choose_precision, find_rate, restored_afterwards
+from topwork.training.tempo import autocast, choose_precision, restored_afterwards
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,6 @@ class FitPlan:
     batch_size: int
     optimizer: str
     learning_rate: float
-    range_test: bool
     weight_decay: float
     backbone_rate: float
     layer_decay: float
@@ -160,11 +159,6 @@ def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
     _set_training(graft, plan, epoch=plan.unfreeze_every * len(graft.groups))
     state.precision = choose_precision(graft, inputs, _classes(subset, rows), plan.precision)
     state.rate = plan.learning_rate
-    if plan.range_test:
-        endless = (
-            (subset.samples.batch(each, 0).to(accelerator()), _classes(subset, each)) for each in _endless(subset, plan)
-        )
-        state.rate = find_rate(graft, lambda rate: _optimizer(graft, plan, rate), endless)
     a_step = _seconds_a_step(graft, subset, plan, state) if plan.seconds is not None and plan.epochs else 0.0
     scoring = time.perf_counter()
     _score(graft, subset, plan, state, {})
@@ -260,7 +254,7 @@ def _epoch(
 
 
 def _tell(subset: TrainingSubset, plan: FitPlan, state: TrainingState, note: str) -> None:
-    report(subset.name, state.step * plan.batch_size, state.steps * plan.batch_size, "images", note)
+    report_progress(subset.name, state.step * plan.batch_size, state.steps * plan.batch_size, "images", note)
 
 
 def _step(

@@ -19,7 +19,7 @@ from topwork.core.parameters import AugmentationParameters, FeatureParameters, F
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
 from topwork.models.requested_features import check_current
-from topwork.reporting.plots import plot_history
+from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
 from topwork.training.heads import Examples
 from topwork.training.linear import fit_linear, multinomial_logistic
@@ -75,9 +75,9 @@ def train_finetune(
         split_digest(splits),
     )
     scored = examples.table.iloc[trained.scored]
-    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.history
+    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
 
 
-def draw_history(history: list[dict[str, Any]]) -> Figure:
+def draw_training(epochs: list[dict[str, Any]]) -> Figure:
     """Loss and score, epoch by epoch."""
-    return plot_history(history, "finetune")
+    return plot_training(epochs, "finetune")

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.finetune.nodes import draw_history, fit_probe, train_finetune
+from topwork.pipelines.finetune.nodes import draw_training, fit_probe, train_finetune
 
 _SHARED = {"images", "features", "manifest", "splits", "known_features", "engines"}
 _BLOCKS = {"finetune", "features", "logistic", "augmentation"}
@@ -16,12 +16,12 @@ def create_pipeline() -> Pipeline:
             *("images", "features", "manifest", "splits", "probe", "known_features", "engines", "checkpoints"),
             *("params:finetune", "params:features", "params:logistic", "params:augmentation"),
         ],
-        ["classifier", "out_of_fold", "history"],
+        ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
     nodes = [
         Node(fit_probe, ["features", "splits", "params:logistic"], "probe", name="fit_probe"),
         train,
-        Node(draw_history, "history", "learning_curve", name="draw_history"),
+        Node(draw_training, "epochs", "training_curve", name="draw_training"),
     ]
     return Pipeline(nodes, namespace="finetune", inputs=_SHARED, parameters=_BLOCKS)

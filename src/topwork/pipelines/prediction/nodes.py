@@ -16,7 +16,7 @@ from topwork.core.columns import OK, REJECTED, STAMP_COLUMNS
 from topwork.core.digests import arrays_digest, text_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import PredictionParameters
-from topwork.core.progress import report
+from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
 from topwork.images.decode import decode_pixels
 from topwork.images.thumbnails import shortened, thumbnail
@@ -121,7 +121,7 @@ def explain_answers(
             pixels = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
             pictures += [Image.fromarray(pixels), heated(pixels, heat_of(pixels, number))]
             captions += [shortened(str(row.image_id)), f"{label} {row.confidence:.2f}"]
-        report("explaining", number + 1, len(asked_classifier.class_names), "classes")
+        report_progress("explaining", number + 1, len(asked_classifier.class_names), "classes")
         if pictures:
             sheets[label] = plot_sheet(pictures, captions, f"What spoke for {label}", columns=6)
     return sheets

@@ -15,7 +15,7 @@ from topwork.core.digests import split_digest
 from topwork.core.parameters import AugmentationParameters, ScratchParameters
 from topwork.core.stores import CheckpointStore, ImageStore
 from topwork.images.views import plan_views
-from topwork.reporting.plots import plot_history
+from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
 
 
@@ -36,9 +36,9 @@ def train_scratch(
     digest = split_digest(splits)
     classifier, trained = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)
     scored = examples.table.iloc[trained.scored]
-    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.history
+    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
 
 
-def draw_history(history: list[dict[str, Any]]) -> Figure:
+def draw_training(epochs: list[dict[str, Any]]) -> Figure:
     """Loss and score, epoch by epoch."""
-    return plot_history(history, "scratch")
+    return plot_training(epochs, "scratch")

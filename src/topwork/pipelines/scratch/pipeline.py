@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.scratch.nodes import draw_history, train_scratch
+from topwork.pipelines.scratch.nodes import draw_training, train_scratch
 
 
 def create_pipeline() -> Pipeline:
@@ -10,9 +10,9 @@ def create_pipeline() -> Pipeline:
     train = Node(
         train_scratch,
         ["images", "manifest", "splits", "checkpoints", "params:scratch", "params:augmentation"],
-        ["classifier", "out_of_fold", "history"],
+        ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
-    draw = Node(draw_history, "history", "learning_curve", name="draw_history")
+    draw = Node(draw_training, "epochs", "training_curve", name="draw_training")
     shared, blocks = {"images", "manifest", "splits"}, {"scratch", "augmentation"}
     return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)
