@@ -177,7 +177,7 @@ def test_a_strategy_that_fails_leaves_the_other_standing(
     def broken(*arguments: object) -> None:
         raise RuntimeError("no convergence today")
 
-    monkeypatch.setattr("topwork.pipelines.classifier.nodes.multinomial_logistic", broken)
+    monkeypatch.setattr("topwork.training.heads.logistic.multinomial_logistic", broken)
     result = kedro(params=f"images={image_folder}")
     assert result.exit_code == 1
     assert "logistic failed" in result.output
@@ -200,7 +200,7 @@ def test_ctrl_c_closes_every_run_as_killed(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("topwork.pipelines.classifier.nodes.linear_svm", interrupted)
+    monkeypatch.setattr("topwork.training.heads.svm.linear_svm", interrupted)
     result = kedro(params=f"images={image_folder}")
     assert result.exit_code == 130
     assert "Stopped" in result.output
@@ -307,7 +307,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
     def broken(*arguments: object) -> None:
         raise RuntimeError("no convergence today")
 
-    monkeypatch.setattr("topwork.pipelines.classifier.nodes.multinomial_logistic", broken)
+    monkeypatch.setattr("topwork.training.heads.logistic.multinomial_logistic", broken)
     with pytest.raises(RuntimeError):
         session(pipeline_names=["classifier"])
     status = {strategy: row["status"] for strategy, row in metrics_of(tmp_path).items()}

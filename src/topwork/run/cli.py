@@ -139,7 +139,7 @@ def _check_compared_runs(configuration: Configuration, names: str) -> None:
 
 
 def _tracking_uri(configuration: Configuration) -> str:
-    from topwork.run.tracking import settled
+    from topwork.run.mlflow_settings import settled
 
     server = settled(dict(configuration.loader["mlflow"]), configuration.project)["server"]
     check_server(server["mlflow_tracking_uri"])

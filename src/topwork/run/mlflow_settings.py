@@ -1,0 +1,27 @@
+"""Where MLflow's store is, as `mlflow.yml` and the environment say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from topwork.datasets.mlflow_store import sqlite_uri
+
+
+def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
+    """`mlflow.yml` with its local paths made absolute, or the server of the environment variable in its place."""
+    server = {**configuration["server"]}
+    experiment = {**configuration["tracking"]["experiment"]}
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        server["mlflow_tracking_uri"] = uri
+    uri = server["mlflow_tracking_uri"]
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        server["mlflow_tracking_uri"] = sqlite_uri(project / uri.removeprefix("sqlite:///"))
+    creation = {**experiment.get("create_experiment_kwargs", {})}
+    if uri.startswith(("http:", "https:", "databricks")):
+        creation.pop("artifact_location", None)  # the server knows where
+    elif "://" not in creation.get("artifact_location", "://"):
+        creation["artifact_location"] = (project / creation["artifact_location"]).as_uri()
+    experiment["create_experiment_kwargs"] = creation
+    return {**configuration, "server": server, "tracking": {**configuration["tracking"], "experiment": experiment}}

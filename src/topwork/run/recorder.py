@@ -1,0 +1,177 @@
+"""The runs of one command in MLflow: a parent, and a child and a logged model for each strategy.
+
+Runs are opened and closed by id, so that several runs in one process do not meet on MLflow's stack of active runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
+
+from topwork.core.parameters import flattened
+from topwork.core.progress import Measured
+from topwork.run.failures import StoreLostError, is_unreachable
+from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags
+
+_log = logging.getLogger(__name__)
+
+
+class _Client:
+    """MLflow's client; a server that does not answer any more is asked no further."""
+
+    def __init__(self) -> None:
+        self._client = MlflowClient()
+        self._is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self.ask, getattr(self._client, name))
+
+    def ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """What the call gives.
+
+        Raises:
+            StoreLostError: the server does not answer.
+
+        """
+        if self._is_lost:
+            raise StoreLostError
+        try:
+            return call(*arguments, **named)
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+            self._is_lost = True
+            raise StoreLostError from error
+
+
+class Recorder:
+    """Opens, fills and closes runs; the store is opened with the first request."""
+
+    def __init__(self) -> None:
+        self.parent: str | None = None
+        self._experiment = ""
+        self._client: _Client | None = None
+        self._children: dict[str, str] = {}
+        self._inputs_logged: set[tuple[str, str]] = set()
+
+    @property
+    def store(self) -> Any:
+        """MLflow's client; all requests go through it."""
+        if self._client is None:
+            self._client = _Client()
+        return self._client
+
+    def use(self, experiment: str) -> None:
+        """Record into the experiment of this id, in the store that MLflow is set to now."""
+        self._experiment, self._client = experiment, None
+
+    # ---- runs --------------------------------------------------------------------------------------------------
+
+    def run_of(self, strategy: str | None) -> str:
+        """Id of the child of the strategy, or of the parent where it has none."""
+        return self._children.get(str(strategy)) or str(self.parent)
+
+    def has_child(self, strategy: str) -> bool:
+        """Whether a run of the strategy is open."""
+        return strategy in self._children
+
+    def open_parent(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any], run_file: str) -> None:
+        """Open the parent, after closing what killed processes left open; inside the user's active run, if any."""
+        self._end_orphans()
+        outer = mlflow.active_run()
+        above = {MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}
+        self.parent = self._create(name, {**process_tags(), **tags, **above})
+        self._log_params(self.parent, parameters)
+        self.store.log_text(self.parent, run_file, "run.yml")
+
+    def open_child(self, strategy: str, parameters: Mapping[str, Any]) -> None:
+        """Open the run of a strategy."""
+        tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self.parent), "topwork.strategy": strategy}
+        self._children[strategy] = self._create(strategy, tags)
+        self._log_params(self._children[strategy], parameters)
+
+    def close_child(self, strategy: str, status: str) -> None:
+        """Close the run of one strategy."""
+        self.store.set_terminated(self._children.pop(strategy), status)
+
+    def close_children(self, status: str) -> None:
+        """Close the runs of all strategies."""
+        with suppress(StoreLostError):
+            for child in self._children.values():
+                self.store.set_terminated(child, status)
+        self._children.clear()
+
+    def close(self, status: str) -> None:
+        """Close the parent and what is open under it."""
+        self.close_children(status)
+        with suppress(StoreLostError):
+            if self.parent:
+                self.store.set_terminated(self.parent, status)
+        self.parent = None
+        self._inputs_logged.clear()
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+        return str(self.store.create_run(self._experiment, tags=dict(tags), run_name=name).info.run_id)
+
+    def _end_orphans(self) -> None:
+        """Close the runs of processes on this host that are no more: after kill -9 nobody else would."""
+        running = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{HOST}'"
+        for run in self.store.search_runs([self._experiment], running):
+            if not is_alive(run.data.tags):
+                self.store.set_terminated(run.info.run_id, "KILLED")
+                _log.warning("MLflow run %s was left open by a killed process: closed as KILLED.", run.info.run_name)
+
+    # ---- what is recorded --------------------------------------------------------------------------------------
+
+    def log_metrics(self, run: str, values: Mapping[str, float], model: str | None = None) -> None:
+        """Numbers of a run, and of its logged model."""
+        now = int(time.time() * 1000)
+        self.store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in values.items()])
+
+    def log_point(self, strategy: str, measured: Measured) -> None:
+        """A point of a curve for each number; MLflow's names have no commas."""
+        now, model = int(time.time() * 1000), measured.task.partition(", ")[2].replace(" ", "_")
+        points = [Metric(f"{model}.{name}", value, now, measured.step) for name, value in measured.values.items()]
+        self.store.log_batch(self._children[strategy], points)
+
+    def log_input(self, run: str, name: str, digest: str, table: pd.DataFrame, source: Path) -> None:
+        """A table that the run used, by its digest, once."""
+        if (run, name) in self._inputs_logged:
+            return
+        self._inputs_logged.add((run, name))
+        profile = json.dumps({"rows": len(table), "classes": int(table["label"].nunique())})
+        dataset = Dataset(name, digest, "local", json.dumps({"uri": str(source)}), profile=profile)
+        self.store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def log_model(self, strategy: str, folder: Path) -> dict[str, str]:
+        """The classifier in a folder as the logged model of its strategy: its id and that of the run."""
+        from topwork.serving.logged_model import log_classifier
+
+        run = self._children[strategy]
+        return {"model_id": str(self.store.ask(log_classifier, strategy, folder, run)), "run_id": run}
+
+    def has_model(self, model: str) -> bool:
+        """Whether this store has the logged model of this id."""
+        try:
+            return bool(self.store.get_logged_model(model))
+        except mlflow.MlflowException:
+            return False
+
+    def _log_params(self, run: str, parameters: Mapping[str, Any]) -> None:
+        flat = {name: str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in flattened(parameters)}
+        entries = [Param(name, value) for name, value in flat.items()]
+        for start in range(0, len(entries), MAX_PARAMS_TAGS_PER_BATCH):
+            self.store.log_batch(run, params=entries[start : start + MAX_PARAMS_TAGS_PER_BATCH])
