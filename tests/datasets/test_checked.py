@@ -15,11 +15,11 @@ from kedro.io import DatasetError
 
 from tests.datasets.test_feature_store import KEY
 from topwork.core.classifier import CLASSIFIER_SPEC, Classifier
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import Features, FeatureShard
 from topwork.core.heads import LinearHead
 from topwork.datasets.atomic import remove_abandoned
-from topwork.datasets.checked import DamagedError, read_table, read_tensors, write_table, write_tensors
+from topwork.datasets.checked import read_table, read_tensors, write_table, write_tensors
 from topwork.datasets.checkpoints import FolderCheckpointStore
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.datasets.engine_store import FolderEngineStore

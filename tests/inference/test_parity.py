@@ -10,9 +10,10 @@ import pytest
 
 from tests.inference.test_predictor import PICTURES, a_classifier
 from topwork.core.classifier import Classifier
-from topwork.inference.parity import ServedOtherwiseError, try_serving
+from topwork.core.errors import ServedOtherwiseError
+from topwork.inference.parity import try_serving
 from topwork.inference.predictor import Predictor
-from topwork.run.failures import input_error
+from topwork.run.failures import told_error
 
 TOLERANCE = 0.02
 
@@ -49,7 +50,7 @@ def test_classes_in_another_order_fail_the_strategy(trained: Classifier) -> None
     expected = Predictor.of(trained).probabilities(PICTURES)
     with pytest.raises(ServedOtherwiseError, match=r"more than evaluation\.served_tolerance=0\.02") as raised:
         try_serving(trained, PICTURES, expected[:, ::-1], TOLERANCE)
-    assert input_error(raised.value) is None  # a defect, whose trace is shown
+    assert told_error(raised.value) is None  # a defect, whose trace is shown
 
 
 def test_where_the_engine_of_training_cannot_run_the_difference_is_said_and_passes(trained: Classifier) -> None:

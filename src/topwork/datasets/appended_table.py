@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from topwork.datasets.checked import DamagedError, read_table, write_table
+from topwork.core.errors import DamagedError
+from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.previews import TablePreview
 
 _log = logging.getLogger(__name__)

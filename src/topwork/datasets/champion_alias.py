@@ -18,9 +18,9 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from topwork.core.classifier import CLASSIFIER_SPEC, Classifier
 from topwork.core.digests import classes_digest
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.runs import Promotion, RegisteredChampion
-from topwork.datasets.checked import DamagedError, read_table, write_table
+from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
 from topwork.datasets.previews import JSONPreview
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from topwork.core.errors import DamagedError
 from topwork.datasets.atomic import appearing_whole
 
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # inside a JSON string the quotes would be escaped
@@ -29,10 +30,6 @@ _UNKNOWN_DIGEST = "0" * 64
 _CHUNK = 1 << 20  # bytes read at a time
 _LARGEST_HEADER = 100_000_000  # bytes; that of safetensors itself
 _ATTRS, _FOOTER = b"PANDAS_ATTRS", b"topwork.footer"
-
-
-class DamagedError(ValueError):
-    """A file does not hold what was written to it; the message is the reason in a few words."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:

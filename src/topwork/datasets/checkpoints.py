@@ -11,8 +11,9 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from topwork.core.arrays import Floats
+from topwork.core.errors import DamagedError
 from topwork.core.stores import CheckpointStore
-from topwork.datasets.checked import DamagedError, open_tensors, read_tensors, write_tensors
+from topwork.datasets.checked import open_tensors, read_tensors, write_tensors
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)

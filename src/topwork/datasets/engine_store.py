@@ -13,10 +13,11 @@ import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 
 from topwork.core.digests import text_digest
+from topwork.core.errors import DamagedError
 from topwork.core.features import FeatureKey
 from topwork.core.stores import EngineStore
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import DamagedError, read_json, read_tensors, write_tensors
+from topwork.datasets.checked import read_json, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
 

@@ -17,10 +17,11 @@ from kedro.io import AbstractDataset
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.errors import DamagedError
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import DamagedError, open_tensors, write_tensors
+from topwork.datasets.checked import open_tensors, write_tensors
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from kedro.io import AbstractDataset
 
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import Features
-from topwork.datasets.checked import DamagedError, open_tensors, read_tensors, write_tensors
+from topwork.datasets.checked import open_tensors, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
 

@@ -15,9 +15,9 @@ from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 
 from topwork.core.columns import RUN_COLUMNS
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.runs import LoggedRuns
-from topwork.datasets.checked import DamagedError, read_table
+from topwork.datasets.checked import read_table
 
 _OUT_OF_FOLD = "out_of_fold.parquet"
 _PAGE = 1000  # runs asked for at a time

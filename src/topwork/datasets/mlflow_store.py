@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from topwork.core.errors import InputError
+from topwork.core.errors import MachineError
 
 _SQLITE = "sqlite:///"
 _MAKING = 120.0  # seconds that making the database may take
@@ -28,7 +28,7 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
     """Hold a lock while MLflow's database is made, if that is a file: two processes would make its tables twice.
 
     Raises:
-        InputError: nothing can be written where the database is to lie.
+        MachineError: nothing can be written where the database is to lie.
 
     """
     if not tracking_uri.startswith(_SQLITE):
@@ -39,7 +39,7 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        raise InputError(
+        raise MachineError(
             f"{database}: the MLflow database cannot be written there ({error.strerror or error}). Give another one: "
             "MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db."
         ) from error
@@ -53,7 +53,7 @@ def check_server(tracking_uri: str) -> None:
     """Ask the server, if it is one, once: MLflow itself would try for minutes.
 
     Raises:
-        InputError: it does not answer.
+        MachineError: it does not answer.
 
     """
     if urlsplit(tracking_uri).scheme not in {"http", "https"}:
@@ -65,7 +65,7 @@ def check_server(tracking_uri: str) -> None:
         return  # it answers; what it wants, the first real request will tell
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise InputError(
+        raise MachineError(
             f"MLFLOW_TRACKING_URI={tracking_uri}: the MLflow server does not answer ({reason}). Start it, or log to a "
             "file: MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db, or unset it for mlflow.db in the project's folder."
         ) from error

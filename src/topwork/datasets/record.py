@@ -10,9 +10,9 @@ from kedro.io import AbstractDataset
 from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import DamagedError, read_json
+from topwork.datasets.checked import read_json
 from topwork.datasets.previews import JSONPreview
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import DamagedError, read_json
+from topwork.datasets.checked import read_json
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)

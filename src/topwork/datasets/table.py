@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from topwork.core.errors import InputError
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.visible import quoted, unquoted
 from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import DamagedError, read_table, write_table
+from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.previews import TablePreview
 
 

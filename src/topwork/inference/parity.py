@@ -10,14 +10,9 @@ import numpy as np
 
 from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier
-from topwork.core.errors import InputError
+from topwork.core.errors import InputError, ServedOtherwiseError
 from topwork.inference.network_engine import runs_here
 from topwork.inference.predictor import Predictor
-
-
-class ServedOtherwiseError(RuntimeError):
-    """A served classifier gives other answers than in training: a defect, and no mistake of the user's."""
-
 
 _AT_ONCE = 8  # images of a request; the first request does not count: there is what is done once
 

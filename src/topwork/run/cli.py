@@ -26,7 +26,7 @@ from topwork.datasets.mlflow_store import check_server
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.configuration import Configuration, read_configuration, remove_files
-from topwork.run.failures import input_error
+from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
 from topwork.run.plan import FILTERS, Plan, Terminated, run_parts
 from topwork.run.preflight import (
@@ -165,7 +165,7 @@ def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
     except KeyboardInterrupt as stop:
         raise Stopped(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT) from None
     except Exception as error:
-        if mistake := input_error(error):
+        if mistake := told_error(error):
             raise click.ClickException(visible(str(mistake))) from None
         raise
 

@@ -1,4 +1,4 @@
-"""Which errors are the user's to mend, behind whatever wrapped them: a wrong input, a full disk, a lost server."""
+"""Which errors are told to the user in one line, whatever wrapped them: a wrong input, a full disk, a lost server."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import errno
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from topwork.core.errors import InputError
+from kedro.io import DatasetError
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from safetensors import SafetensorError
 
-
-class StoreLostError(InputError):
-    """MLflow's server stopped answering in the middle of a run."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The MLflow server does not answer any more. What was finished lies in the data folder; start the server, "
-            "and the same command goes on and logs it."
-        )
-
+from topwork.core.errors import InputError, MachineError, StoreLostError, TopworkError
 
 _DISK = {
     errno.ENOSPC,
@@ -32,30 +26,32 @@ _DISK = {
     errno.ENAMETOOLONG,
 }
 _OPEN_FILES = {errno.EMFILE, errno.ENFILE}
-_DATABASE = {  # SQLite keeps the error number to itself
-    "database or disk is full": "is on a full disk",
-    "attempt to write a readonly database": "cannot be written",
-    "unable to open database file": "cannot be opened or made",
-    "file is not a database": "is damaged, or no database",
-    "database disk image is malformed": "is damaged",
-    "database is locked": "is in use by another program",
-    "disk I/O error": "cannot be read or written",
+_DATABASE = {
+    sqlite3.SQLITE_FULL: "is on a full disk",
+    sqlite3.SQLITE_READONLY: "cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened or made",
+    sqlite3.SQLITE_NOTADB: "is damaged, or no database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_BUSY: "is in use by another program",
+    sqlite3.SQLITE_LOCKED: "is in use by another program",
+    sqlite3.SQLITE_IOERR: "cannot be read or written",
 }
 _MOVE_DATABASE = (
     "Give another one, such as MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db, or put back a copy. "
     "What was finished is kept; the same command goes on."
 )
+# The two errors that their libraries tell from others by words alone; `tests/run/test_failures.py` has them raised.
 _NEWER_DATABASE = "out-of-date database schema"
-_UNREACHABLE = {"ConnectionError", "ConnectTimeout", "ReadTimeout", "Timeout", "ChunkedEncodingError", "RetryError"}
+_RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
-def input_error(error: BaseException) -> InputError | None:
-    """What to tell the user, if the error is theirs to mend; None if it is a bug."""
+def told_error(error: BaseException) -> InputError | MachineError | None:
+    """What to tell the user instead of a trace; None if the error is a defect."""
     chain = list(_chain(error))
-    for each in chain:
-        if isinstance(each, InputError):
-            return each
-    if missing := _never_made(error):
+    ours = next((each for each in chain if isinstance(each, TopworkError)), None)
+    if ours is not None:
+        return ours if isinstance(ours, InputError | MachineError) else None
+    if missing := _never_made(error, chain):
         return InputError(
             f"{missing} is not there: the pipeline that makes it has not run in this data folder. Run without "
             "--pipelines, name that pipeline too, or give the `data=DIR` of earlier runs."
@@ -65,37 +61,35 @@ def input_error(error: BaseException) -> InputError | None:
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether a server did not answer."""
-    kinds = (type(each) for each in _chain(error))
-    return any(kind.__module__.startswith("requests") and kind.__name__ in _UNREACHABLE for kind in kinds)
+    return any(isinstance(each, RequestException) for each in _chain(error))
 
 
-def _of_the_store(chain: list[BaseException]) -> InputError | None:
+def _of_the_store(chain: Sequence[BaseException]) -> MachineError | None:
     """What is wrong with MLflow's database or server."""
-    if chain and is_unreachable(chain[0]):
+    if any(isinstance(each, RequestException) for each in chain):
         return StoreLostError()
     for each in chain:
-        told = next((words for text, words in _DATABASE.items() if text in str(each)), None)
-        if told and (isinstance(each, sqlite3.Error) or "sqlite3." in str(each)):
-            return InputError(f"The MLflow database {told}. {_MOVE_DATABASE}")
-        if _NEWER_DATABASE in str(each):
-            return InputError(
+        if isinstance(each, sqlite3.Error) and (told := _DATABASE.get(getattr(each, "sqlite_errorcode", 0) & 0xFF)):
+            return MachineError(f"The MLflow database {told}. {_MOVE_DATABASE}")
+        if isinstance(each, MlflowException) and _NEWER_DATABASE in str(each):
+            return MachineError(
                 "The MLflow database was made by another version of MLflow. Upgrade it (`mlflow db upgrade URI`, after "
                 f"a copy), or leave it to that version. {_MOVE_DATABASE}"
             )
     return None
 
 
-def _of_the_disk(error: BaseException, chain: list[BaseException]) -> InputError | None:
+def _of_the_disk(error: BaseException, chain: Sequence[BaseException]) -> MachineError | None:
     number = next(filter(None, map(_disk_error, chain)), None)
     if number is None:
         return None
     if number in _OPEN_FILES:
-        return InputError(
+        return MachineError(
             "Too many files are open at once: raise the limit (`ulimit -n 4096`); the same command goes on."
         )
     named = (each.filename for each in chain if isinstance(each, OSError) and each.filename)
     where = next(named, None) or _dataset_path(error) or "a file of this run"
-    return InputError(
+    return MachineError(
         f"{where} cannot be read or written: {os.strerror(number).lower()}. What was finished is kept. "
         "Make room, or give other folders (`data=DIR`, `store=DIR`); the same command goes on."
     )
@@ -109,11 +103,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _never_made(error: BaseException) -> str | None:
+def _never_made(error: BaseException, chain: Sequence[BaseException]) -> str | None:
     """The file that a dataset was asked for before anything wrote it."""
-    if "Failed while loading data" not in "".join(map(str, _chain(error))):
+    if not any(isinstance(each, DatasetError) for each in chain):
         return None
-    lost = [each for each in _chain(error) if isinstance(each, FileNotFoundError)]
+    lost = [each for each in chain if isinstance(each, FileNotFoundError)]
     return (lost[0].filename or _dataset_path(error)) if lost else None
 
 
@@ -121,7 +115,7 @@ def _disk_error(error: BaseException) -> int | None:
     known = _DISK | _OPEN_FILES
     if isinstance(error, OSError) and error.errno in known:
         return error.errno
-    told = re.search(r"\(os error (\d+)\)", str(error))  # Rust's way
+    told = _RUST_NUMBER.search(str(error)) if isinstance(error, SafetensorError) else None
     return int(told[1]) if told and int(told[1]) in known else None
 
 

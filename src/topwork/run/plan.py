@@ -13,10 +13,10 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 
-from topwork.core.errors import InputError
+from topwork.core.errors import InputError, StoreLostError
 from topwork.core.results import Status, StrategyResult
 from topwork.decisions.strategies import STRATEGIES
-from topwork.run.failures import StoreLostError, input_error
+from topwork.run.failures import told_error
 from topwork.run.viz_status import run_status
 
 FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
@@ -97,18 +97,17 @@ class _Failures:
         self.by_strategy: dict[str, Exception] = {}
 
     def note(self, part: Part, error: Exception) -> None:
-        if part.strategy is None or isinstance(input_error(error), StoreLostError):
+        if part.strategy is None or isinstance(told_error(error), StoreLostError):
             raise error
         self.by_strategy[part.strategy] = error
-        if input_error(error) is None:
+        if told_error(error) is None:
             _log.error("%s failed", part.strategy, exc_info=error)
 
     def tell(self, *, others: bool) -> None:
         if not self.by_strategy:
             return
         reasons = [
-            f"{name} failed: {str(input_error(error) or error).rstrip('.')}."
-            for name, error in self.by_strategy.items()
+            f"{name} failed: {str(told_error(error) or error).rstrip('.')}." for name, error in self.by_strategy.items()
         ]
         raise InputError(" ".join([*reasons, *(["What else was asked for is finished."] if others else [])]))
 

@@ -21,9 +21,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
+from topwork.core.errors import StoreLostError
 from topwork.core.parameters import flattened
 from topwork.core.progress import Measured
-from topwork.run.failures import StoreLostError, is_unreachable
+from topwork.run.failures import is_unreachable
 from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags
 
 _log = logging.getLogger(__name__)

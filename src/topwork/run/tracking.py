@@ -22,12 +22,13 @@ from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from pydantic import BaseModel
 
 from topwork.core.digests import manifest_digest, split_digest
+from topwork.core.errors import StoreLostError
 from topwork.core.progress import Measured
 from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES
-from topwork.run.failures import StoreLostError, input_error
+from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import settled
 from topwork.run.preflight import check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
@@ -196,7 +197,7 @@ class RunTracking:
         strategy = self._namespace
         if strategy in STRATEGIES:
             if self._keeps_failures:
-                told = str(input_error(error) or error).strip() or type(error).__name__
+                told = str(told_error(error) or error).strip() or type(error).__name__
                 reason = told.splitlines()[0].rstrip(".")
                 catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.FAILED, reason))
             with suppress(StoreLostError):

@@ -16,7 +16,7 @@ import mlflow
 import uvicorn
 from mlflow import MlflowClient
 
-from topwork.core.errors import InputError
+from topwork.core.errors import InputError, TopworkError
 from topwork.datasets.mlflow_store import check_server, sqlite_uri
 from topwork.serving.app import ImpatientProtocol, serving_app
 from topwork.serving.installed_model import load_installed
@@ -38,7 +38,7 @@ def main() -> None:
         check_server(mlflow.get_tracking_uri())
         uri = asked.model or only_champion(MlflowClient())
         model = load_installed(uri)
-    except (InputError, mlflow.MlflowException) as error:
+    except (TopworkError, mlflow.MlflowException) as error:
         sys.exit(f"Error: {str(error).splitlines()[0]}")
     try:
         listening = socket.create_server((asked.host, asked.port))
