@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from topwork.core.errors import InputError
+from topwork.core.errors import InputError, MachineError
 from topwork.datasets.mlflow_store import check_server, sole_maker, sqlite_uri
 from topwork.run.locks import sole_run
 
@@ -69,7 +69,7 @@ def test_a_database_that_cannot_be_written_is_told_with_its_own_way_out(
 
     monkeypatch.setattr(FileLock, "acquire", refused)
     message = r"mlflow\.db: .* \(Read-only file system\).* MLFLOW_TRACKING_URI=sqlite"
-    with pytest.raises(InputError, match=message), sole_maker(sqlite_uri(tmp_path / "mlflow.db")):
+    with pytest.raises(MachineError, match=message), sole_maker(sqlite_uri(tmp_path / "mlflow.db")):
         pass
 
 
@@ -85,6 +85,6 @@ def test_a_server_that_does_not_answer_is_told_at_once_and_one_that_does_is_not(
     server.shutdown()
     thread.join()
     server.server_close()
-    with pytest.raises(InputError, match=rf"MLFLOW_TRACKING_URI={uri}: the MLflow server does not answer"):
+    with pytest.raises(MachineError, match=rf"MLFLOW_TRACKING_URI={uri}: the MLflow server does not answer"):
         check_server(uri)
     check_server(f"sqlite:///{os.devnull}")  # no server

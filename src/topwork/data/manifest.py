@@ -1,4 +1,4 @@
-"""From the files found to the manifest: every file looked at once, and again only when it changed."""
+"""Builds the manifest of the files found; each file is inspected once, and again only when it has changed."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from topwork.core.progress import report_progress
 from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
-_CHUNK = 2048  # files a chunk: what a kill may cost
+_CHUNK = 2048  # files per chunk: a kill loses at most the current chunk
 _NAMED = 5
-_DARK = 0.3  # of what is white: a scale of fewer bits was meant
+_DARK = 0.3  # share of the white value: images with no brighter value probably use fewer bits
 SAME_BYTES = "same bytes under another label"
-"""Why a file is rejected of which nobody can tell the label."""
+"""The reason to reject files with equal bytes and different labels: the correct label is unknown."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest image in pixels, and the largest file in bytes, that is looked at."""
+    """The largest image in pixels, and the largest file in bytes, that is accepted."""
 
     max_pixels: int
     max_bytes: int
 
 
 def check_listing(listing: pd.DataFrame, source: str) -> None:
-    """Refuse a folder from which nothing can be learnt, before any file is opened.
+    """Check that a classifier can be trained on the listed files, before any file is opened.
 
     Raises:
-        InputError: fewer than two classes, a class with too few files, one that is spelt in two ways, or one that the
-            given splits leave nothing to learn from.
+        InputError: fewer than two classes, a class with too few files, a class that is spelt in two ways, or a class
+            whose files are all in the held-out given split.
 
     """
     _check_spelling(listing, source)
@@ -77,7 +77,7 @@ def inspect_new(
 
 
 def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """The files (columns ``STAMP_COLUMNS`` and ``error``) that are not in ``known`` as they are now."""
+    """The files (columns ``STAMP_COLUMNS`` and ``error``) that are new or changed since ``known``, or have an error."""
     stamps = list(STAMP_COLUMNS)
     if known.empty:
         return listing
@@ -89,12 +89,14 @@ def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 def build_manifest(
     listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, source: str, left_out: Set[str] = frozenset()
 ) -> pd.DataFrame:
-    """One row a file (columns ``MANIFEST_COLUMNS``), usable or rejected for a reason; equal bytes share a group.
+    """One row per file (columns ``MANIFEST_COLUMNS``), usable or rejected for a reason; equal bytes share a group.
 
-    Equal bytes under different labels are rejected: nobody can tell which label is right. So are those ``left_out``.
+    Files with equal bytes and different labels are rejected, because the correct label is unknown. The image ids in
+    ``left_out`` are rejected too.
 
     Raises:
-        InputError: fewer than two classes, or a class with too few usable images.
+        InputError: a file is not inspected, no image is usable, there are fewer than two classes, or a class has too
+            few usable images.
 
     """
     stamped = _stamped(listing, limits)
@@ -125,12 +127,12 @@ def build_manifest(
 
 
 def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: float | None) -> list[str]:
-    """What to say of images of more than 8 bits whose values lie far below what is white, or above it.
+    """Warnings about images of more than 8 bits with all values far below white, or some values above it.
 
     Args:
         manifest: of the images.
-        inspected: what was found in their files, with the ``highest`` value of each.
-        white: as the user says; None: by the type of the numbers.
+        inspected: the inspections of their files, with the ``highest`` value of each.
+        white: the white value that the user gives; None takes the value of the number type.
 
     """
     usable = manifest.loc[manifest["status"] == OK, ["sha256", "mode"]].drop_duplicates("sha256")
@@ -147,7 +149,7 @@ def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: flo
 
 
 def describe_manifest(manifest: pd.DataFrame) -> str:
-    """One line: how many images of how many classes, and what was rejected for which reasons."""
+    """A summary in one line: numbers of images and classes, and of rejected files by reason."""
     ok = manifest[manifest["status"] == OK]
     rejected = manifest.loc[manifest["status"] == REJECTED, "reason"]
     kinds = rejected.str.replace(r" \(.*\)$", "", regex=True).value_counts().sort_index()
@@ -166,7 +168,7 @@ def _unread(reason: str) -> Inspection:
 
 
 def _groups(manifest: pd.DataFrame, ok: pd.Series[bool]) -> pd.Series[str]:
-    """The user's groups, joined where they share bytes; an image without one is grouped by its bytes."""
+    """The user's groups, joined if they contain equal bytes; an image without a group is grouped by its bytes."""
     given = manifest["group"].fillna("").astype(str)
     own = given.where(given != "", manifest["sha256"].str[:16])
     if not (given != "").any():
@@ -184,7 +186,11 @@ def _groups(manifest: pd.DataFrame, ok: pd.Series[bool]) -> pd.Series[str]:
 
 
 def _check_spelling(listing: pd.DataFrame, source: str) -> None:
-    """Names that look alike are one class by mistake: in small letters between splits, composed or not anywhere."""
+    """Refuse class names that are probably one class.
+
+    These are names that differ only in their Unicode composition, and names that differ only in case or outer spaces
+    and do not all occur together in one split.
+    """
     by_label: dict[str, set[str]] = {}
     for label, split in listing[["label", "given_split"]].fillna("").drop_duplicates().itertuples(index=False):
         by_label.setdefault(str(label), set()).add(str(split))
@@ -214,7 +220,7 @@ def _spelt(label: str) -> str:
 
 
 def _check_given_splits(listing: pd.DataFrame, source: str) -> None:
-    """Each class needs images to learn from in the splits that the user brings."""
+    """Check that each class has images outside the held-out split, if the user gives splits."""
     given = set(listing["given_split"].fillna("")) - {""}
     if not given:
         return

@@ -1,4 +1,4 @@
-"""Images that show the same thing: one is the other re-encoded, resized or slightly cropped."""
+"""Finds near-duplicates: pairs where one image is the other re-encoded, resized or slightly cropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from topwork.core.progress import report_progress
 from topwork.images.hashes import different_bits
 
 PAIR_COLUMNS = ("image_id", "other", "cosine", "bits")
-_BLOCK = 512  # images compared with all at a time
+_BLOCK = 512  # images that are compared with all images at a time
 
 Hashes = Callable[[Sequence[int]], NDArray[np.uint64]]
 
@@ -24,17 +24,18 @@ Hashes = Callable[[Sequence[int]], NDArray[np.uint64]]
 def find_pairs(
     image_ids: Sequence[str], vectors: Floats, hashes: Hashes, least_cosine: float, most_bits: int
 ) -> pd.DataFrame:
-    """Pairs (columns ``PAIR_COLUMNS``) that are alike both to the network and in their lowest frequencies.
+    """Pairs (columns ``PAIR_COLUMNS``) with similar features and similar lowest frequencies.
 
-    Neither is enough: a network trained on photographs finds all handwriting alike, and smooth pictures share their
-    lowest frequencies. Features are compared after their mean is taken off, so that the same bound serves any domain.
+    Both criteria are needed: for a network trained on photographs all handwriting is similar, and smooth pictures have
+    the same lowest frequencies. The mean is subtracted from the features before they are compared, so that the same
+    threshold works in any domain.
 
     Args:
-        image_ids: of the images, each of another content.
+        image_ids: of the images, which all have different content.
         vectors: their features ``[n, d]``.
-        hashes: gives the perceptual hashes of the images at the places asked for; asked for candidates alone.
-        least_cosine: between features.
-        most_bits: by which hashes may differ.
+        hashes: returns the perceptual hashes of the images at the given positions; called for candidates only.
+        least_cosine: smallest cosine between the features of a pair.
+        most_bits: largest number of bits in which the hashes of a pair differ.
 
     """
     unit = vectors - vectors.mean(axis=0)
@@ -54,7 +55,7 @@ def find_pairs(
 
 
 def link_groups(group_of: pd.Series[str], pairs: pd.DataFrame) -> pd.Series[str]:
-    """Groups of images (by image id), those that a pair connects being one under the first of their names."""
+    """Group of each image (by image id); groups that a pair connects become one, under the first of their names."""
     if pairs.empty:
         return group_of
     number, names = pd.factorize(group_of, sort=True)
@@ -67,7 +68,7 @@ def link_groups(group_of: pd.Series[str], pairs: pd.DataFrame) -> pd.Series[str]
 
 
 def torn_images(pairs: pd.DataFrame, part_of: pd.Series[int]) -> set[str]:
-    """Ids of images whose near-duplicate lies in another part (fold or split); images without a part count nothing."""
+    """Ids of images whose near-duplicate lies in another part (fold or split); images without a part are ignored."""
     known = pairs[pairs["image_id"].isin(part_of.index) & pairs["other"].isin(part_of.index)]
     apart = known[part_of.loc[known["image_id"]].to_numpy() != part_of.loc[known["other"]].to_numpy()]
     return {*apart["image_id"], *apart["other"]}

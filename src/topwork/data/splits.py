@@ -1,4 +1,4 @@
-"""Who is trained on and who is held out: stratified, whole groups together, stable as images are added."""
+"""Splits images into train, val and test: stratified, whole groups together, stable when images are added."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _WHAT_OF_MODELS = (
     "Models trained before are compared with new ones on the images that both were scored on out of fold; for test "
     "accuracies side by side, train them again."
 )
-_RANK = {"": 0, TRAIN: 0, VAL: 1, TEST: 2}  # of a group's copies in several given splits, the highest stays
+_RANK = {"": 0, TRAIN: 0, VAL: 1, TEST: 2}  # if a group has copies in several given splits, those in the highest stay
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The share of each class that is held out for the report, the number of folds of the rest, and the seed."""
+    """The share of each class in the test split, the number of folds of the other images, and the seed."""
 
     test_fraction: float
     folds: int
@@ -34,17 +34,17 @@ class SplitPlan:
 
 
 def content_digest(manifest: pd.DataFrame) -> str:
-    """Digest of which images there are and what they hold."""
+    """Digest of the image ids and of the content of the images."""
     return table_digest(manifest, ["image_id", "sha256"])
 
 
 def input_digest(images: pd.DataFrame) -> str:
-    """Digest of all that a split follows from besides the plan: images, their content, labels, groups, given splits."""
+    """Digest of all inputs of a split except the plan: image ids, contents, labels, groups and given splits."""
     return table_digest(images.fillna({"given_split": ""}), ["image_id", "sha256", "label", "group", "given_split"])
 
 
 def split_rules(images: pd.DataFrame, plan: SplitPlan, duplicates: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes two splits of the same kind: the plan, which splits were given, how near-duplicates are told."""
+    """The rules of a split: its plan, the names of the given splits, and the settings of the near-duplicate search."""
     given = sorted(set(images["given_split"].fillna("")) - {""})
     return {"plan": vars(plan), "given": given, "duplicates": dict(duplicates)}
 
@@ -52,12 +52,12 @@ def split_rules(images: pd.DataFrame, plan: SplitPlan, duplicates: Mapping[str, 
 def kept_splits(
     images: pd.DataFrame, previous: pd.DataFrame, rules: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The previous splits as they are, if they are of the same images, labels and rules; else None.
+    """The previous splits and their report, if images, labels and rules are the same; else None.
 
     Args:
         images: as for `assign_splits`, with the groups that they had before near-duplicates were joined.
         previous: the splits of an earlier run, or an empty table.
-        rules: those of `split_rules`.
+        rules: as `split_rules` returns them.
 
     """
     if (previous.attrs.get("rules"), previous.attrs.get("inputs")) != (dict(rules), input_digest(images)):
@@ -79,15 +79,15 @@ def assign_splits(
         images: columns ``image_id``, ``sha256``, ``label``, ``group``, ``given_split``.
         previous: the splits of an earlier run, or an empty table; kept where the rules are the same.
         plan: fractions, folds and seed.
-        duplicates: how near-duplicates were told, a part of the rules.
+        duplicates: settings of the near-duplicate search, a part of the rules.
         inputs: the `input_digest` of the images, for `kept_splits`.
 
-    A split that the user brings is honoured: ``test`` is the test split, ``val`` is fold 0. Where there is no ``test``,
-    ``val`` takes its place: it is the one held-out set, and choices are made on folds of ``train``. Copies of an image
-    (or members of its group) that lie in a lower split are excluded and counted.
+    Splits given by the user are kept: ``test`` is the test split, ``val`` is fold 0. If there is no ``test``, ``val``
+    is the test split, and choices are made on folds of ``train``. Copies of an image (or members of its group) in a
+    lower split are excluded and reported.
 
     Raises:
-        InputError: a class cannot be split; the message names it.
+        InputError: a class cannot be split, or only some images have a given split; the message names one.
 
     """
     given = _given(images)
@@ -120,7 +120,7 @@ def _report(
 
 
 def describe_change(previous: pd.DataFrame, splits: pd.DataFrame, moved: Sequence[str]) -> str:
-    """Why splits are not those of the run before, and what becomes of earlier models; nothing where they are."""
+    """Why the splits differ from those of the previous run, and what this means for earlier models; else empty."""
     if previous.empty or not previous.attrs:
         return ""
     before, now = previous.attrs.get("rules", {}), splits.attrs["rules"]
@@ -144,7 +144,7 @@ def describe_change(previous: pd.DataFrame, splits: pd.DataFrame, moved: Sequenc
 
 
 def describe_splits(report: dict[str, Any]) -> str:
-    """One line for the terminal."""
+    """A summary of the splits in one line, for the terminal."""
     counts = ", ".join(f"{name} {report['images'].get(name, 0):,}" for name in (TRAIN, VAL, TEST))
     line = f"{counts} images" + (f", as the {'/'.join(report['brought'])} splits given" if report["brought"] else "")
     if report["brought"] and TEST not in report["brought"]:
@@ -172,7 +172,7 @@ def _without_lower_copies(images: pd.DataFrame) -> tuple[pd.DataFrame, list[str]
 
 
 def _group_table(images: pd.DataFrame) -> pd.DataFrame:
-    """One row a group: its most frequent label, its size, its given split."""
+    """One row per group: its most frequent label, its size, its given split."""
     by_group = images.groupby("group", sort=True)
     labels = images.groupby(["group", "label"]).size().reset_index(name="n")
     label = labels.sort_values(["group", "n", "label"], ascending=[True, False, True]).drop_duplicates("group")
@@ -186,7 +186,7 @@ def _group_table(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _previous_folds(images: pd.DataFrame, previous: pd.DataFrame) -> dict[str, int]:
-    """Fold of each group placed before, by its images or else by its name; of several, the one of most images."""
+    """Previous fold of each known group, found by its images or else by its name; the fold of most images wins."""
     by_name = previous.drop_duplicates("group").set_index("group")["fold"]
     by_image = previous.set_index("image_id")["fold"]
     fold = images["image_id"].map(by_image).fillna(images["group"].map(by_name))
@@ -199,7 +199,7 @@ def _previous_folds(images: pd.DataFrame, previous: pd.DataFrame) -> dict[str, i
 def _place(groups: pd.DataFrame, old: dict[str, int], plan: SplitPlan) -> dict[str, int]:
     """Fold of each group (``NO_FOLD`` for test).
 
-    New groups come in the order of a seeded hash, each into the fold (or test) that its class lacks most.
+    New groups are placed in the order of a seeded hash, each in the fold (or test) where its class lacks most images.
     """
     order = sorted(groups.index, key=lambda group: _hash(plan.split_seed, group))
     label, size, given = (groups[name].to_dict() for name in ("label", "size", "given"))
@@ -271,9 +271,10 @@ def _check_every_class(splits: pd.DataFrame, *, brought: bool) -> None:
 
 
 def inner_split(images: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which of the images (columns ``label``, ``group``) to choose by, ``[n]``; the others are learnt from.
+    """Mask ``[n]`` of the images (columns ``label``, ``group``) for inner validation; the others are for training.
 
-    Whole groups, in the order of a seeded hash, until their class has its share; no class is emptied.
+    Whole groups are taken in the order of a seeded hash until their class has its share ``fraction``. The last group of
+    a class always stays for training.
     """
     sizes = images.groupby("group", sort=False).agg(label=("label", "first"), size=("label", "size"))
     sizes = sizes.loc[sorted(sizes.index, key=lambda group: _hash(seed, f"inner {group}"))]

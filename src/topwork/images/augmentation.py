@@ -1,4 +1,4 @@
-"""Views of a batch of images: all geometry in one grid sample, all colour in one matrix, each image by its own draw."""
+"""Augmented views of an image batch: one grid sample for geometry, one matrix for colour, own draws for each image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _BLUR_REACH = 3  # standard deviations
 
 
 def apply_views(canvases: NDArray[np.uint8], drawn: pd.DataFrame, fill: str, size: int) -> NDArray[np.uint8]:
-    """Views ``[b, size, size, 3]`` of square images ``[b, s, s, 3]`` by the rows of ``drawn``.
+    """Views ``[b, size, size, 3]`` of square images ``[b, s, s, 3]``, by the rows of ``drawn``.
 
-    Nothing drawn gives the central ``size`` pixels. What a view sees of the margin around them is picture, not filling.
+    Without any change a view is the central ``size`` pixels. The margin around them is part of the image; ``fill`` is
+    used only outside the image.
     """
     draws = {name: torch.tensor(drawn[name].to_numpy(np.float32)) for name in DRAWN_COLUMNS}
     images = torch.from_numpy(canvases).permute(0, 3, 1, 2).float() / 255
@@ -32,13 +33,13 @@ def apply_views(canvases: NDArray[np.uint8], drawn: pd.DataFrame, fill: str, siz
 
 def _sampled(images: Tensor, draws: dict[str, Tensor], fill: str, size: int) -> Tensor:
     grid = functional.affine_grid(_source_of_views(draws), [len(images), 3, size, size], align_corners=False)
-    grid = grid * (size / images.shape[-1])  # from units of the view's half side to those of the canvas
+    grid = grid * (size / images.shape[-1])  # from half sides of the view to half sides of the canvas
     grey = 0.5 if fill == "grey" else 0.0
     return functional.grid_sample(images - grey, grid, "bilinear", _PADDING[fill], align_corners=False) + grey
 
 
 def _source_of_views(draws: dict[str, Tensor]) -> Tensor:
-    """Affine maps ``[b, 2, 3]`` from a place in the view to the place in the image that is seen there."""
+    """Affine maps ``[b, 2, 3]`` from positions in the view to the positions in the image that are shown there."""
     angle, slant = torch.deg2rad(draws["angle"]), torch.tan(torch.deg2rad(draws["shear"]))
     kept, stretch = draws["kept"].sqrt(), draws["aspect"].sqrt()
     across, along = kept * stretch / draws["zoom"], kept / stretch / draws["zoom"]
@@ -54,7 +55,10 @@ def _source_of_views(draws: dict[str, Tensor]) -> Tensor:
 
 
 def _recoloured(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """Brightness, then contrast about the mean luminance, then saturation: one matrix and offset an image."""
+    """Images with changed brightness, then contrast around the mean luminance, then saturation.
+
+    All three are one matrix and one offset per image.
+    """
     weights = torch.tensor(_LUMINANCE)
     saturation = draws["saturation"][:, None, None]
     matrix = saturation * torch.eye(3) + (1 - saturation) * weights.expand(3, 3)
@@ -77,7 +81,7 @@ def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _erased(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """A rectangle painted over with the image's mean colour."""
+    """Images with one rectangle each that is filled with the image's mean colour."""
     if not bool((draws["erased"] > 0).any()):
         return images
     size = images.shape[-1]

@@ -1,4 +1,4 @@
-"""Decoding and computing side by side: each thread takes a batch from bytes to results."""
+"""Batches in parallel threads: each thread decodes the bytes of one batch and computes its results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Wanted = Sequence[tuple[str, str]]
 """Pairs of image id and SHA-256."""
 
-_BATCHES_AHEAD = 2  # a thread, beside the one in its hands
+_BATCHES_AHEAD = 2  # queued per thread, in addition to the batch that it processes
 
 
 def map_batches(
@@ -33,10 +33,11 @@ def map_batches(
     *,
     on_one_core: bool = False,
 ) -> Iterator[tuple[Sequence[S], T]]:
-    """``compute`` of each batch of ``wanted``, in their order, several at a time; few are held at once.
+    """Pairs of a batch of ``wanted`` and its result of ``compute``, in order.
 
-    ``on_one_core`` is for threads that have the cores to share: torch computes on one core in each of them. Its idle
-    workers wait busily, and would take from a network that learns meanwhile a fifth of its speed.
+    Several batches are computed at a time, and few are held in memory. With ``on_one_core``, torch computes on one core
+    in each thread; use it if the threads share the cores with other work. Idle workers of torch wait in a busy loop,
+    which would slow down a network that trains at the same time by a fifth.
     """
     batches = (wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size))
     with (
@@ -58,7 +59,7 @@ def map_batches(
 
 @contextmanager
 def _one_core_each() -> Iterator[Callable[[], None]]:
-    """What a new thread has to call; this one, and others that begin later, keep as many cores as they have."""
+    """A function for new threads to call; this thread, and threads that start later, keep their number of cores."""
     import torch
 
     own = torch.get_num_threads()
@@ -74,7 +75,7 @@ def decode_batch(
     """Pixels ``[b, crop, crop, 3]`` in the order of ``batch``.
 
     Raises:
-        InputError: a file is gone, changed since it was inspected, or no longer decodes.
+        InputError: a file is missing, has changed since it was inspected, or can no longer be decoded.
 
     """
     side = preprocessing.crop
@@ -93,10 +94,12 @@ def decode_unchanged(
     short_side: int,
     white: float | None = None,
 ) -> NDArray[np.uint8]:
-    """The pixels ``[h, w, 3]``, no more than ``short_side`` asks for, if the file still holds what was inspected.
+    """The pixels ``[h, w, 3]`` of a file, if it still has the content that was inspected.
+
+    A large JPEG is decoded at a reduced size that still has ``short_side`` pixels (`decode_pixels`).
 
     Raises:
-        InputError: the file is gone, changed, or no longer decodes.
+        InputError: the file is missing, has changed, or can no longer be decoded.
 
     """
     try:

@@ -1,6 +1,7 @@
-"""Bytes to RGB pixels, or the reason why not: the only place where an image file is opened.
+"""Decodes bytes to RGB pixels, or gives the reason for rejection; image files are opened only in this module.
 
-Pillow reads everything; a sound JPEG goes to simplejpeg, which is the same libjpeg-turbo without Pillow's copy.
+Pillow reads all formats. An intact JPEG is decoded by simplejpeg, which uses the same libjpeg-turbo without Pillow's
+copy.
 """
 
 from __future__ import annotations
@@ -19,31 +20,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from topwork.core.columns import OK, REJECTED
 
 DECODER = "pillow-rgb-2"
-"""Names what `decode_rgb` does to the pixels; raise it when they would change."""
+"""Version of what `decode_rgb` does to the pixels; raise it when the pixels would change."""
 REDUCER = "dct-1"
-"""Names what `decode_pixels` does beyond that with ``short_side``; both are part of the feature key."""
+"""Version of what `decode_pixels` does in addition with ``short_side``; both versions are part of the feature key."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
 WHITE = {"F": 1.0, "I": 65535.0}
-"""The value that is white in images of more than 8 bits, by the type of their numbers: floating point, integers.
+"""The white value of images of more than 8 bits, by number type: floating point (F) or integer (I).
 
-It is that of the type and never guessed from an image, so that equal values are equal greys in all of a data set.
+It depends only on the type and is never guessed from an image, so that equal values are equal greys in the whole data
+set.
 """
 _LYING = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 
 # Pillow's own bomb check warns through a process-wide filter, which threads share; `max_pixels` replaces it.
 Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which say nothing about the pixels
+warnings.filterwarnings("ignore", module=r"PIL\.")  # warnings of damaged metadata, which do not affect the pixels
 
 
 class RejectedError(ValueError):
-    """The bytes are no usable image; the message is the reason in a few words."""
+    """The bytes are not a usable image; the message is the reason in a few words."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one file turned out to be; ``width`` and ``height`` in pixels, as a viewer shows it (EXIF orientation).
+    """Result of inspecting one file; ``width`` and ``height`` are in pixels, as a viewer shows it (EXIF orientation).
 
     ``highest`` is the largest value in an image of more than 8 bits, and 0 in others.
     """
@@ -59,7 +61,7 @@ class Inspection:
 
 
 def inspect(data: bytes, max_pixels: int) -> Inspection:
-    """What the file is, after decoding all of it; a rejected file has its reason and whatever else is known."""
+    """Inspection of a file, which is decoded completely; for a rejected file, the reason and what is known."""
     sha256 = hashlib.sha256(data).hexdigest()
     image = None
     try:
@@ -67,9 +69,8 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
         _check_size(image, max_pixels)
         (width, height), mode = image.size, image.mode
         image.draft(None, (_INSPECTION_SIDE, _INSPECTION_SIDE))
-        _load(
-            image
-        )  # before EXIF is asked for: Pillow may load the pixels for that, and swallow what is wrong with them
+        # before EXIF is read: Pillow may load the pixels to read it, and then hides errors in the pixels
+        _load(image)
         if _orientation(image) in _LYING:
             width, height = height, width
         return Inspection(sha256, width, height, image.format or "", mode, OK, "", _highest(image))
@@ -79,7 +80,7 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
 
 
 def pixel_count(data: bytes) -> int:
-    """Pixels that the header of an image tells of, without decoding it; 0 where it is no image."""
+    """Number of pixels according to the header of an image, without decoding it; 0 if it is not an image."""
     try:
         width, height = _open(data).size
     except RejectedError:
@@ -88,12 +89,12 @@ def pixel_count(data: bytes) -> int:
 
 
 def decode_rgb(data: bytes, max_pixels: int, white: float | None = None) -> Image.Image:
-    """The first frame upright, in 8-bit RGB, with transparency laid over white.
+    """The first frame as an upright image in 8-bit RGB, with transparent parts on a white background.
 
-    ``white`` is the value that becomes 255 in images of more than 8 bits; None: that of their type (`WHITE`).
+    ``white`` is the value that becomes 255 in images of more than 8 bits; None takes the value of their type (`WHITE`).
 
     Raises:
-        RejectedError: the bytes are no usable image.
+        RejectedError: the bytes are not a usable image.
 
     """
     image = _open(data)
@@ -105,11 +106,12 @@ def decode_rgb(data: bytes, max_pixels: int, white: float | None = None) -> Imag
 def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: float | None = None) -> NDArray[np.uint8]:
     """The pixels ``[height, width, 3]`` of `decode_rgb`.
 
-    With a ``short_side``, a JPEG at least twice as large comes at 1/2, 1/4 or 1/8 of its size, the smallest that still
-    has so many pixels on the short side: its blocks are then transformed back at that scale (libjpeg's DCT scaling).
+    With a ``short_side``, a JPEG that is at least twice as large is decoded at 1/2, 1/4 or 1/8 of its size: the
+    smallest that keeps ``short_side`` pixels on the short side. Its blocks are transformed back at that scale
+    (libjpeg's DCT scaling).
 
     Raises:
-        RejectedError: the bytes are no usable image.
+        RejectedError: the bytes are not a usable image.
 
     """
     image = _open(data)
@@ -125,13 +127,13 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: floa
 
 
 def _reduced(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """Width and height at the smallest of the scales 1, 1/2, 1/4, 1/8 that leaves ``short_side``; 0: at scale 1."""
+    """Width and height at the smallest scale of 1, 1/2, 1/4, 1/8 that keeps ``short_side`` pixels; 0 means scale 1."""
     factor = max((f for f in (2, 4, 8) if short_side and min(size) >= f * short_side), default=1)
     return -(-size[0] // factor), -(-size[1] // factor)
 
 
 def _decode_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """The pixels of a sound JPEG, at the given size; of a doubtful one nothing, so that Pillow decides."""
+    """The pixels of an intact JPEG at the given size; None for a doubtful one, about which Pillow decides."""
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, min_width=size[0], min_height=size[1])
     except ValueError:
@@ -140,7 +142,7 @@ def _decode_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None
 
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The pixels as EXIF says they are to be seen."""
+    """The pixels after the EXIF orientation is applied."""
     if orientation in _LYING:
         pixels = pixels.transpose(1, 0, 2)
     upside_down, mirrored = orientation in {3, 4, 7, 8}, orientation in {2, 3, 6, 7}
@@ -149,8 +151,8 @@ def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 @cache
 def _formats() -> list[str]:
-    """The formats that this build of Pillow reads, of those that hold photographs and drawings."""
-    Image.init()  # Pillow registers the rarer ones only when asked
+    """The formats for photographs and drawings (`_FORMATS`) that this build of Pillow reads."""
+    Image.init()  # Pillow registers rare formats only on request
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
@@ -161,7 +163,7 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
         raise RejectedError("not an image in a known format") from None
-    except Exception as error:  # decoders raise nearly anything on damaged headers
+    except Exception as error:  # decoders raise nearly any exception on damaged headers
         raise RejectedError(f"damaged header ({type(error).__name__})") from error
 
 
@@ -174,7 +176,7 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 def _load(image: Image.Image) -> None:
     try:
         image.load()
-    except Exception as error:  # decoders raise nearly anything on damaged data
+    except Exception as error:  # decoders raise nearly any exception on damaged data
         truncated = isinstance(error, (EOFError, OSError)) and "truncated" in str(error)
         raise RejectedError("truncated" if truncated else f"damaged ({error or type(error).__name__})") from error
 
@@ -182,7 +184,7 @@ def _load(image: Image.Image) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # an unreadable EXIF block says nothing about the pixels
+    except Exception:  # an unreadable EXIF block does not affect the pixels
         return 1
 
 
@@ -191,7 +193,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def is_deep(mode: str) -> bool:
-    """Whether images of this mode of Pillow's have more than 8 bits."""
+    """Whether images of this Pillow mode have more than 8 bits."""
     return mode.startswith(("I", "F"))
 
 
@@ -208,7 +210,7 @@ def _to_rgb(image: Image.Image, white: float | None) -> Image.Image:
     if is_deep(image.mode):
         image = _to_eight_bits(image, white or WHITE[image.mode[0]])
     if image.has_transparency_data:
-        # `convert("RGB")` would show whatever colour lies under the transparency
+        # `convert("RGB")` would show the hidden colour of transparent pixels
         layer = image.convert("RGBA")
         paper = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(paper, layer).convert("RGB")

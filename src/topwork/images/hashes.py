@@ -1,4 +1,4 @@
-"""A picture in 64 bits that re-encoding, resizing and a slight crop change little."""
+"""Perceptual hashes of 64 bits, which change little when an image is re-encoded, resized or slightly cropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HASH_BITS = 64
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> np.uint64:
-    """Signs of the 8 x 8 lowest frequencies of the picture ``[h, w, 3]`` (pHash, Zauner 2010)."""
+    """Which of the 8 x 8 lowest frequencies of image ``[h, w, 3]`` exceed their median (pHash, Zauner 2010)."""
     import imagehash
 
     bits: NDArray[np.bool_] = imagehash.phash(Image.fromarray(pixels)).hash
@@ -18,5 +18,5 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> np.uint64:
 
 
 def different_bits(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """In how many bits hashes differ, one by one."""
+    """Number of bits in which the hashes differ, element by element."""
     return np.asarray(np.bitwise_count(one ^ other))

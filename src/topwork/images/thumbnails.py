@@ -1,4 +1,4 @@
-"""Small pictures for sheets."""
+"""Thumbnails for picture sheets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _CAPTION = 28  # characters that fit under a thumbnail
 
 
 def thumbnail(images: Mapping[str, bytes], image_id: str, max_pixels: int) -> Image.Image:
-    """The image made small; plain grey if it is gone since it was inspected: no reason to lose a finished training."""
+    """The image at thumbnail size, or a grey one if the file can no longer be read.
+
+    A file that is deleted during training must not stop the run.
+    """
     try:
         picture = decode_rgb(images[image_id], max_pixels)
     except (OSError, RejectedError):
@@ -23,5 +26,5 @@ def thumbnail(images: Mapping[str, bytes], image_id: str, max_pixels: int) -> Im
 
 
 def shortened(path: str) -> str:
-    """As much of the end of a path as fits under a thumbnail."""
+    """The path, or the end of a long path that fits under a thumbnail."""
     return path if len(path) <= _CAPTION else f"…{path[1 - _CAPTION :]}"

@@ -1,4 +1,4 @@
-"""The geometry between a decoded image and the network's input."""
+"""Resizing and cropping of a decoded image to the network's input size."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _TORCH_MODES = ("bilinear", "bicubic")
-_SUPPORT = 2  # pixels on each side that the widest of these filters, the bicubic one, looks at
+_SUPPORT = 2  # pixels that the bicubic filter, the widest of these, reads on each side
 _MISFIT = 0.01  # pixels
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What travels with weights: short side to ``resize`` pixels, centre ``crop``, then ``(x - mean) / std``.
+    """Preprocessing that belongs to weights: short side to ``resize`` pixels, centre ``crop``, ``(x - mean) / std``.
 
-    ``mean`` and ``std`` are of RGB values between 0 and 1. With ``keep_aspect`` off the whole image is squeezed into
-    the square. ``white`` is the value that is white in images of more than 8 bits; None: that of their type.
+    ``mean`` and ``std`` refer to RGB values between 0 and 1. With ``keep_aspect`` off the whole image is resized to a
+    square. ``white`` is the white value of images of more than 8 bits; None takes the value of their type.
     """
 
     resize: int
@@ -45,19 +45,19 @@ class Preprocessing:
 
     @property
     def canvas(self) -> Preprocessing:
-        """The same without cropping to ``crop``: the whole short side, from which views are taken."""
+        """The same with a crop of ``resize`` pixels, the whole short side; augmented views are taken from it."""
         return replace(self, crop=self.resize)
 
 
 SCALER = "aa-1"
-"""Names what `resize_and_crop` does to the pixels; part of the feature key, so raise it when they would change."""
+"""Version of what `resize_and_crop` does to the pixels; part of the feature key; raise it when they would change."""
 
 
 def resize_and_crop(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Pixels ``[crop, crop, 3]`` of ``[h, w, 3]`` (uint8): torchvision's `Resize` and `CenterCrop` one after the other.
+    """Pixels ``[crop, crop, 3]`` of ``[h, w, 3]`` (uint8), as torchvision's `Resize` and then `CenterCrop` give them.
 
-    Only the part of the image that the crop sees is resampled, which takes a third less time; on photographs all but
-    one in a thousand values then agree to one grey level. Torch resamples integers three times as fast as Pillow.
+    Only the part of the image that the crop needs is resampled, which takes a third less time. On photographs, 999 of
+    1000 values then differ by at most one grey level. Torch resamples integers three times as fast as Pillow.
     """
     height, width = pixels.shape[:2]
     new_width, new_height = _resized(width, height, preprocessing)
@@ -81,7 +81,7 @@ def resize_and_crop(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> 
 
 @dataclass(frozen=True)
 class _Window:
-    """The pixels of one axis that a crop sees, how many they become, and where in these the crop lies."""
+    """One axis: the source pixels that the crop needs, their number after scaling, and the position of the crop."""
 
     source: slice
     new_size: int
@@ -90,14 +90,14 @@ class _Window:
 
 @lru_cache(maxsize=4096)  # photographs come in few sizes
 def _window(size: int, new_size: int, crop: int) -> _Window:
-    """The shortest stretch that gives the crop's pixels as the whole axis would.
+    """The shortest part of an axis that gives the same crop pixels as the whole axis.
 
-    Both its ends lie where a pixel's edge after scaling meets one before it, to within `_MISFIT`, so that scaling the
-    stretch alone puts every pixel where it belongs; the ends of the axis always do.
+    At each end of the part, a pixel edge after scaling coincides with a pixel edge before scaling, to within `_MISFIT`.
+    Every pixel then keeps its position if this part alone is scaled. The ends of the axis always fulfil this.
     """
     scale = size / new_size
     left = round((new_size - crop) / 2)
-    reach = math.ceil(_SUPPORT * max(1, 1 / scale)) + 1  # pixels after scaling that the filter looks at
+    reach = math.ceil(_SUPPORT * max(1, 1 / scale)) + 1  # pixels after scaling that the filter reads
     start = next((at for at in range(left - reach, 0, -1) if _misfit(at * scale) < _MISFIT), 0)
     end = next((at for at in range(left + crop + reach, new_size) if _misfit(at * scale) < _MISFIT), new_size)
     kept = slice(left - start, left - start + crop)

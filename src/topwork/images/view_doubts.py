@@ -1,4 +1,4 @@
-"""Does a plan of views look wrong for these classes? Told from their names alone."""
+"""Warnings about augmented views that look wrong for the classes, judged by the class names only."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _WALLPAPER_GROUPS = {
     "p6",
     "p6m",
 }
-_MOST = 0.6  # share of the class names that must speak for a doubt
+_MOST = 0.6  # a warning needs more than this share of matching class names
 
 
 def doubt_views(plan: ViewPlan, class_names: Sequence[str]) -> list[str]:
-    """A sentence for each kind of view that may change what a class is, with the parameter that switches it off."""
+    """One sentence for each kind of view that may change an image's class, with the parameter that switches it off."""
     names = [name.strip().lower() for name in class_names]
     mirrored_x, mirrored_y = FLIPS[plan.flip]
     found = []

@@ -1,4 +1,4 @@
-"""Augmented views as data: what is drawn for view number v of an image is a function of seed, content and v alone."""
+"""Random parameters of augmented views; those of view number v depend only on the seed, the image's content and v."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Words = NDArray[np.uint64]
 
 FLIPS = {"none": (0, 0), "horizontal": (1, 0), "vertical": (0, 1), "both": (1, 1)}
 RECIPE = "views-1"
-"""Names what the drawn parameters mean and do; part of the feature key, so raise it when that would change."""
+"""Version of what the drawn parameters do; it is part of the feature key, so raise it when this would change."""
 
 DRAWN_COLUMNS = (
     "shift_x",  # shares of the side
@@ -46,13 +46,13 @@ VIEW_COLUMNS = ("sha256", "view", *DRAWN_COLUMNS)
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """How far a view may be from the original, kind by kind; the value in brackets switches the kind off.
+    """The largest changes of a view, by kind of change; the value in brackets switches the kind off.
 
-    ``translation`` (0) is a share of the side, ``rotation`` (0) and ``shear`` (0) are degrees either way, ``flip`` is
-    one of ``FLIPS`` (none), ``scale`` (1) and ``aspect`` (1) are largest factors either way, ``crop`` (1) is the
-    smallest share of the area kept, ``colour`` (0) the largest change of brightness, contrast and saturation, ``blur``
-    (0) the largest standard deviation as a share of the side, ``erasing`` (0) the largest share of the area painted
-    over. ``fill`` says what lies beyond the image: its `mirror` image, its `edge` drawn out, or `grey`.
+    ``translation`` (0) is a share of the side, ``rotation`` (0) and ``shear`` (0) are degrees in both directions,
+    ``flip`` is one of ``FLIPS`` (none), ``scale`` (1) and ``aspect`` (1) are largest factors in both directions,
+    ``crop`` (1) is the smallest share of the area kept, ``colour`` (0) the largest change of brightness, contrast and
+    saturation, ``blur`` (0) the largest standard deviation as a share of the side, ``erasing`` (0) the largest share of
+    the area painted over. ``fill`` fills the outside of the image: with its `mirror` image, its `edge`, or `grey`.
     """
 
     translation: float
@@ -69,25 +69,25 @@ class ViewPlan:
     seed: int = 0
 
     def name(self, view: int) -> str:
-        """What a feature key calls view number ``view`` of this plan."""
+        """Name of view number ``view`` of this plan in a feature key."""
         content = json.dumps({"recipe": RECIPE, **asdict(self)}, sort_keys=True)
         return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{view}"
 
 
 _NONE = ViewPlan(0, 0, "none", 1, 1, 0, 1, 0, 0, 0, "mirror")
 
-# Presets keep to what leaves the label as it is. Values are milder than those usual for training from scratch: a linear
-# classifier on frozen features cannot learn to undo what the backbone has not.
+# Presets contain only changes that keep the label. Values are smaller than usual in training from scratch: a linear
+# classifier on frozen features cannot learn an invariance that the backbone has not learned.
 PRESETS = {
     "none": _NONE,
-    # crop of ResNet's training (He et al. 2016) with a tighter range, a mirrored thing is the same thing
+    # crop of ResNet's training (He et al. 2016) with a smaller range; a mirrored object keeps its class
     "photo": replace(
         _NONE, translation=0.05, rotation=10, flip="horizontal", scale=1.1, aspect=1.1, crop=0.6, colour=0.2
     ),
-    # characters have a handedness and an upright; slant and width vary with the writer (Simard et al. 2003)
+    # characters must not be mirrored or turned far; slant and width vary with the writer (Simard et al. 2003)
     "digits": replace(_NONE, translation=0.08, rotation=10, scale=1.1, aspect=1.1, shear=8, fill="edge"),
-    # any isometry and any size leave a wallpaper group as it is; shear and aspect break its rotations and mirrors,
-    # a mirrored edge would add a mirror
+    # isometries and scaling do not change a wallpaper group; shear and aspect break its rotations and mirrors, and a
+    # mirrored edge would add a mirror
     "pattern": replace(
         _NONE, translation=0.1, rotation=180, flip="both", scale=1.25, crop=0.7, colour=0.3, blur=0.003, fill="grey"
     ),
@@ -95,15 +95,15 @@ PRESETS = {
 
 
 def plan_views(parameters: AugmentationParameters) -> ViewPlan:
-    """The preset with those values in place of its own that the parameters give."""
+    """The plan of the preset, where values given in ``parameters`` replace those of the preset."""
     own = {name: getattr(parameters, name) for name in asdict(_NONE)}
     return replace(PRESETS[parameters.preset], **{name: value for name, value in own.items() if value is not None})
 
 
 def draw_views(plan: ViewPlan, sha256: Sequence[str], views: Sequence[int]) -> pd.DataFrame:
-    """One row (columns ``VIEW_COLUMNS``) for each image and each view number from 1 on, image by image.
+    """One row (columns ``VIEW_COLUMNS``) for each image and each view number (from 1 on), image by image.
 
-    The same image has the same row in any company.
+    The row of an image does not depend on the other images.
     """
     digests = np.repeat(np.array([int(digest[:16], 16) for digest in sha256], np.uint64), len(views))
     numbers = np.tile(np.asarray(views, np.uint64), len(sha256))
@@ -145,7 +145,7 @@ def draw_views(plan: ViewPlan, sha256: Sequence[str], views: Sequence[int]) -> p
 
 
 def _uniform(seed: int, digests: _Words, views: _Words, count: int) -> Floats:
-    """``count`` rows of numbers in [0, 1), one for each pair of digest and view: counter-based, so in no order."""
+    """``count`` rows of random numbers in [0, 1), one per pair of digest and view; they do not depend on the order."""
     with np.errstate(over="ignore"):
         state = _mixed(digests ^ _mixed(np.uint64(seed % 2**64) + _mixed(views)))
         counters = np.arange(1, count + 1, dtype=np.uint64)[:, None] * np.uint64(0x9E3779B97F4A7C15)

@@ -1,1 +1,1 @@
-"""How a classifier answers for images, and whether it answers everywhere alike."""
+"""Predictions of a classifier for images, and checks that they are the same wherever it runs."""

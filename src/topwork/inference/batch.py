@@ -1,4 +1,4 @@
-"""A classifier's answers for files of any number, a row each, in the order of their names."""
+"""A classifier's answers for any number of files, one row per file, in the order of their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from topwork.images.decode import DECODER
 from topwork.inference.predictor import Predictor
 from topwork.models.engines.hardware import cores
 
-_CHUNK = 1024  # files a chunk: what a kill may cost
+_CHUNK = 1024  # files per chunk: a kill loses at most the current chunk
 _TASK = "predicting"
 _log = logging.getLogger(__name__)
 
@@ -27,9 +27,10 @@ _log = logging.getLogger(__name__)
 def answer_new(
     images: ImageStore, answered: pd.DataFrame, classifier: Classifier, model: str, max_pixels: int, max_bytes: int
 ) -> Iterator[pd.DataFrame]:
-    """Chunks of answers (columns ``ANSWER_COLUMNS``) for the files that ``answered`` does not hold as they are now.
+    """Chunks of answers (columns ``ANSWER_COLUMNS``) for the files that are new or changed since ``answered``.
 
-    A file that is no usable image has a row with the reason. ``model`` names the classifier: another one answers anew.
+    A file that is not a usable image has a row with the reason. ``model`` names the classifier: for another name all
+    files are answered again.
     """
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
@@ -55,7 +56,7 @@ def answer_new(
 
 
 def stamped(listing: pd.DataFrame, model: str, max_pixels: int, max_bytes: int) -> pd.DataFrame:
-    """The files with all that an answer depends on."""
+    """The listing with a column ``rules``: the model, the decoder and the limits, on which an answer depends."""
     return listing.assign(rules=f"{model}, {DECODER}, at most {max_pixels} pixels, {max_bytes} bytes")
 
 
@@ -81,7 +82,7 @@ def _answers(
 
 
 def _content(row: dict[Hashable, Any], images: ImageStore, max_bytes: int) -> tuple[bytes, str]:
-    """The bytes of a file, or none and the reason why."""
+    """The bytes of a file and no reason, or no bytes and the reason."""
     if row["error"]:
         return b"", row["error"]
     if row["size"] > max_bytes:

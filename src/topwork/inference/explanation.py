@@ -1,4 +1,4 @@
-"""Where in an image a classifier found its class: Grad-CAM (Selvaraju et al. 2017), as captum computes it."""
+"""Heat maps of the image regions that support a class: Grad-CAM (Selvaraju et al. 2017), computed by captum."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from topwork.models.graft import network_backbone
 
 
 def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Floats]:
-    """A function from the pixels ``[side, side, 3]`` and a class number to what spoke for the class there.
+    """A function from pixels ``[side, side, 3]`` and a class number to the heat map of that class.
 
-    The heat ``[side, side]`` lies between 0 and 1; it is of the last feature maps, so that it is coarse, and all zero
-    where nothing speaks for the class.
+    The heat map ``[side, side]`` has values between 0 and 1. It is computed from the last feature maps, so it is
+    coarse. It is zero everywhere if nothing in the image supports the class.
 
     Raises:
         InputError: the network has no feature maps (a transformer).
@@ -50,7 +50,12 @@ def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Flo
 
 
 def _last_maps(backbone: Backbone, side: int) -> str:
-    """The last part of the network whose output still has places."""
+    """Name of the last stage with a spatial map (width above 1) as its output.
+
+    Raises:
+        InputError: there is no such stage after the first one, or the maps have their channels last.
+
+    """
     found: list[str] = []
 
     def note(name: str) -> Callable[[nn.Module, Sequence[Tensor], Tensor], None]:

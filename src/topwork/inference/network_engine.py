@@ -1,4 +1,4 @@
-"""What a classifier that brings its own network says of images."""
+"""The engine that serves a classifier, and the features that a classifier's own network gives of images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from topwork.models.engines.hardware import accelerator, native_formats
 from topwork.models.graft import network_backbone
 
 _log = logging.getLogger(__name__)
-_LARGEST = 2**31 - 1  # pixels: who comes here has been inspected
+_LARGEST = 2**31 - 1  # pixels: the images have been inspected before
 
 
 def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], batch_size: int | None = None) -> Engine:
-    """What made the features that the head was fitted on, and therefore gives the same answers.
+    """The engine that computed the features for the head in training, so that answers are the same.
 
-    Where this machine lacks it, the reference engine takes its place and the log says so: answers may then differ a
-    little. A network that has learnt did so in float32, which OpenVINO computes ten times as fast as it learnt.
+    If it cannot run on this machine, the reference engine replaces it with a warning in the log, and answers may differ
+    a little. A network that was trained itself was trained in float32; OpenVINO, where available, runs it ten times as
+    fast as the engine of its training.
     """
     key = classifier.key
     recipe = Recipe(
@@ -49,16 +50,16 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
     if not classifier.frozen and "openvino" in available_engines():
         try:
             return build_engine(replace(recipe, engine="openvino"))
-        except Exception as error:  # converters fail in their own ways on networks that they do not know
+        except Exception as error:  # converters raise various exceptions on unknown networks
             _log.info("OpenVINO cannot run this network (%s)", str(error).strip().split("\n")[0])
     return build_engine(recipe)
 
 
 def engine_for_one(classifier: Classifier, backbone: Callable[[], Backbone]) -> Engine | None:
-    """The same for single images, which need not wait for the empty places of a batch.
+    """The same engine for single images, which are then not padded to a whole batch; None where it is not used.
 
-    None where that would be compiled anew for a minute, or answer otherwise: on a CPU features are the same to the
-    last bit, however many images are computed together.
+    It is not used for the compiled engine, which would compile again for a minute, and outside a CPU, where answers may
+    differ. On a CPU features are the same to the last bit, however many images are computed together.
     """
     if accelerator() != "cpu" or classifier.key.engine == "compiled":
         return None
@@ -66,12 +67,12 @@ def engine_for_one(classifier: Classifier, backbone: Callable[[], Backbone]) -> 
 
 
 def runs_here(key: FeatureKey) -> bool:
-    """Whether this machine can compute features as those of ``key`` were computed."""
+    """Whether this machine has the engine and the number format that ``key`` names."""
     return key.engine in available_engines() and key.number_format in {"float32", *native_formats()}
 
 
 def network_features(classifier: Classifier, images: Mapping[str, bytes], wanted: Wanted) -> Floats:
-    """What the head sees, ``[len(wanted), d]``, of pairs of image id and SHA-256."""
+    """Feature vectors ``[len(wanted), d]`` for the head, of pairs of image id and SHA-256."""
     engine = serving_engine(classifier, lambda: network_backbone(classifier))
     preprocessing = Preprocessing(**classifier.key.preprocessing)
 

@@ -1,4 +1,4 @@
-"""A classifier as one ONNX file: pixels in, probabilities out, for runtimes that know neither Python nor PyTorch."""
+"""A classifier as one ONNX file, from pixels to probabilities, for runtimes without Python and PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from topwork.models.backbones import feature_function
 from topwork.models.graft import network_backbone
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"
-"""Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); b is free."""
+"""Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); the batch size b is free."""
 _MAX_PIXELS = 89_478_485
 
 
@@ -53,11 +53,11 @@ class _Network(nn.Module):
 
 
 def onnx_model(classifier: Classifier) -> bytes:
-    """The file's bytes; its metadata (``topwork``) name the classes and how an image becomes pixels.
+    """Bytes of the ONNX file; its metadata (``topwork``) give the class names and the preprocessing of images.
 
     Raises:
-        InputError: the classifier averages over augmented views, which no graph of one image can, or torch cannot
-            export its network.
+        InputError: the classifier averages over augmented views, which a graph for one image cannot do, or torch
+            cannot export its network.
 
     """
     if classifier.test_views:
@@ -81,7 +81,7 @@ def onnx_model(classifier: Classifier) -> bytes:
                 external_data=False,
                 verbose=False,
             )
-        except Exception as error:  # exporters fail in their own ways on networks that they do not know
+        except Exception as error:  # exporters raise various exceptions on unknown networks
             raise InputError(f"{classifier.key.backbone} cannot be exported ({str(error).splitlines()[0]}).") from error
         model = onnx.load(path)
     onnx.helper.set_model_props(model, {"topwork": json.dumps(_described(classifier), ensure_ascii=False)})
@@ -90,7 +90,7 @@ def onnx_model(classifier: Classifier) -> bytes:
 
 
 def onnx_probabilities(model: bytes, images: Sequence[bytes]) -> Floats:
-    """What ONNX Runtime says of image bytes, ``[n, c]``, prepared as the file's own metadata say."""
+    """Probabilities ``[n, c]`` of ONNX Runtime for image bytes, with the preprocessing in the file's metadata."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""A classifier asked as its users will ask it: the same answers as in training, and at which cost."""
+"""Checks that a served classifier gives the same answers as in training, and measures the cost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from topwork.core.errors import InputError, ServedOtherwiseError
 from topwork.inference.network_engine import runs_here
 from topwork.inference.predictor import Predictor
 
-_AT_ONCE = 8  # images of a request; the first request does not count: there is what is done once
+_AT_ONCE = 8  # images per request; an extra first request is not measured, because it includes one-time work
 
 
 def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Floats, tolerance: float) -> dict[str, Any]:
-    """What image bytes give, against the probabilities ``[n, c]`` that are reported.
+    """Comparison of the answers for image bytes with the ``expected`` probabilities ``[n, c]`` from training.
 
     Returns ``status`` (``ok``, or why it cannot serve), ``served_images``, ``max_difference`` (of a probability),
     ``same_label`` (a share), ``seconds_per_thousand`` and ``megabytes`` (of the network's and head's weights).
 
     Raises:
-        ServedOtherwiseError: some probability differs by more than ``tolerance``, where the engine of training runs.
+        ServedOtherwiseError: a probability differs by more than ``tolerance``, and the engine of training runs here.
 
     """
     try:

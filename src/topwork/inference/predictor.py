@@ -29,10 +29,10 @@ _MAX_PIXELS = 89_478_485
 
 @dataclass(frozen=True)
 class Answers:
-    """What is said of n images, row by row.
+    """Answers for n images, one row per image.
 
-    ``reasons`` say why an image was not looked at, and are empty where it was; ``probabilities`` ``[n, c]`` and the
-    ``distances`` ``[n]`` from what was learnt are NaN where it was not.
+    ``reasons`` say why an image is not usable, and are empty for usable images. ``probabilities`` ``[n, c]`` and the
+    ``distances`` ``[n]`` from the training images are NaN for unusable images.
     """
 
     reasons: tuple[str, ...]
@@ -41,7 +41,7 @@ class Answers:
 
 
 class Predictor:
-    """Backbone and head joined, with the preprocessing, layers and engine of training."""
+    """Backbone and head together, with the preprocessing, layers and engine of training."""
 
     def __init__(self, classifier: Classifier, backbone: Backbone, one_by_one: bool = False) -> None:
         self._classifier = classifier
@@ -54,10 +54,10 @@ class Predictor:
 
     @classmethod
     def of(cls, classifier: Classifier, one_by_one: bool = False) -> Predictor:
-        """The classifier on its backbone; ``one_by_one`` makes it ready for single images, too.
+        """The predictor of a classifier, with its backbone; ``one_by_one`` also prepares an engine for single images.
 
         Raises:
-            InputError: the network that it names cannot be built here.
+            InputError: the network of the classifier cannot be built here.
 
         """
         return cls(classifier, network_backbone(classifier), one_by_one)
@@ -69,27 +69,27 @@ class Predictor:
 
     @property
     def batch_size(self) -> int:
-        """The most images that `answer` takes at once."""
+        """Largest number of images in one call of `answer`."""
         return self._engine.batch_size
 
     @property
     def streams(self) -> int:
-        """Calls of `answer` that compute at the same time."""
+        """Number of calls of `answer` that compute at the same time."""
         return self._engine.streams
 
     @property
     def megabytes(self) -> float:
-        """Of all weights, in float32."""
+        """Size of all weights in float32, in megabytes."""
         return 4 * self._weights / 1e6
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
-        """One row an image in the order given.
+        """One row per image, in the given order.
 
-        ``label``, its ``confidence``, ``none_of_these`` (it lies farther from all that was learnt than the bound), and
-        the ``probabilities`` of the classes by name.
+        The columns are ``label``, its ``confidence``, ``none_of_these`` (whether the distance from the training images
+        exceeds the threshold), and the ``probabilities`` of the classes by name.
 
         Raises:
-            RejectedError: one of them is no usable image; its number is named.
+            RejectedError: an image is not usable; the message gives its number.
 
         """
         found = self._answers(images)
@@ -105,10 +105,10 @@ class Predictor:
         )
 
     def probabilities(self, images: Sequence[bytes]) -> Floats:
-        """Of each class, ``[n, c]``, row by row.
+        """Probabilities ``[n, c]`` of the classes, one row per image.
 
         Raises:
-            RejectedError: one of them is no usable image; its number is named.
+            RejectedError: an image is not usable; the message gives its number.
 
         """
         return self._answers(images).probabilities
@@ -123,12 +123,12 @@ class Predictor:
         return Answers(reasons, probabilities, np.concatenate([np.empty(0), *(batch.distances for batch in batches)]))
 
     def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
-        """Answers for at most `batch_size` images; one that cannot be used leaves the others' rows where they are."""
+        """Answers for at most `batch_size` images; an unusable image keeps its row, with the reason."""
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
         crops, canvases = dict[int, NDArray[np.uint8]](), dict[int, NDArray[np.uint8]]()
         reasons = [""] * len(images)
         for row, image in enumerate(images):
-            try:  # one at a time: a decoded photograph is a thousand times as large as what the network sees of it
+            try:  # one at a time: a decoded photograph is a thousand times as large as the input of the network
                 decoded = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
             except RejectedError as reason:
                 reasons[row] = str(reason)
@@ -149,7 +149,7 @@ class Predictor:
     def _vectors(
         self, images: Sequence[bytes], crops: NDArray[np.uint8], canvases: Sequence[NDArray[np.uint8]], side: int
     ) -> Floats:
-        """What the head sees of each image ``[n, d]``."""
+        """Feature vectors ``[n, d]`` for the head."""
         engine = self._for_one if self._for_one and len(images) == 1 else self._engine
         vectors = engine(crops)
         if not self._classifier.test_views:

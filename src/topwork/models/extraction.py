@@ -1,4 +1,4 @@
-"""Bottleneck features of images that have none yet, in finished shards."""
+"""Computes bottleneck features of images that have none yet, in complete shards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from topwork.models.engines.hardware import cores
 
 _log = logging.getLogger(__name__)
 
-_Batch = tuple[Wanted, list[Floats]]  # some images, and their vectors `[b, d]` view by view
+_Batch = tuple[Wanted, list[Floats]]  # some images, and their vectors `[b, d]` for each view
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Sizes: vectors a shard, threads (None: by the cores), and the largest image in pixels."""
+    """Vectors per shard, number of threads (None: by the number of cores), and the largest image in pixels."""
 
     shard_size: int
     threads: int | None
@@ -35,7 +35,7 @@ class Extraction:
 
 
 def view_keys(key: FeatureKey, plan: ViewPlan, count: int) -> dict[int, FeatureKey]:
-    """The keys of the vectors of views number 1 to ``count``, beside that of the originals."""
+    """Feature keys of views number 1 to ``count``, by view number; ``key`` is the key of the originals."""
     return {view: replace(key, view=plan.name(view)) for view in range(1, count + 1)}
 
 
@@ -49,9 +49,9 @@ def extract_missing(
     plan: ViewPlan,
     views: int,
 ) -> Iterator[FeatureShard]:
-    """Shards with what ``known`` lacks of the images (``contents``: SHA-256 to image id) and of their views.
+    """Shards with the vectors that ``known`` lacks of the images (``contents``: SHA-256 to image id) and their views.
 
-    The engine is asked for only if anything is lacking.
+    ``engine`` is called only if any vector is missing.
     """
 
     def missing(of: FeatureKey) -> list[tuple[str, str]]:
@@ -110,7 +110,12 @@ def extract_view_shards(
 
 
 def _finite(shard: FeatureShard) -> FeatureShard:
-    """The shard, unless it holds numbers that are none: those are never kept."""
+    """The shard, if all its numbers are finite; others are never stored.
+
+    Raises:
+        InputError: a number is NaN or infinite.
+
+    """
     if not np.isfinite(shard.vectors).all():
         key = shard.key
         raise InputError(
@@ -121,12 +126,12 @@ def _finite(shard: FeatureShard) -> FeatureShard:
 
 
 def _kept(vectors: Floats, key: FeatureKey) -> Floats:
-    """Whole maps are large, and learnt from once more: half the digits will do."""
+    """The vectors as they are stored; whole feature maps are in float16, to halve their disk space."""
     return vectors.astype(np.float16) if key.pool == "none" else vectors
 
 
 def _alike(lacking: Mapping[int, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[int]]]:
-    """Views that the same images lack, together with these: all of them, unless an earlier run was interrupted."""
+    """Pairs of images and the views that all of them lack: one pair, unless an earlier run was interrupted."""
     for wanted in {tuple(images): None for images in lacking.values() if images}:
         yield list(wanted), [view for view, images in lacking.items() if tuple(images) == wanted]
 
@@ -141,7 +146,7 @@ def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None
 def _shards(
     features: Callable[[Wanted], list[Floats]], wanted: Wanted, engine: Engine, extraction: Extraction, views: int
 ) -> Iterator[tuple[tuple[str, ...], list[Floats]]]:
-    """Whole batches joined into shards: the SHA-256 of their images, and the vectors view by view."""
+    """Shards of whole batches: the SHA-256 of their images, and their vectors for each view."""
     threads = extraction.threads or cores() + (engine.streams < cores())
     batches = _counted(map_batches(features, wanted, engine.batch_size, threads), len(wanted) * views)
     room = max(1, extraction.shard_size // (engine.batch_size * views))

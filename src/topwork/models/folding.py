@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-_Norm = nn.modules.batchnorm._BatchNorm
+from topwork.models.layer_groups import BATCH_NORMS
+
 _TOLERANCE = 1e-4  # relative; what another order of the same multiplications may differ by
 
 
@@ -41,7 +43,8 @@ def foldable_norms(network: nn.Module, inputs: Tensor) -> dict[str, str]:
         if isinstance(module, nn.Conv2d)
         else module.register_forward_pre_hook(partial(enter, name))
         for name, module in modules.items()
-        if isinstance(module, nn.Conv2d) or (isinstance(module, _Norm) and module.affine and module.track_running_stats)
+        if isinstance(module, nn.Conv2d)
+        or (isinstance(module, BATCH_NORMS) and module.affine and module.track_running_stats)
     ]
     was_training = {name: module.training for name, module in modules.items()}
     network.eval()
@@ -77,19 +80,22 @@ def folded(network: nn.Module, pairs: Mapping[str, str]) -> Iterator[None]:
             del modules[name].forward
 
 
+def _is_foldable(module: nn.Module) -> bool:
+    return isinstance(module, BATCH_NORMS) and module.affine and module.track_running_stats
+
+
 def _convolve_and_normalise(conv: nn.Conv2d, norm: Any, inputs: Tensor) -> Tensor:
     compute: Any = type(conv).forward
     if norm.training:
         return torch.as_tensor(compute(conv, inputs))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     moved = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
-    folded_: Any = {"weight": conv.weight * scale.view(-1, 1, 1, 1), "bias": norm.bias + scale * moved}
-    own = conv._parameters
-    try:  # set aside for the one call, since each kind of convolution pads and strides in its own way
-        conv._parameters = folded_
-        return torch.as_tensor(compute(conv, inputs))
+    tensors = {"weight": conv.weight * scale.view(-1, 1, 1, 1), "bias": norm.bias + scale * moved}
+    ours = conv.__dict__.pop("forward")
+    try:  # its own forward with other tensors: each kind of convolution pads and strides in its own way
+        return torch.as_tensor(functional_call(conv, tensors, (inputs,)))
     finally:
-        conv._parameters = own
+        conv.__dict__["forward"] = ours
 
 
 def _what_is_left(norm: Any, inputs: Tensor) -> Tensor:

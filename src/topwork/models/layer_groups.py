@@ -1,4 +1,4 @@
-"""The layers of a backbone in groups, from input to output: what is frozen, and what learns at which rate."""
+"""The layers of a backbone in groups, from input to output, which are frozen or learn at their own rates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import nn
 from topwork.core.errors import InputError
 
 ALL_GROUPS = "all"
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that normalise with the statistics of the batch in training, and with stored statistics otherwise."""
 
 _BULK = 0.8  # share of a network's weights above which a module is a container of stages, not a stage
 
@@ -21,7 +23,8 @@ _BULK = 0.8  # share of a network's weights above which a module is a container 
 class LayerGroup:
     """One stage with weights, and the norms, activations and poolings that follow it up to the next stage.
 
-    ``parts`` are names of modules of the trunk, in the order in which they were registered, which is that of the data.
+    ``parts`` are names of modules of the trunk, in the order in which they were registered, which is also the order in
+    which data passes through them.
     """
 
     name: str
@@ -33,9 +36,9 @@ class LayerGroup:
 
 
 def layer_groups(trunk: nn.Module) -> tuple[LayerGroup, ...]:
-    """The trunk cut into groups; containers that hold nearly all of it are opened up.
+    """The groups of a trunk; containers with nearly all of its weights are replaced by their children.
 
-    Only modules with weights of more than one dimension make a stage.
+    Only modules with weights of more than one dimension are stages.
     """
     groups: list[LayerGroup] = []
     leading: tuple[str, ...] = ()
@@ -51,7 +54,7 @@ def layer_groups(trunk: nn.Module) -> tuple[LayerGroup, ...]:
 
 
 def group_numbers(trunk: nn.Module, groups: Sequence[LayerGroup]) -> dict[str, int]:
-    """For each parameter and buffer its group; what hangs on a container (a class token) belongs to the first."""
+    """Group number of each parameter and buffer; those of a container itself (a class token) are in the first group."""
     return {
         name: next((number for number, group in enumerate(groups) if group.holds(name)), 0)
         for name in trunk.state_dict()
@@ -59,10 +62,10 @@ def group_numbers(trunk: nn.Module, groups: Sequence[LayerGroup]) -> dict[str, i
 
 
 def first_trainable(groups: Sequence[LayerGroup], wanted: str) -> int:
-    """Number of the first group that learns, if ``wanted`` learn: ``all``, the last so many, or from a named one on.
+    """Number of the first group that learns; ``wanted`` is ``all``, a number of last groups, or its name.
 
     Raises:
-        InputError: no such group, or more than there are; the message names them.
+        InputError: there is no such group, or there are fewer groups; the message says which groups there are.
 
     """
     if wanted == ALL_GROUPS:
@@ -85,11 +88,11 @@ def freeze(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_nor
     """Let groups number ``first`` and later learn; the others keep their weights.
 
     Args:
-        trunk: whose ``requires_grad`` and ``training`` are set.
+        trunk: the network on which ``requires_grad`` and ``training`` are set.
         groups: all of its groups.
         first: number of the first group that learns; ``len(groups)`` freezes all.
-        batch_norm: whose statistics stay as they are and normalise: those of the ``frozen`` groups, of ``all``
-            groups, or of ``none``, so that even frozen groups adapt theirs.
+        batch_norm: which groups keep the statistics of their norms and normalise with them: the ``frozen`` groups,
+            ``all`` groups, or ``none``, so that even frozen groups adapt their statistics.
 
     """
     number = group_numbers(trunk, groups)
@@ -97,14 +100,14 @@ def freeze(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_nor
         parameter.requires_grad_(number[name] >= first)
     for name, module in trunk.named_modules():
         learns = any(group.holds(name) for group in groups[first:]) or (first == 0 and name != "")
-        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        is_norm = isinstance(module, BATCH_NORMS)
         module.training = (learns and batch_norm != "all") or batch_norm == "none" if is_norm else learns
 
 
 def frozen_digests(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_norm: str) -> dict[str, str]:
-    """SHA-256 of every parameter and buffer below group ``first`` that has to stay, for `check_frozen`.
+    """SHA-256 of every parameter and buffer before group ``first`` that must not change, for `check_frozen`.
 
-    With ``batch_norm`` none the statistics of the norms may move.
+    If ``batch_norm`` is ``none``, buffers (the statistics of the norms) may change.
     """
     number = group_numbers(trunk, groups)
     buffers = {name for name, _ in trunk.named_buffers()} if batch_norm == "none" else set()
@@ -116,10 +119,10 @@ def frozen_digests(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, b
 
 
 def check_frozen(trunk: nn.Module, before: Mapping[str, str]) -> None:
-    """Compare with what `frozen_digests` gave.
+    """Check that frozen parameters and buffers still have the digests that `frozen_digests` returned.
 
     Raises:
-        RuntimeError: a frozen parameter or buffer has moved; the message names it.
+        RuntimeError: a frozen parameter or buffer has changed; the message names it.
 
     """
     state = trunk.state_dict()

@@ -1,4 +1,4 @@
-"""Weight files: where they lie, what they are called by, and how they are read."""
+"""Finds weight files, reads them, and loads their weights into a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from topwork.core.errors import InputError
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
-"""Keys under which training scripts keep the weights; averaged ones first, which score better."""
+"""Keys under which training scripts keep the weights; averaged ones first, because they score better."""
 _UNSUPPORTED = re.compile(r"(?:Unsupported global: GLOBAL|global) ([\w.]+)")
 _LONGEST_REASON = 200  # characters
 _STRANGERS = {
@@ -28,13 +28,13 @@ _STRANGERS = {
     b"<html": "it is a web page: the download went wrong",
     b"\x89hdf": "it is a file of Keras or HDF5; weights of PyTorch are wanted",
 }
-"""Files that people take for weights, by their beginning in small letters."""
+"""Files that people give as weights by mistake, by their first bytes in lower case."""
 
 _log = logging.getLogger(__name__)
 
 
 def packaged_file(package: str, name: str) -> Path:
-    """Path of a weight file that an installed package carries, without importing the package.
+    """Path of a weight file in an installed package, without importing the package.
 
     Raises:
         InputError: the package is not installed.
@@ -49,8 +49,8 @@ def packaged_file(package: str, name: str) -> Path:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file or of a PyTorch checkpoint, by name; no code of the file is run.
 
-    Which of the two it is its content says, whatever it is called. Of a checkpoint that holds averaged weights beside
-    the last ones, the averaged ones are taken.
+    The content decides which of the two it is, not the name. If a checkpoint holds averaged weights and the last ones,
+    the averaged weights are returned.
 
     Raises:
         InputError: the file is missing, damaged, or holds no tensors; the message says what it seems to be.
@@ -75,11 +75,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_trunk(network: nn.Module, state: Mapping[str, Tensor], head_prefixes: tuple[str, ...], source: str) -> None:
     """Copy weights into a network; only the head (parameters under ``head_prefixes``) may be absent or differ in shape.
 
-    Names may all begin with something that wrappers put before them (`module.`, `model.`, `_orig_mod.module.`): what
-    does not begin so belongs to something else (a loss, another head) and is left aside.
+    All names may have a common prefix from a wrapper (`module.`, `model.`, `_orig_mod.module.`). Tensors without it
+    belong to something else (a loss, another head) and are ignored.
 
     Raises:
-        InputError: a tensor of the trunk is missing, unknown, of another shape, or holds numbers that are none.
+        InputError: a tensor of the trunk is missing, unknown, of another shape, or has NaN or infinite numbers.
 
     """
     own = network.state_dict()
@@ -102,7 +102,7 @@ def load_trunk(network: nn.Module, state: Mapping[str, Tensor], head_prefixes: t
 
 
 def _common_prefix(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """What stands before the names of the network's tensors, where most of them are found."""
+    """The prefix of the names under which most of the network's tensors are found."""
     found = Counter({"": 0})
     for name, value in state.items():
         parts = name.split(".")
@@ -143,13 +143,13 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _harmless() -> list[Any]:
-    """What training scripts put beside the weights: their options, and scores as NumPy's numbers."""
+    """Types that training scripts store with the weights: their options, and scores as NumPy numbers."""
     scalar: Any = np.float64(0).__reduce__()[0]
     return [Namespace, scalar, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What a file that cannot be read seems to be."""
+    """Why a file cannot be read: a guess of what it is."""
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     for beginning, what in _STRANGERS.items():

@@ -1,1 +1,1 @@
-"""How good predictions are, how sure that is, and which of two is better."""
+"""Scores of predictions, their uncertainty, and comparisons of classifiers."""

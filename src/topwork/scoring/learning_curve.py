@@ -1,4 +1,4 @@
-"""How the score of a linear probe grows with the number of images, and where it would be with more of them."""
+"""The learning curve of a linear probe: accuracy by number of images, and a forecast for more images."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from topwork.core.results import Forecast, Point
 
 _DRAWS = 300
 _INTERVAL = (0.025, 0.975)
-_UNIT = 100  # images, at which the scale is what is above the asymptote
-_LARGEST, _SMALLEST = 50.0, 1e-6  # of the scale; of the asymptote's upper bound
+_UNIT = 100  # images; at this number the error is the asymptote plus the scale
+_LARGEST, _SMALLEST = 50.0, 1e-6  # largest scale; smallest upper bound of the asymptote
 _TINY = np.finfo(float).tiny
-_EXPONENTS = np.arange(1, 101) / 50  # published ones lie below 1 (Hestness et al. 2017)
+_EXPONENTS = np.arange(1, 101) / 50  # published exponents are below 1 (Hestness et al. 2017)
 
 
 def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[Forecast]:
-    """Accuracy at other sizes, by a power law with an asymptote fitted to the error (Hestness et al. 2017).
+    """Accuracy at other sizes, from a power law with an asymptote fitted to the error (Hestness et al. 2017).
 
-    The interval is that of fits to points drawn anew, each as far off as its number of tested images and the misfit of
-    the law allow; it does not know of a law that changes.
+    The 95 % interval comes from fits to randomly drawn points. Their spread follows from the number of tested images
+    and the misfit of the law. The interval does not allow for a change of the law.
 
     Args:
-        points: at least three sizes.
-        sizes: wanted.
-        seed: of the draws.
+        points: measured accuracies, at least three sizes.
+        sizes: numbers of images for which accuracy is forecast.
+        seed: of the random draws.
 
     """
     images = np.array([point.images for point in points], float)
@@ -47,16 +47,17 @@ def forecast(points: Sequence[Point], sizes: Sequence[int], seed: int) -> list[F
 
 
 def _law(images: Floats, fitted: Floats) -> Floats:
-    """Errors ``[d, n]`` at n numbers of images by the laws ``[d, 3]``: least, scale, exponent."""
+    """Errors ``[d, n]`` at n numbers of images by the laws ``[d, 3]``: asymptote, scale, exponent."""
     least, scale, exponent = fitted.T[:, :, None]
     return np.asarray(least + scale * (images / _UNIT) ** -exponent)
 
 
 def _fits(images: Floats, errors: Floats) -> Floats:
-    """The law of least squares for each row of ``errors`` ``[d, p]``: ``[d, 3]``.
+    """The least-squares laws ``[d, 3]`` of the rows of ``errors`` ``[d, p]``.
 
-    For a given exponent the law is linear in the other two, whose bounds make a box: its best point is that of the
-    plane, or lies on an edge. The exponents are tried one by one, all rows at once (Golub and Pereyra 1973).
+    For a given exponent the law is linear in the asymptote and the scale, and their bounds form a box. The best point
+    is the unbounded solution, or it lies on an edge of the box. The exponents are tried one by one, all rows at once
+    (Golub and Pereyra 1973).
     """
     highest = np.maximum(errors.min(axis=1), _SMALLEST)
     best, misfits = np.zeros((len(errors), 3)), np.full(len(errors), np.inf)
@@ -72,8 +73,8 @@ def _fits(images: Floats, errors: Floats) -> Floats:
 
 
 def _least_errors(basis: Floats, errors: Floats, highest: Floats) -> tuple[Floats, ...]:
-    """Where the best asymptote ``[d]`` may lie for a given exponent: inside its bounds, or at one of them."""
+    """Candidates ``[d]`` for the best asymptote of a given exponent: inside its bounds, or at one of them."""
     centred = basis - basis.mean()
-    slope = errors @ centred / max(float(centred @ centred), _TINY)  # sets so small that all sizes are one
+    slope = errors @ centred / max(float(centred @ centred), _TINY)  # all sizes are equal in very small data sets
     inside = errors.mean(axis=1) - np.clip(slope, 0, _LARGEST) * basis.mean()
     return np.clip(inside, 0, highest), np.zeros(len(errors)), highest

@@ -1,7 +1,7 @@
 """Scores of predicted probabilities, each with a 95 % interval.
 
-Accuracy and top-5 are proportions and get Wilson intervals, of as many images as the groups are worth; the rest is
-bootstrapped over groups within classes.
+Accuracy and top-5 are proportions and get Wilson intervals for the effective number of images (`effective_images`). The
+other scores are bootstrapped over groups within classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from topwork.core.arrays import Bools, Floats, Integers
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 _SMALLEST_PROBABILITY = 1e-15
-_CHUNK_CELLS = 4_000_000  # weights held at a time while resampling, 32 MB
+_CHUNK_CELLS = 4_000_000  # weights in memory at a time while resampling, 32 MB
 
 
 def softmax(scores: Floats, temperature: float) -> Floats:
@@ -34,11 +34,11 @@ def losses(probabilities: Floats, truth: Integers) -> Floats:
 
 
 def proportion_interval(right: Bools, groups: NDArray[np.str_]) -> tuple[float, float]:
-    """95 % interval of the share of ``right`` ``[n]`` among images of which those of one group are alike.
+    """95 % interval of the share of ``right`` ``[n]``, where images of the same group are similar.
 
-    It is Wilson's for as many images as the groups are worth: the design effect says how many times the variance
-    between groups is that of independent images (Kish 1965), and the quantile is that of Student's t for the number
-    of groups, as Dean & Pagano (2015) recommend. Where every group is one image it is Wilson's own.
+    It is Wilson's interval for the effective number of images. The design effect is the variance between groups divided
+    by the variance of independent images (Kish 1965). The quantile is Student's t for the number of groups, as Dean &
+    Pagano (2015) recommend. If every group has one image, it is the plain Wilson interval.
     """
     share = float(right.mean()) if len(right) else 0.0
     worth, quantile = effective_images(right.astype(float), groups)
@@ -46,9 +46,9 @@ def proportion_interval(right: Bools, groups: NDArray[np.str_]) -> tuple[float, 
 
 
 def effective_images(values: Floats, groups: NDArray[np.str_]) -> tuple[float, float]:
-    """How many independent images would tell the mean of ``values`` ``[n]`` as surely, and the quantile to use.
+    """Number of independent images that give the mean of ``values`` ``[n]`` as precisely, and the quantile to use.
 
-    Where all values are equal nothing tells how alike a group is: then each counts as one image.
+    If all values are equal, the similarity within groups cannot be estimated, and each group counts as one image.
     """
     _, number = np.unique(groups, return_inverse=True)
     sizes = np.bincount(number).astype(float)
@@ -89,7 +89,7 @@ def score(
         bins: equal-width confidence bins of the expected calibration error (Guo et al. 2017 use 15).
         seed: of the draws.
 
-    With five classes or fewer top-5 says nothing and is None. Classes without a true image are left out of averages.
+    With five classes or fewer top-5 has no meaning and is None. Classes without a true image are left out of averages.
 
     """
     n = len(truth)
@@ -146,7 +146,7 @@ def _top5(probabilities: Floats, truth: Integers, groups: NDArray[np.str_]) -> d
 
 
 def _weighted_statistics(probabilities: Floats, truth: Integers, bins: int) -> Callable[[Floats], dict[str, Floats]]:
-    """A function from image weights ``[b, n]`` to each statistic ``[b]``, everything that does not vary done before."""
+    """A function from image weights ``[b, n]`` to each statistic ``[b]``; all that is constant is computed once."""
     classes = probabilities.shape[1]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     cell = truth * classes + predicted
@@ -179,7 +179,7 @@ def _mean_where(values: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 def _resampled_weights(truth: Integers, groups: NDArray[np.str_], resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each image is drawn, ``[b, n]`` a chunk: whole groups, within the class of their first image."""
+    """Chunks ``[b, n]`` of how often each image is drawn: whole groups, within the class of their first image."""
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     stratum = truth[first]
     generator = np.random.default_rng(seed)

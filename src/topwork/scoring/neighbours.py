@@ -1,4 +1,4 @@
-"""How well the nearest neighbours tell classes apart, before anything is trained."""
+"""Accuracy of nearest neighbours on feature vectors, without training."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from topwork.core.arrays import Floats, Integers
 
-_BLOCK = 1024  # images compared with all at a time
+_BLOCK = 1024  # images that are compared with all images at a time
 
 
 def knn_accuracy(vectors: Floats, truth: Integers, neighbours: int = 5) -> float:
-    """Share of images ``[n, d]`` whose nearest others (by cosine, the image itself left out) vote for their class."""
+    """Accuracy of a vote of the ``neighbours`` nearest other images, by cosine of ``vectors`` ``[n, d]``."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     classes, right = int(truth.max()) + 1, 0
     count = min(neighbours, len(unit) - 1)

@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: how much better one is, and whether that is more than luck."""
+"""Compares two classifiers on the same images: difference in accuracy, interval and p-values."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from scipy.stats import norm as normal
 from topwork.core.arrays import Bools, Floats
 from topwork.scoring.metrics import Z95, effective_images
 
-_FLIPS = 10_000  # sign flips where images come in groups
+_FLIPS = 10_000  # random sign flips, if images come in groups
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one classifier less that of another on ``images`` images, with its 95 % interval (or a wider one).
+    """Difference in accuracy between a classifier and another on ``images`` images, with its 95 % (or wider) interval.
 
-    ``error`` is its standard error, ``p`` that of the two-sided test of no difference, ``p_better`` the one-sided one
-    of the first being no better; ``gained`` and ``lost`` count what only the first, and only the other, has right.
+    ``error`` is the standard error of the difference. ``p`` is the p-value of the two-sided test of no difference, and
+    ``p_better`` the p-value of the one-sided test that the first is no better. ``gained`` counts the images that only
+    the first classifies correctly, ``lost`` the images that only the other classifies correctly.
     """
 
     images: int
@@ -39,19 +40,19 @@ class Difference:
 
 
 def compare(first: Bools, other: Bools, groups: NDArray[np.str_], seed: int, tests: int = 1) -> Difference:
-    """Compare what was right, image by image.
+    """Difference in accuracy between two classifiers, compared image by image.
 
-    The interval is that of Bonett & Price (2012) for paired proportions, of as many images as the groups are worth
-    (`effective_images`): a bootstrap of 40 images of which none was lost would exclude zero. The test is the exact one
-    of McNemar (1947) where every image is a group of its own, else one of sign flips of whole groups, which images of
-    one object cannot mislead.
+    The interval is the one of Bonett & Price (2012) for paired proportions, for the effective number of images
+    (`effective_images`): with 40 images and none lost, a bootstrap interval would exclude zero. The test is the exact
+    test of McNemar (1947) if every image is its own group. Otherwise it flips the signs of whole groups, so that
+    several images of one object do not make the test too certain.
 
     Args:
-        first: whether the one was right, ``[n]``.
-        other: whether the other was, ``[n]``.
-        groups: of the images, ``[n]``.
-        seed: of the signs drawn.
-        tests: how many intervals stand side by side; all of them hold with 95 % (Bonferroni).
+        first: whether the first classifier was right, ``[n]``.
+        other: whether the other classifier was right, ``[n]``.
+        groups: group of each image, ``[n]``.
+        seed: of the random signs.
+        tests: number of intervals that are shown together; all of them hold together with 95 % (Bonferroni).
 
     """
     difference = first.astype(float) - other.astype(float)
@@ -68,17 +69,17 @@ def compare(first: Bools, other: Bools, groups: NDArray[np.str_], seed: int, tes
 def compare_predictions(
     first: pd.DataFrame, other: pd.DataFrame, group_of: pd.Series[str], seed: int, tests: int = 1
 ) -> Difference | None:
-    """Compare two tables of out-of-fold predictions, by the one rule of what can be compared.
+    """Difference in accuracy between two tables of out-of-fold predictions; None if they share no image.
 
-    They are compared on the images that both score under the same label; whatever the splits were, no prediction in
-    such a table is of a model that has seen the image. None where they share no image.
+    They are compared on the images that both contain with the same label. The splits may differ: no out-of-fold
+    prediction comes from a model that has seen the image.
 
     Args:
         first: columns ``image_id``, ``label``, ``predicted``.
-        other: the same.
-        group_of: group of each image id; an image that has none is a group of its own.
-        seed: of the signs drawn.
-        tests: how many comparisons stand side by side.
+        other: the same columns.
+        group_of: group of each image id; an image without a group is its own group.
+        seed: of the random signs.
+        tests: number of comparisons that are shown together.
 
     """
     both = shared_predictions([first, other])
@@ -91,7 +92,7 @@ def compare_predictions(
 
 
 def shared_predictions(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """What all tables of out-of-fold predictions say of the images that all score under the same label.
+    """Out-of-fold predictions of all tables for the images that all of them contain with the same label.
 
     Columns ``image_id``, ``label`` and ``predicted_0``, ``predicted_1``, … by table; sorted by ``image_id``.
     """
@@ -104,7 +105,7 @@ def shared_predictions(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def mcnemar(gained: int, lost: int) -> tuple[float, float]:
-    """Exact p-values of McNemar's test: two-sided, and one-sided that ``gained`` is no more than chance."""
+    """Exact p-values of McNemar's test, two-sided and one-sided (``gained`` is larger), under equal probability."""
     if gained + lost == 0:
         return 1.0, 1.0
     tests = (binomtest(gained, gained + lost, 0.5, side) for side in ("two-sided", "greater"))
@@ -113,7 +114,10 @@ def mcnemar(gained: int, lost: int) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of a table of tests, raised so that the chance of any false one stays below each (Holm 1979)."""
+    """P-values of several tests, corrected for multiple testing (Holm 1979).
+
+    If tests with a corrected value below a level are rejected, the probability of any false rejection is below it.
+    """
     order, most, raised = np.argsort(p_values, kind="stable"), 0.0, [0.0] * len(p_values)
     for place, number in enumerate(order):
         most = max(most, min(1.0, (len(p_values) - place) * p_values[number]))
@@ -127,7 +131,7 @@ def _by_group(values: Floats, groups: NDArray[np.str_]) -> tuple[Floats, Floats]
 
 
 def _interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tuple[float, float]:
-    """Of differences ``[n]`` of -1, 0 and 1; one image more is taken as gained, and one as lost."""
+    """Interval for differences ``[n]`` of -1, 0 and 1; one more image counts as gained, and one more as lost."""
     worth, quantile = effective_images(difference, groups)
     quantile *= float(normal.ppf((1 + level) / 2)) / Z95
     gained, lost = ((worth * float((difference == sign).mean()) + 1) / (worth + 2) for sign in (1, -1))

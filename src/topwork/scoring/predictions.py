@@ -1,4 +1,4 @@
-"""The predictions table: one row an image, probabilities in the order of the classes."""
+"""The predictions table: one row per image, probabilities in the order of the classes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def class_numbers(labels: pd.Series[str], class_names: Sequence[str]) -> Integer
     """Position of each label in ``class_names``, ``[n]``.
 
     Raises:
-        ValueError: a label is no class.
+        ValueError: a label is not a class.
 
     """
     position = {name: number for number, name in enumerate(class_names)}
@@ -54,6 +54,6 @@ def class_numbers(labels: pd.Series[str], class_names: Sequence[str]) -> Integer
 
 
 def most_confident_mistakes(predictions: pd.DataFrame, at_most: int) -> pd.DataFrame:
-    """The rows called wrong, the most confident first."""
+    """At most ``at_most`` rows with a wrong prediction, the most confident first."""
     wrong = predictions[predictions["predicted"] != predictions["label"]]
     return wrong.sort_values(["confidence", "image_id"], ascending=[False, True]).head(at_most)

@@ -1,4 +1,4 @@
-"""How far an image lies from all that a classifier has learnt from: "none of these classes" as an answer."""
+"""Distance of an image from the training images, for the answer "none of these classes" if it is large."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sklearn.covariance import ledoit_wolf
 from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Rejection
 
-_DIRECTIONS = 128  # of largest spread; what lies outside them is one more number, its length
+_DIRECTIONS = 128  # of largest spread; the length of the part outside them is one more coordinate
 
 
 def fit_rejection(vectors: Floats, truth: Integers, folds: Integers, share: float) -> Rejection:
-    """Distances from class means, and the one above which so large a share of images held out lies.
+    """Distances from class means, with the threshold above which ``share`` of the held-out images lie.
 
     Args:
         vectors: features ``[n, d]``.
@@ -29,10 +29,11 @@ def fit_rejection(vectors: Floats, truth: Integers, folds: Integers, share: floa
 
 
 def measure(vectors: Floats, truth: Integers) -> Rejection:
-    """Mahalanobis distance to the nearest class mean, one covariance for all (Lee et al. 2018), not yet bounded.
+    """Mahalanobis distance to the nearest class mean, with one covariance (Lee et al. 2018), without a threshold.
 
-    It is taken in the directions of largest spread, beside the length of what lies outside them: a picture of nothing
-    known shows there (Wang et al. 2022). The covariance is shrunk, since images may be few (Ledoit & Wolf 2004).
+    The coordinates are the directions of largest spread, and the length of the part outside them: images of unknown
+    content are large there (Wang et al. 2022). The covariance is shrunk, since there may be few images (Ledoit & Wolf
+    2004).
     """
     vectors = np.asarray(vectors, np.float64)
     centre = vectors.mean(axis=0)
@@ -49,5 +50,5 @@ def measure(vectors: Floats, truth: Integers) -> Rejection:
 
 
 def threshold(distances: Floats, share: float) -> float:
-    """The distance that so large a share of images held out exceeds."""
+    """The distance that ``share`` of the held-out images exceed."""
     return float(np.quantile(distances, 1 - share))

@@ -1,7 +1,7 @@
 """The 17 plane symmetry groups as data: lattice system and general positions in a primitive basis.
 
-General positions after the International Tables for Crystallography A, section 6. The two centred groups are given in
-the basis of their rhombic primitive cell, so that every group is its translations by whole basis vectors and a few
+General positions follow the International Tables for Crystallography A, section 6. The two centred groups are given in
+the basis of their rhombic primitive cell, so that every group consists of translations by whole basis vectors and a few
 operations.
 """
 
@@ -78,7 +78,7 @@ def parse_position(position: str) -> Operation:
     """The operation that a coordinate pair such as ``-x+1/2,x-y`` stands for.
 
     Raises:
-        ValueError: it is no such pair.
+        ValueError: it is not such a pair.
 
     """
     parts = position.replace(" ", "").split(",")

@@ -1,4 +1,4 @@
-"""Cells of random size and shape, within what a lattice system allows."""
+"""Random unit cells of a given lattice system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from topwork.core.arrays import Floats
 
-# Ranges keep away from the shapes of richer systems: a rhombus of 90 degrees is a square, of 60 hexagonal.
+# Ranges exclude the shapes of more symmetric systems: a rhombus of 90 degrees is square, one of 60 is hexagonal.
 _SIDE_RATIO = (1.2, 1.7)
 _OBLIQUE_ANGLE = (68.0, 82.0)  # degrees
 _RHOMBIC_ANGLES = ((42.0, 54.0), (66.0, 82.0), (98.0, 114.0), (126.0, 138.0))

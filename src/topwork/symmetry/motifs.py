@@ -1,4 +1,4 @@
-"""What is repeated: band-limited textures and soft-edged shapes and strokes, made invariant under a group.
+"""Motifs of a pattern: band-limited textures and soft-edged shapes and strokes, made invariant under a group.
 
 All functions take fractional coordinates ``[n, 2]`` of the group's cell and are defined everywhere in the plane.
 """
@@ -39,9 +39,9 @@ class Texture:
 
 @dataclass(frozen=True)
 class Shape:
-    """A figure about ``centre`` (fractional), nowhere further from it than ``reach``.
+    """A figure around ``centre`` (fractional) that lies within the radius ``reach``.
 
-    ``distance`` is the signed distance ``[n]`` from its edge of points ``[n, 2]`` (Cartesian, from the centre).
+    ``distance`` maps points ``[n, 2]`` (Cartesian, from the centre) to their signed distances ``[n]`` from its edge.
     """
 
     centre: Floats
@@ -67,7 +67,7 @@ def draw_texture(group: WallpaperGroup, basis: Floats, random: np.random.Generat
 
 
 def draw_shapes(group: WallpaperGroup, basis: Floats, random: np.random.Generator) -> list[Shape]:
-    """Some scattered ellipses and polygons."""
+    """Two to four ellipses and polygons at random positions."""
     size = _unit_size(group) * random.uniform(0.5, 0.9)
     reaches = np.minimum(size * random.uniform(0.5, 1.1, random.integers(2, 5)), _widest(basis))
     makers = (_ellipse, _polygon)
@@ -75,7 +75,7 @@ def draw_shapes(group: WallpaperGroup, basis: Floats, random: np.random.Generato
 
 
 def draw_strokes(group: WallpaperGroup, basis: Floats, random: np.random.Generator) -> list[Shape]:
-    """One or two pen lines that wander, each as a chain of short strokes with round ends."""
+    """One or two random pen lines, each as a chain of short strokes with round ends."""
     size, shapes = _unit_size(group), []
     for _ in range(random.integers(1, 3)):
         tip, heading = random.random(2) @ basis.T, random.uniform(0, 2 * np.pi)
@@ -92,7 +92,7 @@ def draw_strokes(group: WallpaperGroup, basis: Floats, random: np.random.Generat
 
 
 def covered(shapes: Sequence[Shape], operations: Sequence[Operation], basis: Floats, points: Floats) -> Floats:
-    """How far each point ``[n]`` is covered by the shapes and all their images, from 0 to 1."""
+    """Coverage ``[n]`` of each point by the shapes and all their images, from 0 to 1."""
     result = np.zeros(len(points), points.dtype)
     (xx, xy), (_, yy) = (basis.T @ basis).astype(points.dtype).tolist()
     for operation in operations:
@@ -109,12 +109,12 @@ def covered(shapes: Sequence[Shape], operations: Sequence[Operation], basis: Flo
 
 
 def _unit_size(group: WallpaperGroup) -> float:
-    """Width of what is repeated; it shrinks less than the asymmetric unit does, lest size alone tell the group."""
+    """Width of a motif; it shrinks less than the asymmetric unit, so that size alone does not reveal the group."""
     return float(0.8 * len(group.operations) ** -0.35)
 
 
 def _widest(basis: Floats) -> float:
-    """Largest reach at which the nearest lattice point in fractional coordinates is the one that matters."""
+    """Largest reach at which only the image nearest in fractional coordinates can cover a point."""
     return float(np.abs(np.linalg.det(basis)) / np.linalg.norm(basis, axis=0).max() / 2 - EDGE)
 
 
@@ -122,7 +122,7 @@ def _ellipse(reach: float, random: np.random.Generator) -> Distance:
     turn, axes = _rotation(random), np.array([reach, reach * random.uniform(0.35, 0.7)])
 
     def distance(points: Floats) -> Floats:
-        # first-order distance: exact on the edge, which is where it is used
+        # first-order distance: exact on the edge, and used only there
         scaled = points @ turn.astype(points.dtype) / axes.astype(points.dtype)
         norm = np.linalg.norm(scaled, axis=1)
         slope = np.linalg.norm(scaled / axes.astype(points.dtype), axis=1)

@@ -16,16 +16,16 @@ from topwork.symmetry.motifs import Shape, Texture, covered, draw_shapes, draw_s
 
 MOTIFS = ("texture", "shapes", "strokes")
 MARGIN = 0.2
-"""Least share of the variance (see `symmetry_margin`) that any further symmetry must leave unexplained."""
+"""Smallest share of the variance (see `symmetry_margin`) that any further symmetry must leave unexplained."""
 
 _TRIES = 200
-_VISIBLE = 0.08  # least standard deviation of the colours: specks on a flat ground show no symmetry
-_CONTRAST = 0.18  # least difference in luminance between two colours of a palette
+_VISIBLE = 0.08  # smallest standard deviation of the colours: small spots on a plain background show no symmetry
+_CONTRAST = 0.18  # smallest difference in luminance between consecutive colours of a palette
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Shapes in one colour ``[3]``; where they overlap with their images, nothing tells which lies on top."""
+    """Shapes in one colour ``[3]``, so that overlaps with their images do not show which shape is on top."""
 
     shapes: Sequence[Shape]
     colour: Floats
@@ -60,7 +60,12 @@ class Pattern:
 
 
 def draw_pattern(name: str, random: np.random.Generator) -> Pattern:
-    """A random pattern of the named group that is, by `MARGIN`, of no larger one."""
+    """A random pattern of the named group, with a symmetry margin of at least `MARGIN` to any larger group.
+
+    Raises:
+        RuntimeError: no such pattern is found in `_TRIES` tries.
+
+    """
     for _ in range(_TRIES):
         pattern = _draw(GROUPS[name], MOTIFS[random.integers(len(MOTIFS))], random)
         values = sample_cell(pattern)
@@ -80,7 +85,7 @@ def _draw(group: WallpaperGroup, motif: str, random: np.random.Generator) -> Pat
 
 
 def _draw_palette(random: np.random.Generator) -> Floats:
-    """Two to four colours ``[k, 3]`` of any hue, each next to the other told apart by luminance."""
+    """Two to four colours ``[k, 3]`` of any hue; consecutive ones differ in luminance."""
     colours: list[Floats] = []
     wanted = random.integers(2, 5)
     while len(colours) < wanted:

@@ -1,4 +1,4 @@
-"""Patterns as images: seeded, any number, on all cores."""
+"""Renders any number of patterns as images, from a seed, on all cores."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from topwork.core.progress import report_progress
 from topwork.symmetry.groups import GROUPS
 from topwork.symmetry.patterns import draw_pattern
 
-_CHUNK = 25  # images a task
+_CHUNK = 25  # images per task
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What a camera does to a pattern; each drawn between none and the value given, all zero for the pattern itself.
+    """Largest effects of a camera; each effect is drawn between 0 and its value, and all 0 gives the pattern itself.
 
-    ``noise`` is a standard deviation in units of the full range, ``blur`` one in pixels; ``perspective`` is how far a
-    corner of the image may lie from where it belongs, as a share of the side; ``contrast`` the largest loss of it.
+    ``noise`` is a standard deviation in units of the full range, ``blur`` is a standard deviation in pixels,
+    ``perspective`` is the largest shift of an image corner per axis as a share of the side, ``contrast`` is the largest
+    loss of contrast.
     """
 
     noise: float = 0.0
@@ -45,7 +46,7 @@ class Rendering:
 
 
 def render_image(group: str, number: int, rendering: Rendering) -> NDArray[np.uint8]:
-    """Pixels ``[size, size, 3]`` of the ``number``-th image of the group, a function of the arguments alone."""
+    """Pixels ``[size, size, 3]`` of the ``number``-th image of the group; they depend on the arguments only."""
     random = np.random.default_rng([rendering.seed, list(GROUPS).index(group), number])
     pattern = draw_pattern(group, random)
     width = rendering.size * random.uniform(*rendering.cell)
@@ -86,7 +87,7 @@ def _pixel_centres(size: int) -> Floats:
 
 
 def _seen(pixels: Floats, rendering: Rendering, random: np.random.Generator) -> Floats:
-    """Where on the plane each pixel looks: a projective map that moves the corners as far as ``perspective`` says."""
+    """Position ``[n, 2]`` in the plane of each pixel, after a random projective map as strong as ``perspective``."""
     half = rendering.size / 2
     corners = half * np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
     moved = corners + random.uniform(-1, 1, (4, 2)) * rendering.difficulty.perspective * rendering.size

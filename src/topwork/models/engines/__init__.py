@@ -1,6 +1,6 @@
-"""What runs a backbone on a machine: PyTorch as it is, compiled, or OpenVINO; behind one seam.
+"""Engines that run a backbone: PyTorch in eager mode, PyTorch compiled, or OpenVINO; with one interface.
 
-`build_engine` makes the one that is named, `selection.choose_engine` finds the fastest that computes the same.
+`build_engine` builds the engine of a given name, `selection.choose_engine` finds the fastest that computes the same.
 A new engine is a module with a `build` function and a line in `_BUILDERS`.
 """
 
@@ -17,13 +17,13 @@ __all__ = ["ENGINES", "FORMATS", "REFERENCE", "Engine", "Recipe", "available_eng
 ENGINES = ("eager", "compiled", "openvino")
 FORMATS = ("float32", "bfloat16", "float16")
 REFERENCE = ("eager", "float32")
-"""The engine and number format that all others are held against, and that serve where those of training cannot run."""
+"""The engine and number format with which others are compared, and which serve if those of training cannot run."""
 
 _BUILDERS = {name: f"topwork.models.engines.{name}" for name in ENGINES}
 
 
 def available_engines() -> tuple[str, ...]:
-    """Those that can run here; OpenVINO is for CPUs, and has no package for every platform."""
+    """The engines that can run here; OpenVINO is for CPUs, and has no package for some platforms."""
     usable = accelerator() == "cpu" and find_spec("openvino") is not None
     return ENGINES if usable else tuple(name for name in ENGINES if name != "openvino")
 

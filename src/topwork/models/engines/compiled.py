@@ -1,4 +1,4 @@
-"""PyTorch compiled: fused kernels, weights frozen in; on CUDA devices replayed as graphs. Compiling takes a minute."""
+"""PyTorch compiled: fused kernels, constant weights; CUDA graphs on CUDA devices. Compiling takes a minute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topwork.models.engines.hardware import accelerator
 
 
 def build(recipe: Recipe) -> Engine:
-    """The network compiled for one batch size; the first call compiles."""
+    """An engine with the network compiled for one batch size; its first call compiles."""
     return torch_engine(recipe, _compiled)
 
 

@@ -1,4 +1,4 @@
-"""PyTorch as it is: channels last, autocast to the number format."""
+"""PyTorch in eager mode: channels last, autocast to the number format."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 
 
 def build(recipe: Recipe) -> Engine:
-    """The network run operation by operation."""
+    """An engine that runs the network operation by operation."""
     return torch_engine(recipe, lambda features: features)
 
 
 def torch_engine(recipe: Recipe, compiled: Callable[[_Features], _Features]) -> Engine:
-    """An engine on torch's device, its feature function put through ``compiled``."""
+    """An engine on torch's device; ``compiled`` transforms its feature function."""
     backbone, device = recipe.backbone(), torch.device(accelerator())
     backbone.trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = compiled(feature_function(backbone, recipe.layers, recipe.pool))
@@ -35,7 +35,7 @@ def torch_engine(recipe: Recipe, compiled: Callable[[_Features], _Features]) -> 
     def run(pixels: NDArray[np.uint8]) -> Floats:
         with torch.inference_mode(), torch.autocast(device.type, format_, enabled=recipe.number_format != "float32"):
             batch = torch.from_numpy(pixels).to(device, non_blocking=True)
-            images = batch.permute(0, 3, 1, 2).float().sub_(mean).div_(std)  # a view: channels last already
+            images = batch.permute(0, 3, 1, 2).float().sub_(mean).div_(std)  # a view, already channels last
             return features(images).float().cpu().numpy()
 
     return Engine(run, recipe.batch_size or _BATCH[device.type])

@@ -1,4 +1,4 @@
-"""The seam between what computes features and what wants them."""
+"""The interface of engines, which compute features from pixels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an engine is made of: which features of which network in which number format.
+    """The settings of an engine: which features of which network it computes, in which number format.
 
-    ``backbone`` is called when the network is needed, which an engine that finds itself converted in ``networks`` under
-    ``network_name`` does not.
+    ``backbone`` is called when the network is needed. An engine that finds its converted network in ``networks`` under
+    ``network_name`` does not need it.
     """
 
     engine: str
@@ -32,7 +32,7 @@ class Recipe:
     pool: str
     preprocessing: Preprocessing
     backbone: Callable[[], Backbone]
-    batch_size: int | None = None  # None: as many as suit the engine
+    batch_size: int | None = None  # None: the default of the engine
     networks: NetworkStore | None = None
     network_name: str = ""
 
@@ -42,7 +42,7 @@ class Engine:
     """A function from pixels ``[b, h, w, 3]`` (uint8) to features ``[b, d]`` (float32).
 
     It may be called from any number of threads; ``streams`` of them compute at once and the others wait. Short batches
-    are padded to ``batch_size``, so that kernels are chosen alike and a vector never depends on its neighbours.
+    are padded to ``batch_size``, so that the same kernels run and a vector never depends on the rest of its batch.
     """
 
     run: Callable[[NDArray[np.uint8]], Floats]

@@ -1,4 +1,4 @@
-"""What this machine multiplies with, as far as it changes which engine is fastest or what it computes."""
+"""Properties of this machine's hardware that affect which engine is fastest or what it computes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cores() -> int:
 
 @cache
 def machine_name() -> str:
-    """Digest (16 digits) of the processor, the cores allowed and the graphics driver; found without torch."""
+    """Digest (16 digits) of the processor, the allowed cores and the graphics driver; it does not import torch."""
     processor = [platform.system(), platform.machine(), platform.processor()]
     if _CPU_INFO.exists():
         kept = ("model name", "flags", "Features", "CPU part")
@@ -32,7 +32,7 @@ def machine_name() -> str:
 
 
 def accelerator() -> str:
-    """What torch computes on: `cuda` or `mps` if there is one, else `cpu`."""
+    """The device on which torch computes: `cuda` or `mps` if available, else `cpu`."""
     import torch
 
     for kind, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
@@ -42,7 +42,7 @@ def accelerator() -> str:
 
 
 def native_formats() -> tuple[str, ...]:
-    """Number formats shorter than float32 that the hardware multiplies by itself."""
+    """Number formats shorter than float32 that the hardware multiplies natively."""
     import torch
 
     kind = accelerator()
