@@ -1,4 +1,4 @@
-"""A table that grows by whole shards, so that long work loses at most the shard in hand."""
+"""A table that grows by complete shards, so that a kill loses at most the current shard."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """All rows, one a key."""
+        """All rows, one per key."""
         tables = [table for table in map(self._read, self._shards()) if len(table)]
         if not tables:
             return pd.DataFrame(columns=pd.Index(self._columns))
         return pd.concat(tables, ignore_index=True).drop_duplicates(self._key, keep="last", ignore_index=True)
 
     def save(self, data: pd.DataFrame) -> None:
-        """Add the rows; those there before under the same key no longer count."""
+        """Add the rows; they replace earlier rows with the same key."""
         serial = max((int(shard.name.split("-")[0]) for shard in self._shards()), default=0) + 1
         write_table(self._folder / f"{serial:09d}-{uuid.uuid4().hex[:8]}.parquet", data)
 

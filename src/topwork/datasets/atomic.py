@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ABANDONED = 24 * 3600  # seconds after which nobody writes to a partial file an
 
 @contextmanager
 def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it is removed.
+    """A temporary path beside ``path`` to write to; it replaces ``path`` if the block succeeds, else it is removed.
 
-    A process killed midway leaves a hidden `.partial` file that nothing reads (`remove_abandoned`). With ``durable``
-    off, a power failure may leave an empty file.
+    A killed process leaves a hidden `.partial` file that nothing reads (`remove_abandoned`). With ``durable`` off, a
+    power failure may leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.partial"
@@ -33,9 +33,9 @@ def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path, *, older_than: float = _ABANDONED) -> None:
-    """Remove partial files that killed processes left below the folder, so many seconds ago or more."""
+    """Remove partial files of killed processes below the folder, if they are at least ``older_than`` seconds old."""
     newest = time.time() - older_than
     for path in folder.rglob(_PARTIAL):
-        with suppress(OSError):  # somebody else's, or gone meanwhile
+        with suppress(OSError):  # the file of another user, or already removed
             if path.is_file() and path.stat().st_mtime <= newest:
                 path.unlink()

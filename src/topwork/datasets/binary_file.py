@@ -11,23 +11,23 @@ from topwork.datasets.atomic import appearing_whole
 
 
 class BinaryFileDataset(AbstractDataset[bytes, bytes]):
-    """A file that is written whole or not at all."""
+    """A file that is written completely or not at all."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> bytes:
-        """All of it."""
+        """The content of the file."""
         return self._path.read_bytes()
 
     def save(self, data: bytes) -> None:
-        """Replace it."""
+        """Replace the file."""
         with appearing_whole(self._path) as partial:
             partial.write_bytes(data)
 
     def remove(self) -> None:
-        """Leave no file."""
+        """Delete the file, if it exists."""
         self._path.unlink(missing_ok=True)
 
     def _exists(self) -> bool:

@@ -1,4 +1,4 @@
-"""The alias `champion` in MLflow's registry: read to judge a newcomer, written to let it in."""
+"""The alias `champion` in MLflow's registry: read to compare a new model with it, written to promote a new model."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _log = logging.getLogger(__name__)
 
 
 class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None"]):
-    """Loads as the registered champion, or None while there is none; saving a promotion moves the alias if it says so.
+    """Loads the registered champion, or None if there is none; saves a promotion, which moves the alias if it says so.
 
-    The model is registered under ``name``; without one, under that of the folder of ``images``.
+    The model is registered under ``name``; if it is None, under the name of the folder ``images``.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         self.metadata = metadata
 
     def load(self) -> RegisteredChampion | None:
-        """The champion, with what its run keeps about it."""
+        """The champion, with its tags and the tables that its run stores."""
         version = self._version()
         if version is None:
             return None
-        model = str(version.source).removeprefix(_MODELS)  # model_id does not come back
+        model = str(version.source).removeprefix(_MODELS)  # the registry does not return model_id
         out_of_fold, learnt = (_table(str(version.run_id), name) for name in (_OUT_OF_FOLD, _LEARNT))
         return RegisteredChampion(
             version=str(version.version),
@@ -61,7 +61,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         )
 
     def save(self, data: Promotion) -> None:
-        """Register the model and move the alias; or leave all as it is."""
+        """Register the model and move the alias, if the promotion says so."""
         if not data.moves:
             return
         client = MlflowClient()
@@ -86,7 +86,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         _log.info("%s%s@%s is version %s: %s", _MODELS, self._name, ALIAS, version.version, data.strategy)
 
     def preview(self) -> JSONPreview:
-        """Which version it is, for kedro-viz."""
+        """The version of the champion, for kedro-viz."""
         version = self._version()
         known = {"version": str(version.version), **version.tags} if version else None
         return JSONPreview(pd.Series({"name": self._name, "champion": known}).to_json())
@@ -111,10 +111,10 @@ def _registered_model(client: MlflowClient, name: str) -> RegisteredModel | None
 
 
 def registered_classifier(uri: str, asked: str) -> Classifier:
-    """The classifier that MLflow keeps under ``uri``; ``asked`` is what the user said.
+    """The classifier that MLflow stores under ``uri``; ``asked`` is the name that the user gave.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model, or it is not a Topwork classifier.
 
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
@@ -137,12 +137,12 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
 def _registered_names() -> str:
     try:
         return ", ".join(sorted(each.name for each in MlflowClient().search_registered_models())) or "none"
-    except mlflow.MlflowException:  # the store itself may be what fails
+    except mlflow.MlflowException:  # the store itself may fail
         return "unknown"
 
 
 def _table(run: str, name: str) -> pd.DataFrame | None:
-    """None where the run has no such table, or a damaged one: somebody registered the model otherwise."""
+    """A table of the run; None if it is missing or damaged, for instance if a user registered the model by hand."""
     with TemporaryDirectory() as folder:
         try:
             path = mlflow.artifacts.download_artifacts(run_id=run, artifact_path=name, dst_path=folder)

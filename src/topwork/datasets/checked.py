@@ -1,7 +1,7 @@
-"""Files that are checked when they are read: tensors, tables and JSON, damaged ones told from sound ones.
+"""Files of tensors, tables and JSON; damage is detected when they are read.
 
 Tensors (safetensors) carry the SHA-256 of the whole file in their header. Tables (Parquet) carry a checksum on every
-page and a digest of the schema. JSON has to be readable, and no more: people and other programs edit it.
+page and a digest of the schema. JSON only has to be readable, because people and other programs edit it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from topwork.datasets.atomic import appearing_whole
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # inside a JSON string the quotes would be escaped
 _UNKNOWN_DIGEST = "0" * 64
 _CHUNK = 1 << 20  # bytes read at a time
-_LARGEST_HEADER = 100_000_000  # bytes; that of safetensors itself
+_LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 _ATTRS, _FOOTER = b"PANDAS_ATTRS", b"topwork.footer"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
-    """Tensors with ``facts`` (JSON) in the header, and the digest of the file."""
+    """Write tensors, with ``facts`` (JSON) and the digest of the file in the header."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     with appearing_whole(path) as partial:
         save_file(contiguous, partial, metadata={"facts": json.dumps(facts), "sha256": _UNKNOWN_DIGEST})
@@ -47,8 +47,8 @@ def open_tensors(path: Path) -> tuple[Any, dict[str, Any]]:
     """The file mapped into memory, as `safetensors.safe_open` gives it, and the facts in its header.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedError: it is not as it was written.
+        FileNotFoundError: there is no file.
+        DamagedError: the file is not as it was written.
 
     """
     status = path.stat()
@@ -64,8 +64,8 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """All tensors and the facts.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedError: it is not as it was written.
+        FileNotFoundError: there is no file.
+        DamagedError: the file is not as it was written.
 
     """
     file, facts = open_tensors(path)
@@ -73,7 +73,7 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table with its ``attrs`` as Parquet."""
+    """Write a table with its ``attrs`` as Parquet."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     facts = {**content.schema.metadata, _ATTRS: json.dumps(table.attrs).encode()}
     facts[_FOOTER] = _footer_digest(content.schema, facts, content.num_rows)
@@ -85,8 +85,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """A table that `write_table` wrote.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedError: it is not as it was written.
+        FileNotFoundError: there is no file.
+        DamagedError: the file is not as it was written.
 
     """
     try:
@@ -109,8 +109,8 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedError: it is no JSON.
+        FileNotFoundError: there is no file.
+        DamagedError: it is not valid JSON.
 
     """
     try:
@@ -125,7 +125,7 @@ def _first_line(error: BaseException) -> str:
 
 @lru_cache(maxsize=16_384)
 def _check_digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> None:
-    """Read all of the file; once in a process, unless it changes."""
+    """Check the digest of the whole file; once per process, unless the file changes."""
     with path.open("rb") as file:
         _, written, found = _digests(file)
     if written != found:
@@ -133,7 +133,7 @@ def _check_digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> None:
 
 
 def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
-    """Where the digest stands in the file, the one that stands there, and that of the file without it."""
+    """Position of the digest in the file, the digest written there, and the digest of the file without it."""
     length = int.from_bytes(file.read(8), "little")
     header = file.read(length) if length <= _LARGEST_HEADER else b""
     found = _DIGEST.search(header)
@@ -149,5 +149,5 @@ def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
 
 def _footer_digest(schema: pa.Schema, facts: Mapping[bytes, bytes], rows: int) -> bytes:
     columns = [(field.name, str(field.type).replace("<item: ", "<element: "), field.nullable) for field in schema]
-    content = [columns, sorted(facts.items()), rows]  # Parquet calls what a list holds `element`, Arrow `item`
+    content = [columns, sorted(facts.items()), rows]  # list items are `element` in Parquet, `item` in Arrow
     return hashlib.sha256(str(content).encode()).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""What trainings have reached: safetensors files that appear whole, so that a kill costs what came after the last."""
+"""Training checkpoints: safetensors files that appear completely; a kill loses only the work after the last one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FolderCheckpointStore:
         self._folder = folder
 
     def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
-        """The checkpoint of this name, if there is one."""
+        """The checkpoint of this name, or None."""
         try:
             return read_tensors(self._path(name))
         except FileNotFoundError:
@@ -36,18 +36,18 @@ class FolderCheckpointStore:
             return None
 
     def put(self, name: str, tensors: Mapping[str, Floats], facts: Mapping[str, Any]) -> None:
-        """Put it in the place of the one before."""
+        """Store the checkpoint; it replaces the earlier one of this name."""
         write_tensors(self._path(name), tensors, facts)
 
     def keep_only(self, names: Sequence[str]) -> None:
-        """Remove the checkpoints of other trainings."""
+        """Remove all checkpoints except those of these names."""
         kept = {self._path(name) for name in names}
         for path in self._folder.glob("*.safetensors"):
             if path not in kept:
                 path.unlink()
 
     def facts(self) -> list[dict[str, Any]]:
-        """What is said of each checkpoint."""
+        """Name and facts of each checkpoint."""
         paths = sorted(self._folder.glob("*.safetensors"))
         return [{"name": path.stem, **open_tensors(path)[1]} for path in paths]
 
@@ -56,7 +56,7 @@ class FolderCheckpointStore:
 
 
 class CheckpointStoreDataset(AbstractDataset[None, CheckpointStore]):
-    """Loads as a handle on the folder."""
+    """Loads a handle on the folder."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(path)
@@ -76,7 +76,7 @@ class CheckpointStoreDataset(AbstractDataset[None, CheckpointStore]):
         raise DatasetError(f"{self._path} is no output of a node: nodes add to it through the handle that they load.")
 
     def preview(self) -> JSONPreview:
-        """How far each training is, for kedro-viz."""
+        """The progress of each training, for kedro-viz."""
         return JSONPreview(json.dumps(FolderCheckpointStore(self._path).facts()))
 
     def _exists(self) -> bool:

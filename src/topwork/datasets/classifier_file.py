@@ -37,18 +37,18 @@ _VERSIONS = (
     "pillow",
     "simplejpeg",
     "scikit-learn",
-)  # for people: nothing reads them
-_UNSEALED = {"seal", "mlflow_run"}  # a run is noted on the copy that it logs
+)  # for people: no code reads them
+_UNSEALED = {"seal", "mlflow_run"}  # a run adds its id to the copy that it logs
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
 _HEAD = "head."
-_READS, _PAUSE = 20, 0.1  # a classifier that another process is replacing is read again, after so many seconds
+_READS, _PAUSE = 20, 0.1  # if another process replaces a classifier: times to read it, seconds between them
 
 
 def read_classifier(folder: Path) -> Classifier:
-    """The classifier that lies in ``folder``; never half of one and half of another that takes its place meanwhile.
+    """The classifier in ``folder``; its two files belong together, even if another process replaces them meanwhile.
 
     Raises:
-        InputError: a file is missing, foreign, or not as it was written.
+        InputError: a file is missing, of another format, or not as it was written.
 
     """
     for _ in range(_READS):
@@ -88,7 +88,7 @@ def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
 
 def _tensors(folder: Path, content: bytes) -> dict[str, Any]:
     try:
-        return dict(sorted(load(content).items()))  # they come in any order
+        return dict(sorted(load(content).items()))  # their order in the file is arbitrary
     except SafetensorError as error:
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
 
@@ -125,7 +125,7 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
-    """Put the two files into ``folder``: both are written whole before the first takes its place."""
+    """Write the two files into ``folder``; both are complete before the first replaces an older one."""
     head = classifier.head.tensors()
     tensors = {f"{_HEAD}{name}": np.ascontiguousarray(value, np.float32) for name, value in head.items()}
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
@@ -163,7 +163,7 @@ def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
 
 
 def _seal(spec: Mapping[str, Any]) -> str:
-    """A checksum: it notices damage and edits, and is no signature; who can write the file can write the seal too."""
+    """A checksum of the spec: it detects damage and edits, but is not a signature, since every writer can renew it."""
     sealed = {name: value for name, value in spec.items() if name not in _UNSEALED}
     return text_digest(json.dumps(sealed, sort_keys=True))
 
@@ -177,7 +177,7 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """The folder of the files."""
         return self._folder
 
     def load(self) -> Classifier:

@@ -1,4 +1,4 @@
-"""What `spec.json` of a classifier may hold: names, types, ranges. The file may come from anywhere."""
+"""The schema of a classifier's `spec.json`: names, types, ranges. The file may come from an unknown source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side = Annotated[int, Field(ge=1, le=8192)]  # pixels
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_LARGEST_LAYER = 65_536  # of dense layers before the head
+_LARGEST_LAYER = 65_536  # units of a dense layer before the head
 
 
 class _Spec(BaseModel):
@@ -19,7 +19,7 @@ class _Spec(BaseModel):
 
 
 class PreprocessingSpec(_Spec):
-    """From image to pixels."""
+    """The fields of `Preprocessing`."""
 
     resize: _Side
     crop: _Side
@@ -51,7 +51,7 @@ class KeySpec(_Spec):
 
 
 class ClassifierSpec(_Spec):
-    """All of the file."""
+    """The whole file."""
 
     format: _Text
     strategy: _Text

@@ -1,4 +1,4 @@
-"""What this machine found out about engines: which was fastest for a network, and networks in their converted form."""
+"""Results about engines on this machine: which was fastest for a network, and networks in converted form."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 class FolderEngineStore:
     """`choices/<digest of the request>.json`, and `networks/<name>.safetensors` with a graph and its weights as bytes.
 
-    Both can be deleted at any time: what is missing is measured or converted again.
+    Both can be deleted at any time: missing files are measured or converted again.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def recall(self, request: Mapping[str, Any]) -> FeatureKey | None:
-        """The key that an equal request was resolved to, if one was."""
+        """The key that was chosen for an equal request, or None."""
         path = self._choice(request)
         try:
             content = read_json(path)
@@ -51,14 +51,14 @@ class FolderEngineStore:
             return None
 
     def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the key, and what was measured to choose it."""
+        """Store the key that was chosen for a request, and the measurements."""
         content = {"request": request, "key": asdict(key), "measured": measured}
-        content = json.loads(json.dumps(content))  # as it will be read: lists for tuples
+        content = json.loads(json.dumps(content))  # as it will be read: tuples become lists
         with appearing_whole(self._choice(request)) as partial:
             partial.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=2), encoding="utf-8")
 
     def network(self, name: str) -> tuple[bytes, bytes] | None:
-        """The network kept under this name, if there is one."""
+        """Graph and weights of the network stored under this name, or None."""
         path = self._network(name)
         try:
             tensors, _ = read_tensors(path)
@@ -70,12 +70,12 @@ class FolderEngineStore:
             return None
 
     def keep_network(self, name: str, graph: bytes, weights: bytes) -> None:
-        """Keep it for later runs."""
+        """Store a network for later runs."""
         parts = {_GRAPH: np.frombuffer(graph, np.uint8), _WEIGHTS: np.frombuffer(weights, np.uint8)}
         write_tensors(self._network(name), parts, {})
 
     def choices(self) -> list[dict[str, Any]]:
-        """Every choice made, with what was measured."""
+        """All choices, with their measurements."""
         return [read_json(path) for path in sorted((self._folder / "choices").glob("*.json"))]
 
     def _choice(self, request: Mapping[str, Any]) -> Path:
@@ -90,7 +90,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 class EngineStoreDataset(AbstractDataset[None, EngineStore]):
-    """Loads as a handle on the folder."""
+    """Loads a handle on the folder."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._store = FolderEngineStore(Path(path))

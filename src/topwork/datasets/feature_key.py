@@ -9,7 +9,7 @@ from topwork.core.features import FeatureKey
 
 
 def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:
-    """The key again, from the fields that `dataclasses.asdict` gave and JSON turned into lists."""
+    """The feature key of the fields from `dataclasses.asdict`, after JSON has turned tuples into lists."""
     preprocessing = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields["preprocessing"].items()
     }

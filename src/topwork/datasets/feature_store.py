@@ -25,30 +25,30 @@ from topwork.datasets.checked import open_tensors, write_tensors
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
-_DIGEST = np.dtype("S32")  # a raw SHA-256; fixed length, so NumPy's stripping of trailing zeros confuses nothing
+_DIGEST = np.dtype("S32")  # a raw SHA-256; its length is fixed, so NumPy may strip trailing zeros
 _BYTES = {"F32": 4, "F16": 2}
 
 
 class FolderFeatureStore:
-    """A folder for each feature key, in it `key.json` and shards.
+    """A folder for each feature key, with `key.json` and shards in it.
 
     A shard is a safetensors file with `sha256` ``[n, 32]`` (uint8) and `vectors` ``[n, d]`` (float32 or float16).
 
-    Shards have names of their own and appear whole, so any number of runs may add at once, and a kill costs at most the
-    shard in hand. A shard that is damaged is left aside with a warning, and its images count as missing.
+    Shards have unique names and appear completely, so any number of runs may add shards at once, and a kill loses at
+    most the current shard. A damaged shard is ignored with a warning, and its images count as missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
-        """Those of ``sha256``, each once and in their order, that have no vector under ``key``."""
+        """The digests in ``sha256`` that have no vector under ``key``, in their order and without repetitions."""
         index = _Index(self._folder / key.digest)
         distinct = list(dict.fromkeys(sha256))
         return [digest for digest, row in zip(distinct, index.positions(distinct), strict=True) if row < 0]
 
     def get(self, key: FeatureKey, sha256: Sequence[str]) -> Floats:
-        """Vectors ``[len(sha256), d]`` in the order asked for.
+        """Vectors ``[len(sha256), d]`` in the order of ``sha256``.
 
         Raises:
             KeyError: an image has no vector under ``key``.
@@ -57,7 +57,7 @@ class FolderFeatureStore:
         return _Index(self._folder / key.digest).vectors(sha256)
 
     def rows(self, key: FeatureKey, sha256: Sequence[str]) -> FeatureRows:
-        """The same without reading them yet; the files are mapped into memory.
+        """The same vectors, read on access; the files are mapped into memory.
 
         Raises:
             KeyError: an image has no vector under ``key``.
@@ -66,7 +66,7 @@ class FolderFeatureStore:
         return _Rows(_Index(self._folder / key.digest), sha256)
 
     def put(self, shard: FeatureShard) -> None:
-        """Add a shard; nothing that is already there changes."""
+        """Add a shard; existing files do not change."""
         folder = self._folder / shard.key.digest
         if not (folder / "key.json").exists():
             with appearing_whole(folder / "key.json") as partial:
@@ -88,14 +88,14 @@ class FolderFeatureStore:
 
 
 class _Index:
-    """Which row of which shard holds an image's vector; shards are opened once and read as far as needed."""
+    """Finds the shard and the row of an image's vector; shards are opened once and read only as far as needed."""
 
     def __init__(self, folder: Path) -> None:
         self._shards = [shard for path in sorted(folder.glob("*.safetensors")) if (shard := _open(path)) is not None]
 
     @cached_property
     def _sorted(self) -> tuple[NDArray[np.bytes_], NDArray[np.intp]]:
-        """All digests in ascending order, and where each stood."""
+        """All digests in ascending order, and the row of each, counted over all shards."""
         digests = [shard.get_tensor("sha256") for shard in self._shards]
         joined = np.concatenate([np.empty((0, 32), np.uint8), *digests])
         flat = np.ascontiguousarray(joined).view(_DIGEST).ravel()
@@ -103,7 +103,7 @@ class _Index:
         return flat[order], order
 
     def positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
-        """Row of each image counted over all shards, -1 where it has none."""
+        """Row of each image, counted over all shards; -1 if it has none."""
         digests, order = self._sorted
         if not len(digests) or not sha256:
             return np.full(len(sha256), -1)
@@ -112,14 +112,19 @@ class _Index:
         return np.where(digests[at] == asked, order[at], -1)
 
     def known_positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
-        """The same, all of them known."""
+        """The same, where each image must have a row.
+
+        Raises:
+            KeyError: an image has none.
+
+        """
         rows = self.positions(sha256)
         if (rows < 0).any():
             raise KeyError(f"no features of the image with SHA-256 {sha256[int(np.argmax(rows < 0))]}")
         return rows
 
     def slices(self) -> Iterator[tuple[int, Any]]:
-        """Of each shard the position of its first row, and its vectors as far as they are asked for."""
+        """For each shard, the position of its first row and its vectors, which are read on access."""
         start = 0
         for shard in self._shards:
             yield start, shard.get_slice("vectors")
@@ -148,7 +153,7 @@ class _Index:
 
 
 class _Rows:
-    """Rows of mapped shards in an order of their own."""
+    """Vectors of some images from mapped shards, in the order of the images."""
 
     def __init__(self, index: _Index, sha256: Sequence[str]) -> None:
         self._positions = index.known_positions(sha256)
@@ -172,7 +177,7 @@ def _open(path: Path) -> Any:
 
 
 class FeatureStoreDataset(AbstractDataset[FeatureShard, FeatureStore]):
-    """Loads as a handle on the store; saving a shard adds it."""
+    """Loads a handle on the store; saving a shard adds it."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._store = FolderFeatureStore(Path(path))

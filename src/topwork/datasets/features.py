@@ -20,9 +20,9 @@ _WAY_OUT = "run `--pipelines ingestion,features,splitting`"
 
 
 class FeaturesDataset(AbstractDataset[Features, Features]):
-    """`vectors` ``[n, d]`` and `views` ``[k, n, d]``.
+    """A file with `vectors` ``[n, d]`` and `views` ``[k, n, d]``.
 
-    The key is in the file's header, the image ids are a tensor of UTF-8 bytes (JSON).
+    The key is in the file's header; the image ids are a tensor of UTF-8 bytes (JSON).
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -30,7 +30,7 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
         self.metadata = metadata
 
     def load(self) -> Features:
-        """The features, with the key that they were made under.
+        """The features, with the key under which they were made.
 
         Raises:
             InputError: there are none yet, or the file is damaged.

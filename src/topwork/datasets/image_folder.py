@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from topwork.core.columns import LISTING_COLUMNS
 from topwork.core.errors import InputError
 from topwork.core.stores import ImageStore
-from topwork.data.image_files import FoundFile, look_at, loose_files, subfolders, walk
-from topwork.data.image_table import TABLES, read_image_table
-from topwork.data.layouts import recognise
+from topwork.data.listing import AUTO, LAYOUTS, list_files
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.previews import TablePreview
 
-LAYOUTS = ("auto", "folders", "split", "table", "flat")
 _MARK = ".written-by-topwork"
 _log = logging.getLogger(__name__)
 
@@ -57,8 +53,8 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         parameter: str = "images",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        if layout not in LAYOUTS:
-            raise InputError(f"layout={layout}: known layouts are {', '.join(LAYOUTS)}.")
+        if layout not in (AUTO, *LAYOUTS):
+            raise InputError(f"layout={layout}: known layouts are {', '.join((AUTO, *LAYOUTS))}.")
         self._given = path
         self._layout = layout
         self._parameter = parameter
@@ -74,16 +70,10 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         path = self._path()
         if not path.exists():
             raise InputError(f"{self._parameter}={path}: there is no such folder or table.")
-        layout, rows = self._found(path)
-        listing = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
-        if listing.empty and layout == "flat":
-            raise InputError(f"{self._parameter}={path}: there are no files in this folder.")
-        if listing.empty:
-            raise InputError(
-                f"images={path}: no files in class folders{_loose(path)}. Expected one subfolder a class, with its "
-                "images inside, or train/ and test/ folders of such, or a CSV with the columns path,label."
-            )
-        return FolderImages(listing, layout, str(path))
+        found = list_files(path, self._layout, self._parameter)
+        for note in found.notes:
+            _log.warning(note)
+        return FolderImages(found.table, found.layout, str(path))
 
     def save(self, data: Iterable[tuple[str, bytes]]) -> None:
         """Write rendered images, pairs of relative name and bytes; files that hold them already stay as they are.
@@ -124,69 +114,11 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             )
         return Path(self._given)
 
-    def _found(self, path: Path) -> tuple[str, Iterator[tuple[Any, ...]]]:
-        """The kind of the layout, and the rows of the listing."""
-        if self._layout == "table" or (self._layout == "auto" and path.is_file()):
-            if path.suffix.lower() not in TABLES:
-                raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(TABLES))}).")
-            return "table", _table_rows(path)
-        if not path.is_dir():
-            raise InputError(f"{self._parameter}={path}: expected a folder.")
-        if self._layout == "flat":
-            return "flat", (_row(file, "", None, "") for file in walk(str(path), ""))
-        layout = recognise(path, self._layout)
-        for note in layout.notes:
-            _log.warning(note)
-        return layout.kind, _folder_rows(path, layout.roots)
-
     def _exists(self) -> bool:
         return bool(self._given) and Path(str(self._given)).exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._given, "layout": self._layout}
-
-
-def _loose(path: Path) -> str:
-    """A hint for a folder whose images lie in it as they are."""
-    loose = len(loose_files(path))
-    above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
-    return f" ({loose} files lie loose in it: {above})" if loose else ""
-
-
-def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]]) -> Iterator[tuple[Any, ...]]:
-    for root, given_split in roots:
-        for folder in subfolders(root):
-            for file in walk(str(folder), os.path.relpath(folder, path)):
-                yield _row(file, _as_text(folder.name), None, given_split)
-
-
-def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
-    for record in read_image_table(path).to_dict(orient="records"):
-        file = _named_file(path.parent, record["path"])
-        yield _row(file, record["label"], record["group"] or None, record["split"])
-
-
-def _named_file(root: Path, name: str) -> FoundFile:
-    """The file of this name, whose folders may be told apart by backslashes, as Windows does."""
-    found = look_at(name, os.path.normpath(root / name))
-    if found.stat is None and "\\" in name:
-        forward = name.replace("\\", "/")
-        other = look_at(name, os.path.normpath(root / forward))
-        return other if other.stat else found
-    return found
-
-
-def _row(file: FoundFile, label: str, group: str | None, given_split: str) -> tuple[Any, ...]:
-    status = file.stat
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) if status else (0, 0, 0, 0)
-    return (_as_text(file.relative), _as_text(file.path), label, group, given_split, *stamp, file.error)
-
-
-def _as_text(name: str) -> str:
-    """File names are bytes; those that are not UTF-8 become text that no other name becomes."""
-    if os.name == "nt":  # names are text there, and full of backslashes
-        return name
-    return name.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _from_text(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What MLflow knows of earlier runs: one row for each strategy that was ever trained and scored."""
+"""Earlier runs in MLflow: one row for each strategy that was trained and scored."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from topwork.core.runs import LoggedRuns
 from topwork.datasets.checked import read_table
 
 _OUT_OF_FOLD = "out_of_fold.parquet"
-_PAGE = 1000  # runs asked for at a time
+_PAGE = 1000  # runs per request
 _STRATEGY_TAG = "topwork.strategy"
 
 
 class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
     """Runs of strategies in MLflow's store, oldest first.
 
-    They are all there are; or those whose ids are joined by ``+`` in ``run_ids``, which may be None for no run at all.
+    ``run_ids`` selects them: empty for all runs, ids joined by ``+`` for these runs, None for no run.
     """
 
     def __init__(self, *, run_ids: str | None = "", metadata: dict[str, Any] | None = None) -> None:
@@ -35,7 +35,7 @@ class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
         self.metadata = metadata
 
     def load(self) -> LoggedRuns:
-        """The runs that were scored; out-of-fold predictions are fetched when they are asked for."""
+        """The runs that were scored; out-of-fold predictions are downloaded when they are requested."""
         MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         client = MlflowClient()
         runs = _all_runs(client) if self._named is None else [_named_run(client, name) for name in self._named]
@@ -45,7 +45,7 @@ class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
         return LoggedRuns(table.reset_index(drop=True), _out_of_fold)
 
     def save(self, data: Any) -> None:
-        """Runs are logged as they run, not here."""
+        """Refused: runs are logged while they run."""
         raise DatasetError("MLflow's runs are only read: they are logged as they run")
 
     def _describe(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _row(run: Run, parent: Run) -> dict[str, Any]:
 
 
 def _out_of_fold(run_id: str) -> pd.DataFrame | None:
-    """Its out-of-fold predictions; None for a run from before they were kept."""
+    """Out-of-fold predictions of a run; None if it has none, as early runs do, or if they are damaged."""
     with TemporaryDirectory() as folder:
         try:
             path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=_OUT_OF_FOLD, dst_path=folder)

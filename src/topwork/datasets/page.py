@@ -1,4 +1,4 @@
-"""A web page as one file, which MLflow keeps too."""
+"""A web page as one file, which is also logged to MLflow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from topwork.datasets.atomic import appearing_whole
 
 
 class PageDataset(AbstractDataset[str, str]):
-    """HTML text, written whole or not at all."""
+    """HTML text, written completely or not at all."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(filepath)
@@ -27,7 +27,7 @@ class PageDataset(AbstractDataset[str, str]):
         return self._path.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
-        """Replace it."""
+        """Replace the file."""
         with appearing_whole(self._path) as partial:
             partial.write_text(data, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What kedro-viz shows of a dataset: it reads the return type of `preview` by its name.
+"""Return types of `preview`; kedro-viz decides by the name of the type how it shows a dataset.
 
 kedro-datasets keeps these types in a private module, and its documentation tells to import them from there.
 """

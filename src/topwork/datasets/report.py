@@ -1,4 +1,4 @@
-"""Numbers and words as JSON, with a stand-in for what has not been made yet."""
+"""JSON files, with a default value for a file that does not exist yet."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _JSON_NAMES: dict[type, str] = {dict: "object", list: "array"}
 
 
 class ReportDataset(AbstractDataset[Any, Any]):
-    """A JSON file, written whole or not at all; with ``missing`` given, an absent or damaged one loads as that value.
+    """A JSON file, written completely or not at all; ``missing`` is the value for a file that is absent or damaged.
 
-    ``missing`` tells the type too: what is not of it counts as damaged.
+    ``missing`` also sets the type: content of another type counts as damaged.
     """
 
     def __init__(self, *, filepath: str, missing: Any = None, metadata: dict[str, Any] | None = None) -> None:
@@ -33,8 +33,8 @@ class ReportDataset(AbstractDataset[Any, Any]):
         """The content.
 
         Raises:
-            InputError: the file is damaged, and nothing stands in for it.
-            FileNotFoundError: there is none, and nothing stands in for it.
+            InputError: the file is damaged, and ``missing`` is not given.
+            FileNotFoundError: there is no file, and ``missing`` is not given.
 
         """
         try:
@@ -64,7 +64,7 @@ class ReportDataset(AbstractDataset[Any, Any]):
         return JSONPreview(json.dumps(self.load()))
 
     def remove(self) -> None:
-        """Leave no file."""
+        """Delete the file, if it exists."""
         self._path.unlink(missing_ok=True)
 
     def _exists(self) -> bool:

@@ -1,4 +1,4 @@
-"""A table that is written whole or not at all."""
+"""A table that is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from topwork.datasets.previews import TablePreview
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
-    With ``columns`` a missing file loads as an empty table of these columns: the first run has no earlier results to
-    read; the cells of a CSV file stay ``text`` if asked, `007` and all.
-    ``if_deleted`` says what follows if somebody deletes the file, for the error that a damaged one gives.
-    Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet holds them as they are.
-    kedro-datasets' own class writes in place, so a kill would leave half a table for the next run to trip over.
+    With ``columns`` a missing file loads as an empty table of these columns, because the first run has no earlier
+    results. With ``text`` the cells of a CSV file stay text, so that `007` keeps its zeros.
+    ``if_deleted`` says what happens after the user deletes the file, for the error message of a damaged file.
+    Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet stores them as they are.
+    The class of kedro-datasets writes in place, so that a kill would leave an incomplete table for the next run.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             shown.to_csv(partial, index=False, encoding="utf-8")
 
     def _as_text(self) -> pd.DataFrame:
-        """A table that people write: with a byte order mark, or semicolons, if their spreadsheet likes them."""
+        """A CSV table that people edit; spreadsheets may write a byte order mark, and semicolons or tabs."""
         with self._path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         separator = next((each for each in ",;\t" if each in header), ",")

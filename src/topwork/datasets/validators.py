@@ -1,4 +1,4 @@
-"""What must hold of the manifest and of the splits, checked by the catalog on every load and save."""
+"""Checks of the manifest and of the splits, which the catalog makes on every load and save."""
 
 from __future__ import annotations
 

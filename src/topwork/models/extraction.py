@@ -126,7 +126,10 @@ def _finite(shard: FeatureShard) -> FeatureShard:
 
 
 def _kept(vectors: Floats, key: FeatureKey) -> Floats:
-    """The vectors as they are stored; whole feature maps are in float16, to halve their disk space."""
+    """The vectors as they are stored: whole feature maps in float16, to halve their disk space.
+
+    Layers are trained on the maps once more, so this precision is enough.
+    """
     return vectors.astype(np.float16) if key.pool == "none" else vectors
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the network converted once, run as one stream a core."""
+"""OpenVINO on the CPU: the network is converted once, and runs with one stream per core."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from topwork.models.engines.engine import Engine, Recipe
 from topwork.models.engines.hardware import cores
 
 _BATCH = 8
-"""Images: their activations stay in a core's cache; four to eight were fastest for EfficientNet-Lite0 and ResNet-50."""
+"""Images; activations stay in a core's cache. Four to eight were fastest for EfficientNet-Lite0 and ResNet-50."""
 
 _PRECISION = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -30,9 +30,9 @@ _MAKING = Lock()
 def the_core() -> ov.Core:
     """The one OpenVINO core of this process, which is never freed.
 
-    A core that is freed leaves the thread that made it with a stack for signals that is no more, if another core was
-    made in between or another thread frees it: the next Ctrl-C or timer then ends the process with a segmentation fault
-    that leaves no trace (OpenVINO 2026.4, `docs/decisions/0016-signal-stack.md`).
+    When a core is freed, the thread that made it keeps a signal stack that no longer exists, if another core was made
+    in between or another thread frees it. The next Ctrl-C or timer then ends the process with a segmentation fault,
+    without a traceback (OpenVINO 2026.4, `docs/decisions/0016-signal-stack.md`).
     """
     with _MAKING:
         return _core()
@@ -44,7 +44,7 @@ def _core() -> ov.Core:
 
 
 def build(recipe: Recipe) -> Engine:
-    """The network converted, or found converted in the recipe's store of networks."""
+    """An engine with the network converted now, or found in the recipe's store of converted networks."""
     batch_size = recipe.batch_size or _BATCH
     core = the_core()
     network = core.compile_model(
@@ -52,7 +52,7 @@ def build(recipe: Recipe) -> Engine:
         "CPU",
         {
             "INFERENCE_PRECISION_HINT": _PRECISION[recipe.number_format],
-            "NUM_STREAMS": cores(),  # a thread each: nothing to wait for, whatever else a core decodes meanwhile
+            "NUM_STREAMS": cores(),  # one thread per stream: no stream waits for a core that is decoding images
             "INFERENCE_NUM_THREADS": cores(),
         },
     )
@@ -72,7 +72,7 @@ def build(recipe: Recipe) -> Engine:
 
 
 def _network(recipe: Recipe, core: Any) -> Any:
-    """Images ``[b, 3, h, w]`` (float32) to features, as OpenVINO's own graph."""
+    """OpenVINO's graph from images ``[b, 3, h, w]`` (float32) to features."""
     if recipe.networks is not None and (kept := recipe.networks.network(recipe.network_name)):
         graph, weights = kept
         return core.read_model(graph, ov.Tensor(np.frombuffer(weights, np.uint8)))
@@ -100,11 +100,11 @@ def _converted(recipe: Recipe) -> Any:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return features(images)
 
-    # The frontend itself, since `openvino.convert_model` reports its use to the vendor.
+    # The frontend is called directly, since `openvino.convert_model` reports its use to the vendor.
     frontend = FrontEndManager().load_by_framework("pytorch")
     side = recipe.preprocessing.crop
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of tracing, about Python values that do not change
+        warnings.simplefilter("ignore")  # tracing warns about constant Python values
         decoder = TorchScriptPythonDecoder(Traced().eval(), example_input=torch.zeros(2, 3, side, side))
         return frontend.convert(frontend.load(decoder))
 
@@ -118,7 +118,7 @@ def _serialised(network: Any) -> tuple[bytes, bytes]:
 
 
 def _with_preprocessing(network: Any, recipe: Recipe, batch_size: int) -> Any:
-    """The same from pixels ``[batch_size, h, w, 3]`` (uint8): mean and deviation become part of the first layer."""
+    """The graph with pixels ``[batch_size, h, w, 3]`` (uint8) as input; mean and deviation join the first layer."""
     how = recipe.preprocessing
     network.reshape([batch_size, 3, how.crop, how.crop])
     steps = ov.preprocess.PrePostProcessor(network)

@@ -10,6 +10,7 @@ import pandas as pd
 from topwork.core.columns import REJECTED, TEST, TRAIN, VAL
 from topwork.core.parameters import IngestionParameters
 from topwork.core.stores import ImageStore
+from topwork.data.listing import LAYOUTS
 from topwork.data.manifest import (
     Limits,
     build_manifest,
@@ -22,7 +23,6 @@ from topwork.decisions.label_errors import check_ledger, dropped, relabelled
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal
-_LAYOUTS = {"folders": "a folder a class", "split": "pre-split folders", "table": "a table of paths"}
 
 
 def inspect_images(
@@ -32,7 +32,7 @@ def inspect_images(
     given = images.listing["given_split"].value_counts()
     splits = ": " + ", ".join(f"{name} {given[name]:,}" for name in (TRAIN, VAL, TEST) if given.get(name, 0))
     shown = splits if images.layout in {"split", "table"} and splits != ": " else ""
-    _log.info("%s: %s, %d files%s", images.source, _LAYOUTS[images.layout], len(images), shown)
+    _log.info("%s: %s, %d files%s", images.source, LAYOUTS[images.layout].described, len(images), shown)
     check_listing(images.listing, images.source)
     known = known_files.head(0) if parameters.rehash else known_files
     yield from inspect_new(images.listing, images, known, _limits(parameters), parameters.threads)

@@ -1,0 +1,147 @@
+"""The files of a folder or table of images, with labels as its layout gives them; nothing is opened.
+
+A layout is a function from a path to rows, and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from topwork.core.columns import LISTING_COLUMNS
+from topwork.core.errors import InputError
+from topwork.data.image_files import FoundFile, look_at, loose_files, subfolders, walk
+from topwork.data.image_table import TABLES, read_image_table
+from topwork.data.layouts import recognise
+
+AUTO = "auto"
+"""Stands for the layout that a folder or table seems to have."""
+
+_Rows = Iterator[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The table of all files (columns ``LISTING_COLUMNS``), the layout they were found by, and what to warn of."""
+
+    table: pd.DataFrame
+    layout: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Layout:
+    described: str
+    rows: Callable[[Path], tuple[_Rows, str, tuple[str, ...]]]  # the rows, the name of what was found, notes
+
+
+def list_files(path: Path, layout: str, parameter: str) -> Listing:
+    """The files of a folder or table that exists.
+
+    Args:
+        path: of the folder or table.
+        layout: a name in `LAYOUTS`, or `auto`.
+        parameter: what errors call the path.
+
+    Raises:
+        InputError: it has no files where images should be, or is not what the layout wants.
+
+    """
+    if layout == AUTO and path.is_file():
+        layout = "table"
+    if layout != "table" and not path.is_dir():
+        raise InputError(f"{parameter}={path}: expected a folder.")
+    rows, found, notes = (_any_folders if layout == AUTO else LAYOUTS[layout].rows)(path)
+    table = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
+    if table.empty and layout == "flat":
+        raise InputError(f"{parameter}={path}: there are no files in this folder.")
+    if table.empty:
+        raise InputError(
+            f"images={path}: no files in class folders{_loose(path)}. Expected one subfolder a class, with its "
+            "images inside, or train/ and test/ folders of such, or a CSV with the columns path,label."
+        )
+    return Listing(table, found, notes)
+
+
+def _any_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, AUTO)
+
+
+def _class_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, "folders")
+
+
+def _split_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, "split")
+
+
+def _recognised(path: Path, wanted: str) -> tuple[_Rows, str, tuple[str, ...]]:
+    layout = recognise(path, wanted)
+    return _folder_rows(path, layout.roots), layout.kind, layout.notes
+
+
+def _table(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+    if path.suffix.lower() not in TABLES:
+        raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(TABLES))}).")
+    return _table_rows(path), "table", ()
+
+
+def _flat(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+    return (_row(file, "", None, "") for file in walk(str(path), "")), "flat", ()
+
+
+LAYOUTS = {
+    "folders": _Layout("a folder a class", _class_folders),
+    "split": _Layout("pre-split folders", _split_folders),
+    "table": _Layout("a table of paths", _table),
+    "flat": _Layout("files of no known class", _flat),
+}
+"""How people lay out their images: what the log calls it, and how its files are listed."""
+
+
+def _loose(path: Path) -> str:
+    """A hint for a folder whose images lie in it as they are."""
+    loose = len(loose_files(path))
+    above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
+    return f" ({loose} files lie loose in it: {above})" if loose else ""
+
+
+def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]]) -> Iterator[tuple[Any, ...]]:
+    for root, given_split in roots:
+        for folder in subfolders(root):
+            for file in walk(str(folder), os.path.relpath(folder, path)):
+                yield _row(file, _as_text(folder.name), None, given_split)
+
+
+def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    for record in read_image_table(path).to_dict(orient="records"):
+        file = _named_file(path.parent, record["path"])
+        yield _row(file, record["label"], record["group"] or None, record["split"])
+
+
+def _named_file(root: Path, name: str) -> FoundFile:
+    """The file of this name, whose folders may be told apart by backslashes, as Windows does."""
+    found = look_at(name, os.path.normpath(root / name))
+    if found.stat is None and "\\" in name:
+        forward = name.replace("\\", "/")
+        other = look_at(name, os.path.normpath(root / forward))
+        return other if other.stat else found
+    return found
+
+
+def _row(file: FoundFile, label: str, group: str | None, given_split: str) -> tuple[Any, ...]:
+    status = file.stat
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) if status else (0, 0, 0, 0)
+    return (_as_text(file.relative), _as_text(file.path), label, group, given_split, *stamp, file.error)
+
+
+def _as_text(name: str) -> str:
+    """File names are bytes; those that are not UTF-8 become text that no other name becomes."""
+    if os.name == "nt":  # names are text there, and full of backslashes
+        return name
+    return name.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
