@@ -136,7 +136,7 @@ def test_those_logits_tell_when_padding_or_the_order_of_the_keys_is_wrong(
         weight, bias = "_blocks.3._bn1.weight", "_blocks.3._bn1.bias"
         return {name: state[{weight: bias, bias: weight}.get(name, name)] for name in state}
 
-    monkeypatch.setattr("topwork.models.sources.read_state", swapped)
+    monkeypatch.setattr("topwork.models.sources.embedded.read_state", swapped)
     assert deviation(load_backbone(spec), spec.preprocessing) > 5 * TOLERANCE
 
 

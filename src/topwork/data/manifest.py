@@ -38,7 +38,7 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
 
     Raises:
         InputError: fewer than two classes, a class with too few files, a class that is spelt in two ways, or a class
-            whose files are all in the held-out given split.
+            with all its files in the held-out given split.
 
     """
     _check_spelling(listing, source)

@@ -68,7 +68,7 @@ def link_groups(group_of: pd.Series[str], pairs: pd.DataFrame) -> pd.Series[str]
 
 
 def torn_images(pairs: pd.DataFrame, part_of: pd.Series[int]) -> set[str]:
-    """Ids of images whose near-duplicate lies in another part (fold or split); images without a part are ignored."""
+    """Ids of images with a near-duplicate in another part (fold or split); images without a part are ignored."""
     known = pairs[pairs["image_id"].isin(part_of.index) & pairs["other"].isin(part_of.index)]
     apart = known[part_of.loc[known["image_id"]].to_numpy() != part_of.loc[known["other"]].to_numpy()]
     return {*apart["image_id"], *apart["other"]}

@@ -77,7 +77,7 @@ def assign_splits(
 
     Args:
         images: columns ``image_id``, ``sha256``, ``label``, ``group``, ``given_split``.
-        previous: the splits of an earlier run, or an empty table; kept where the rules are the same.
+        previous: the splits of an earlier run, or an empty table; kept if the rules are the same.
         plan: fractions, folds and seed.
         duplicates: settings of the near-duplicate search, a part of the rules.
         inputs: the `input_digest` of the images, for `kept_splits`.

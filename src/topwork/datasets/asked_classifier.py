@@ -1,4 +1,4 @@
-"""The classifier that new images are put to: one of MLflow's, a folder's, or the champion of the last run."""
+"""The classifier that answers for new images: from MLflow, from a folder, or the champion of the last run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MODELS = "models:/"
 
 
 class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
-    """Loads the classifier that ``model`` names; without one, that which ``champion`` names among ``classifiers``.
+    """Loads the classifier ``model``; if it is None, the one in ``classifiers`` that the file ``champion`` names.
 
-    ``model`` is a URI of MLflow's (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), the NAME of a registered model, whose
-    champion is meant, or a folder.
+    ``model`` is a URI of MLflow (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), the NAME of a registered model (its
+    champion is loaded), or a folder.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         """The classifier, checked.
 
         Raises:
-            InputError: there is none; the message says how to come by one.
+            InputError: there is no classifier; the message says how to get one.
 
         """
         if self._model is None:
@@ -50,7 +50,7 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         return registered_classifier(f"{_MODELS}{self._model}@{ALIAS}", self._model)
 
     def save(self, data: Any) -> None:
-        """It is trained, not written here."""
+        """Refused: classifiers are written by the strategies that train them."""
         raise DatasetError("asked_classifier is only read: the strategies write classifiers")
 
     def _champion(self) -> Path:

@@ -1,4 +1,4 @@
-"""Somebody's images as a lazy mapping: a folder of class folders, pre-split folders, or a table of paths."""
+"""The user's images as a lazy mapping: a folder of class folders, pre-split folders, or a table of paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class FolderImages(ImageStore):
-    """Images that lie as files; bytes are read when asked for."""
+    """Images in files; the bytes are read on access."""
 
     def __init__(self, listing: pd.DataFrame, layout: str, source: str) -> None:
         self.listing = listing
@@ -37,12 +37,12 @@ class FolderImages(ImageStore):
 
 
 class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore]):
-    """Loads as the listing of a folder, without opening a file; saves pairs of relative name and bytes.
+    """Loads the images of a folder by their listing, without opening a file; saves pairs of relative name and bytes.
 
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
     relative to the table), `flat` (all files below the folder, of no known class), or `auto`, which recognises the
-    labelled ones. ``parameter`` is what errors call the path.
+    layouts with labels. ``parameter`` is the name of the path in error messages.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         """The images.
 
         Raises:
-            InputError: nothing was given, it does not exist, or it has no files where images should be.
+            InputError: no path was given, it does not exist, or it has no files where images should be.
 
         """
         path = self._path()
@@ -76,7 +76,9 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         return FolderImages(found.table, found.layout, str(path))
 
     def save(self, data: Iterable[tuple[str, bytes]]) -> None:
-        """Write rendered images, pairs of relative name and bytes; files that hold them already stay as they are.
+        """Write rendered images, pairs of relative name and bytes; files with equal content are not written again.
+
+        All other files in the folder are deleted.
 
         Raises:
             InputError: the folder holds files that Topwork did not write.
@@ -93,7 +95,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             file = path / name
             expected.add(file)
             if not (file.exists() and file.read_bytes() == content):
-                with appearing_whole(file, durable=False) as partial:  # rendered again if a crash should lose it
+                with appearing_whole(file, durable=False) as partial:  # rendered again if a crash loses it
                     partial.write_bytes(content)
         for file in path.rglob("*"):
             if file.is_file() and file not in expected and file != mark:

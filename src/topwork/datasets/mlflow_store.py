@@ -19,16 +19,16 @@ _PROBE = 5.0  # seconds in which a server has to answer
 
 
 def sqlite_uri(database: Path) -> str:
-    """The address of a database file; SQLAlchemy reads what follows a `%` or a `?` in its own way."""
+    """The address of a database file; `%` and `?` are escaped for SQLAlchemy."""
     return _SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
 
 
 @contextmanager
 def sole_maker(tracking_uri: str) -> Iterator[None]:
-    """Hold a lock while MLflow's database is made, if that is a file: two processes would make its tables twice.
+    """Hold a lock while MLflow's database is made, if it is a file, so that two processes do not both make its tables.
 
     Raises:
-        MachineError: nothing can be written where the database is to lie.
+        MachineError: the folder of the database cannot be written.
 
     """
     if not tracking_uri.startswith(_SQLITE):
@@ -50,10 +50,10 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
 
 
 def check_server(tracking_uri: str) -> None:
-    """Ask the server, if it is one, once: MLflow itself would try for minutes.
+    """Check once that the server answers, if the address is a server; MLflow itself would try for minutes.
 
     Raises:
-        MachineError: it does not answer.
+        MachineError: the server does not answer.
 
     """
     if urlsplit(tracking_uri).scheme not in {"http", "https"}:
@@ -62,7 +62,7 @@ def check_server(tracking_uri: str) -> None:
         with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=_PROBE):
             return
     except urllib.error.HTTPError:
-        return  # it answers; what it wants, the first real request will tell
+        return  # it answers; the first real request will show what is wrong
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise MachineError(

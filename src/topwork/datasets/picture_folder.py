@@ -14,7 +14,7 @@ from topwork.datasets.picture import DOTS_PER_INCH
 
 
 class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
-    """A PNG file for each figure, called as it is, as far as a file may be; those of before go."""
+    """A PNG file for each figure, named after it in characters that are safe in file names; old files are deleted."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self.folder = Path(path)
@@ -31,7 +31,7 @@ class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
             figure.savefig(self.folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)
 
     def load(self) -> Any:
-        """They are for people, not for nodes."""
+        """Refused: pictures are for people, not for nodes."""
         raise DatasetError(f"{self.folder}: pictures are for people, and only written")
 
     def _describe(self) -> dict[str, Any]:

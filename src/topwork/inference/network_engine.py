@@ -27,8 +27,8 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
     """The engine that computed the features for the head in training, so that answers are the same.
 
     If it cannot run on this machine, the reference engine replaces it with a warning in the log, and answers may differ
-    a little. A network that was trained itself was trained in float32; OpenVINO, where available, runs it ten times as
-    fast as the engine of its training.
+    a little. A network that was trained (not ``frozen``) was trained in float32. OpenVINO, if available, runs it ten
+    times as fast as the engine of its training.
     """
     key = classifier.key
     recipe = Recipe(
@@ -56,7 +56,7 @@ def serving_engine(classifier: Classifier, backbone: Callable[[], Backbone], bat
 
 
 def engine_for_one(classifier: Classifier, backbone: Callable[[], Backbone]) -> Engine | None:
-    """The same engine for single images, which are then not padded to a whole batch; None where it is not used.
+    """The same engine for single images, which are then not padded to a whole batch; None if it is not used.
 
     It is not used for the compiled engine, which would compile again for a minute, and outside a CPU, where answers may
     differ. On a CPU features are the same to the last bit, however many images are computed together.

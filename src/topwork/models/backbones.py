@@ -1,4 +1,4 @@
-"""Pretrained networks from several sources (`models/sources.py`), all used through the same functions.
+"""Pretrained networks from several sources (`models/sources/`), all used through the same functions.
 
 `efficientnet_lite0` (also lite1, lite2) comes with a package and needs no download; a bare name is torchvision's;
 `timm:NAME` is timm's; `shallow` is the project's own; a folder with `spec.json` is a Topwork classifier.

@@ -85,7 +85,7 @@ def first_trainable(groups: Sequence[LayerGroup], wanted: str) -> int:
 
 
 def freeze(trunk: nn.Module, groups: Sequence[LayerGroup], first: int, batch_norm: str) -> None:
-    """Let groups number ``first`` and later learn; the others keep their weights.
+    """Make groups number ``first`` and later trainable; the others keep their weights.
 
     Args:
         trunk: the network on which ``requires_grad`` and ``training`` are set.

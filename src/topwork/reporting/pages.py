@@ -1,4 +1,4 @@
-"""A report as one self-contained page: no script, no font, no picture from elsewhere."""
+"""A report as one self-contained page, without scripts, external fonts or external pictures."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as a data address, and what is said under it."""
+    """A picture as a data URL, and the lines of text under it."""
 
     source: str
     lines: tuple[str, ...]
 
 
 def svg_of(figure: Figure) -> Markup:
-    """The figure as SVG to stand in a page; its texts stay texts, which can be searched and read aloud."""
+    """The figure as SVG for a page; its text remains text, so that it can be searched and read aloud."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "topwork"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -34,14 +34,14 @@ def svg_of(figure: Figure) -> Markup:
 
 
 def thumbnail_of(picture: Image.Image, *lines: str) -> Thumbnail:
-    """The picture inside the page."""
+    """The picture as a JPEG inside the page, with lines of text."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     return Thumbnail("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(), lines)
 
 
 def render_page(name: str, content: Mapping[str, Any]) -> str:
-    """The template of this name filled in; what is not said there fails instead of leaving a gap."""
+    """The template of this name, filled with ``content``; a missing value is an error, not a gap."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds}
     template = files("topwork.reporting").joinpath("templates", name).read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ _COLUMNS = 6
 
 
 def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> Figure:
-    """Confusion matrix ``[c, c]``: colour is the share of the true class, figures are counts."""
+    """Confusion matrix ``[c, c]``: colour is the share of the true class, numbers are counts."""
     classes = len(class_names)
     side = float(np.clip(2.5 + 0.45 * classes, 4.5, 18))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -45,7 +45,7 @@ def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> 
 
 
 def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: str, columns: int = _COLUMNS) -> Figure:
-    """A sheet of pictures with a caption under each; an empty one says so."""
+    """A sheet of pictures with a caption under each; an empty sheet shows the word "none"."""
     rows = max(1, -(-len(pictures) // columns))
     lines = 1 + max((caption.count("\n") for caption in captions), default=0)
     figure = Figure(figsize=(2 * columns, (1.95 + 0.18 * lines) * rows + 0.5), layout="constrained")
@@ -63,14 +63,14 @@ def plot_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], title: 
 
 
 def heated(pixels: NDArray[np.uint8], heat: Floats) -> Image.Image:
-    """The image ``[h, w, 3]`` in grey, coloured where the heat ``[h, w]`` (0 to 1) is."""
+    """The image ``[h, w, 3]`` in grey, with the heat map ``[h, w]`` (0 to 1) over it in colour."""
     colour = colormaps["magma"](heat)[..., :3] * 255
     grey = pixels.mean(axis=2, keepdims=True)
     return Image.fromarray((0.45 * grey + 0.55 * colour).astype(np.uint8))
 
 
 def plot_training(epochs: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Loss of the training and of the inner split, and the accuracy on the latter, of each model epoch by epoch."""
+    """Training loss, loss on the inner split and accuracy on the inner split, of each model by epoch."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     figure.suptitle(title)
     of_loss, of_accuracy = figure.subplots(1, 2)
@@ -98,12 +98,12 @@ def plot_training(epochs: Sequence[dict[str, Any]], title: str) -> Figure:
 
 
 def plot_reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> Figure:
-    """How often predictions of a confidence are right, with 95 % intervals; and the error among the most confident.
+    """Share of right predictions by confidence, with 95 % intervals; and error among the most confident predictions.
 
     Args:
         confidence: of each prediction, ``[n]``.
-        right: whether it was, ``[n]``.
-        bins: of equally many predictions each.
+        right: whether each prediction is right, ``[n]``.
+        bins: number of bins, which have equally many predictions.
 
     """
     figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -124,7 +124,7 @@ def plot_reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 1
 
 
 def plot_runs(history: pd.DataFrame) -> Figure:
-    """Out-of-fold accuracy run by run, a line for each strategy; full dots where it changed by more than noise."""
+    """Out-of-fold accuracy by run, one line per strategy; full dots mark changes that are larger than noise."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     for number, (strategy, rows) in enumerate(history.groupby("strategy", sort=False)):

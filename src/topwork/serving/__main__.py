@@ -1,6 +1,6 @@
 """`python -m topwork.serving models:/NAME@champion` serves a model of MLflow's registry.
 
-Without a name it serves the champion, if there is but one.
+Without a name it serves the champion, if there is only one.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ def main() -> None:
     name = f"{uri} (model {model.metadata.model_id})"
     print(f"{name} answers on http://{asked.host}:{asked.port}", flush=True)
     app = serving_app(model, name, (asked.host, *asked.name))
-    with suppress(KeyboardInterrupt):  # how a server is stopped
+    with suppress(KeyboardInterrupt):  # Ctrl-C stops the server
         uvicorn.Server(uvicorn.Config(app, log_level="warning", http=ImpatientProtocol)).run(sockets=[listening])
     print("Stopped.")
 
 
 def only_champion(client: MlflowClient) -> str:
-    """The champion of the registry, where there is one.
+    """URI of the only champion in the registry.
 
     Raises:
-        InputError: there is none, or there are several.
+        InputError: there is no champion, or there are several.
 
     """
     names = [each.name for each in client.search_registered_models() if _ALIAS in dict(each.aliases)]

@@ -1,7 +1,7 @@
-"""MLflow's scoring server inside limits, with a page to try it on: `python -m topwork.serving`.
+"""MLflow's scoring server with limits, and a page to try it: `python -m topwork.serving`.
 
-MLflow reads the request, asks the model and writes the answer; what stands around it here bounds the body, says what
-was wrong in one line and never shows a trace.
+MLflow reads the request, calls the model and writes the answer. The code here limits the body, describes an error in
+one line and never shows a traceback.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from topwork.models.engines.hardware import cores
 
 MOST_BODY = 64 * 2**20
-"""Bytes of one request."""
+"""Largest number of bytes of one request."""
 MOST_WAITING = 64
-"""Requests that wait for their turn; one more is told to come again."""
+"""Largest number of requests that run or wait; one more is refused with status 503."""
 KINDS = ("application/json", "text/csv")
-"""What a request may be; MLflow would take Parquet too, of which a few bytes unpack to gigabytes."""
+"""Content types of requests; MLflow accepts Parquet too, but a few bytes of it can unpack to gigabytes."""
 PATIENCE = 30.0
-"""Seconds in which the head of a request, and then its body, have to arrive."""
-_LONGEST_REASON = 500  # characters: MLflow repeats the whole request in its own
+"""Seconds within which the headers of a request, and then its body, must arrive."""
+_LONGEST_REASON = 500  # characters: MLflow repeats the whole request in its messages
 _UNKNOWN = "the request cannot be answered; see the server's log"
 
 _log = logging.getLogger(__name__)
@@ -41,21 +41,21 @@ _Next = Callable[[Request], Awaitable[Response]]
 
 
 class ImpatientProtocol(H11Protocol):
-    """Uvicorn's protocol; who does not send the head of a request within `PATIENCE` is cut off."""
+    """Uvicorn's protocol; a client that does not send the headers of a request within `PATIENCE` is disconnected."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the timer."""
         super().connection_made(transport)
         self._clock = asyncio.get_running_loop().call_later(PATIENCE, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock with the first whole head."""
+        """Stop the timer when the first headers are complete."""
         super().data_received(data)
         if self.cycle is not None:
             self._clock.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the timer."""
         self._clock.cancel()
         super().connection_lost(exc)
 
@@ -64,9 +64,9 @@ def serving_app(model: PyFuncModel, name: str, hosts: Collection[str] = ()) -> F
     """The web application that answers for a loaded Topwork classifier.
 
     Args:
-        model: that answers.
-        name: for the page.
-        hosts: names under which the server may be reached, besides those of this machine and addresses.
+        model: the model that answers.
+        name: the name of the model on the page.
+        hosts: names of the server that are allowed besides the names of this machine and IP addresses.
 
     """
     app: FastAPI = init(model)
@@ -94,7 +94,7 @@ def serving_app(model: PyFuncModel, name: str, hosts: Collection[str] = ()) -> F
             response = await call_next(request)
         except RecursionError:
             return _told(400, "nested too deeply")
-        except Exception:  # FastAPI would show it to the client in debug mode, and MLflow does in its answers
+        except Exception:  # FastAPI shows it to the client in debug mode, and MLflow in its answers
             _log.exception("a request failed")
             return _told(500, _UNKNOWN)
         return response if response.status_code < 400 else _told(response.status_code, await _reason(response))
@@ -112,7 +112,11 @@ def serving_app(model: PyFuncModel, name: str, hosts: Collection[str] = ()) -> F
 
 
 def _strange_host(request: Request, known: Collection[str]) -> Response | None:
-    """A page of another site whose name was pointed here must not ask on behalf of its reader (DNS rebinding)."""
+    """The refusal of a request to an unknown host name, or None.
+
+    It prevents DNS rebinding: a page of another site points its name to this server and sends requests from the
+    browser of its reader.
+    """
     name = (request.url.hostname or "").lower()
     try:
         ipaddress.ip_address(name)
@@ -122,20 +126,20 @@ def _strange_host(request: Request, known: Collection[str]) -> Response | None:
 
 
 async def _refusal(request: Request) -> Response | None:
-    """Why this request is not looked at, if it is not."""
+    """The refusal of a request that is outside the limits, or None."""
     if request.method != "POST":
         return None
     if unfit := _unfit(request):
         return unfit
     try:
-        await asyncio.wait_for(request.body(), PATIENCE)  # kept, and read again behind this
+        await asyncio.wait_for(request.body(), PATIENCE)  # the request keeps it for the next handler
     except TimeoutError:
         return _told(408, f"the body did not arrive within {PATIENCE:.0f} s")
     return None
 
 
 def _unfit(request: Request) -> Response | None:
-    """What is wrong with the head of a request, if anything is."""
+    """The refusal of a request with wrong headers, or None."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     length = request.headers.get("content-length", "")
     if not kind:
@@ -148,7 +152,7 @@ def _unfit(request: Request) -> Response | None:
 
 
 async def _reason(response: Any) -> str:
-    """What MLflow says was wrong, without its trace and without the request that it repeats."""
+    """MLflow's error message, without its traceback and without the repeated request."""
     text = b"".join([chunk async for chunk in response.body_iterator]).decode("utf-8", "replace")
     try:
         told = json.loads(text)

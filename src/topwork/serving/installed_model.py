@@ -1,6 +1,6 @@
-"""A logged classifier served by the code that is installed here: of what MLflow stores, only spec and weights are read.
+"""Serves a logged classifier with the installed code; only the spec and the weights are read from MLflow.
 
-`mlflow.pyfunc.load_model` runs the code that lies among the artifacts; who can write there would run code here.
+`mlflow.pyfunc.load_model` runs the code in the artifacts, so that everybody who can write there could run code here.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class InstalledModel:
 
 
 def load_installed(uri: str) -> PyFuncModel:
-    """The classifier of this URI, as MLflow's scoring server takes it.
+    """The classifier of this URI, in the form that MLflow's scoring server needs.
 
     Raises:
-        InputError: there is no such model, or it is no sound Topwork classifier.
+        InputError: there is no such model, or it is not a valid Topwork classifier.
 
     """
     classifier = registered_classifier(uri, uri)

@@ -49,14 +49,14 @@ SIGNATURE = ModelSignature(
 
 
 def log_classifier(name: str, folder: Path, run_id: str) -> str:
-    """Log the classifier that lies in ``folder`` to an MLflow run; returns the id of the LoggedModel.
+    """Log the classifier in ``folder`` to an MLflow run; returns the id of the LoggedModel.
 
-    Its `spec.json` there names the run. The requirements are given, since letting MLflow infer them takes longer than
-    training; they are what is installed, which MLflow need not check.
+    The logged `spec.json` names the run. The requirements are given, because MLflow would infer them more slowly than
+    training takes. They are the installed versions, which MLflow need not check.
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK.set(True)
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it says that it looks at the example
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs that it checks the example
     with TemporaryDirectory() as stamped:
         info = Model.log(
             name=name,
@@ -79,7 +79,7 @@ def log_classifier(name: str, folder: Path, run_id: str) -> str:
 
 
 class _Untried:
-    """MLflow's pyfunc flavour, saved without being loaded and asked once more: the run tries that, on real images."""
+    """MLflow's pyfunc flavour without a test of the saved model: the run tests the model on real images."""
 
     @staticmethod
     def save_model(path: str, *, validate_serving_input: bool, **options: Any) -> None:
@@ -94,7 +94,7 @@ def _with_run(spec: Path, run_id: str, folder: Path) -> Path:
 
 
 def _example() -> pd.DataFrame:
-    """A grey square: what a request looks like, and nobody's photograph."""
+    """An example request with a grey square, so that no photograph of a user is stored."""
     square = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(square, "png")
     return pd.DataFrame({"image": [square.getvalue()]})
@@ -103,6 +103,6 @@ def _example() -> pd.DataFrame:
 def _pins() -> list[str]:
     pins = []
     for package in _PINNED:
-        with suppress(PackageNotFoundError):  # OpenVINO is not made for every platform
+        with suppress(PackageNotFoundError):  # OpenVINO is not available for some platforms
             pins.append(f"{package}=={version(package)}")
     return pins

@@ -1,4 +1,4 @@
-"""What MLflow runs to load and ask a logged classifier: image bytes in, classes out."""
+"""The code that MLflow runs to load and call a logged classifier, from image bytes to classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """A Topwork classifier as an MLflow model.
 
-    Files are read only where whoever loads the model says so: `load_model(uri, model_config={"read_paths": True})`.
+    Files are read only if the caller allows it: `load_model(uri, model_config={"read_paths": True})`.
     """
 
     _predictor: Predictor
@@ -32,7 +32,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         self._reads_paths = bool((context.model_config or {}).get("read_paths", False))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, if asked for, a path."""
+        """A row of answers (`Predictor.predict`) for each row's ``image``: bytes, base64, or, if allowed, a path."""
         from topwork.core.errors import InputError
         from topwork.images.decode import RejectedError
         from topwork.serving.request import image_bytes

@@ -1,4 +1,4 @@
-"""What a served model is asked: image bytes, base64 text, or, where nobody asks from afar, paths of files."""
+"""The input of a served model: image bytes, base64 text, or, in local use only, paths of files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from topwork.core.errors import InputError
 from topwork.images.decode import pixel_count
 
 MOST_IMAGES = 64
-"""Images of one request: what a server may be made to hold at once."""
+"""Largest number of images in one request, which the server holds in memory at once."""
 MOST_BYTES = 32 * 2**20
-"""Bytes of one image."""
+"""Largest number of bytes of one image."""
 MOST_PIXELS = 89_478_485
-"""Pixels of all images of a request: a few bytes may unpack to very many."""
+"""Largest number of pixels of all images in a request: a few bytes can decode to very many pixels."""
 
 
 def image_bytes(cells: Sequence[Any], may_read_files: bool) -> list[bytes]:
-    """The bytes that each cell holds, names in base64 (a data URL, too), or names by a path.
+    """The image bytes of each cell, which holds bytes, base64 text (also as a data URL) or a path.
+
+    With ``may_read_files``, paths are read and no limits apply.
 
     Raises:
-        InputError: a cell does none of this, or a limit is passed; the message names the image by its number.
+        InputError: a cell holds none of these, or a limit is exceeded; the message names the image by its number.
 
     """
     if may_read_files:
@@ -57,9 +59,10 @@ def _content(cell: Any, number: int, may_read_files: bool) -> bytes:
 
 
 def _decoded(content: bytes) -> bytes:
-    """MLflow decodes base64 in `dataframe_split` and `dataframe_records`, but not in `inputs` and `instances`.
+    """The content, decoded if it is base64.
 
-    No image's bytes are base64 by themselves.
+    MLflow decodes base64 in `dataframe_split` and `dataframe_records`, but not in `inputs` and `instances`. The bytes
+    of an image are never valid base64.
     """
     try:
         return base64.b64decode(content, validate=True)
@@ -70,5 +73,5 @@ def _decoded(content: bytes) -> bytes:
 def _file(name: str) -> Path | None:
     try:
         return Path(name) if Path(name).is_file() else None
-    except OSError:  # base64 is too long for a name
+    except OSError:  # base64 text is too long for a file name
         return None

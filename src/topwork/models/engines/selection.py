@@ -1,4 +1,4 @@
-"""Which engine is fastest on this machine for this network, of those that compute what the reference does."""
+"""Finds the fastest engine for a network on this machine, of those that compute the same as the reference."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from topwork.models.engines.engine import Engine, Recipe
 from topwork.models.engines.hardware import native_formats
 
 SMALLEST_COSINE = 0.99
-"""Of a photograph's features with the reference's, in nineteen of twenty. In bfloat16 EfficientNet-Lite0 has 0.997 on
-clothing photographs, whether run by PyTorch or OpenVINO, and a linear classifier then changes its mind on one in a
-hundred, as often for the better as for the worse (`docs/decisions/0008-engines.md`)."""
+"""Smallest cosine of a photograph's features with the reference's, for nineteen of twenty photographs.
+EfficientNet-Lite0 in bfloat16 has 0.997 on clothing photographs, in PyTorch and in OpenVINO. A linear classifier then
+changes its answer for one in a hundred, as often to a better one as to a worse one
+(`docs/decisions/0008-engines.md`)."""
 SMALLEST_AGREEMENT = 0.9
-"""Share of crops of photographs that a linear classifier calls as it does on the reference's features."""
+"""Smallest share of crops for which a linear classifier gives the same answer as on the reference's features."""
 
-_SECONDS = 0.5  # of measuring each candidate
+_SECONDS = 0.5  # of measurement for each candidate
 _CROPS = 4  # of each class
 _RIDGE = 1e-3
 
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trial:
-    """How one engine did: images a second, cosine with the reference (5 % quantile), share of equal predictions."""
+    """Result of one engine: images per second, cosine with the reference (5 % quantile), share of equal predictions."""
 
     engine: str
     number_format: str
@@ -43,16 +44,16 @@ class Trial:
 
     @property
     def equivalent(self) -> bool:
-        """Whether its features may stand for the reference's."""
+        """Whether its features can replace those of the reference."""
         return self.cosine >= SMALLEST_COSINE and self.agreement >= SMALLEST_AGREEMENT
 
 
 def choose_engine(recipe: Recipe, engine: str, number_format: str) -> tuple[Recipe, list[Trial]]:
     """The recipe with the fastest engine and number format of those that ``engine`` and ``number_format`` allow.
 
-    ``auto`` allows those that the hardware runs natively; what is named is taken as it is. Compiling is never tried
-    by itself: it takes a minute. float32 is tried only where nothing shorter computes the same. The trials are of
-    real photographs, cropped to the network's size.
+    The list has the trials that were made. ``auto`` allows all that the hardware runs natively; a name allows only that
+    engine or format. The compiled engine is tried only if it is named, because compiling takes a minute. float32 is
+    tried only if no shorter format computes the same. The trials use real photographs, cropped to the network's size.
     """
     engines = [name for name in available_engines() if name != "compiled"] if engine == "auto" else [engine]
     formats = [*native_formats(), "float32"] if number_format == "auto" else [number_format]
@@ -81,7 +82,7 @@ def _trials(
             engine = build_engine(_made(recipe, *candidate))
             features = _features(engine, pixels)  # warms up as well
             speed = _speed(engine, pixels)
-        except Exception as error:  # converters fail in their own ways on networks that they do not know
+        except Exception as error:  # converters raise various exceptions on unknown networks
             reason = str(error).strip().split("\n")[0]
             _log.info("%s cannot run this network in %s (%s)", *candidate, reason)
             continue
@@ -93,9 +94,9 @@ def _made(recipe: Recipe, engine: str, number_format: str) -> Recipe:
 
 
 def _photographs(preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
-    """Crops ``[32, side, side, 3]`` of scikit-learn's two photographs, turned four ways, and the class of each.
+    """Crops ``[32, side, side, 3]`` of scikit-learn's two photographs in four rotations, and the class of each crop.
 
-    A class is a photograph and the way it is turned.
+    A class is one photograph in one rotation.
     """
     from sklearn.datasets import load_sample_images
 
@@ -117,7 +118,7 @@ def _features(engine: Engine, pixels: NDArray[np.uint8]) -> Floats:
 
 
 def _speed(engine: Engine, pixels: NDArray[np.uint8]) -> float:
-    """Images a second, all streams busy."""
+    """Images per second with all streams busy."""
     full = np.resize(pixels, (engine.batch_size, *pixels.shape[1:]))
     done, start = 0, time.perf_counter()
     with ThreadPoolExecutor(engine.streams) as pool:
@@ -136,7 +137,10 @@ def _cosine(reference: Floats, features: Floats) -> float:
 
 
 def _agreement(reference: Floats, features: Floats, labels: NDArray[np.intp]) -> float:
-    """Share of equal answers of a ridge classifier fitted on the even crops' reference features, on the odd crops."""
+    """Share of odd crops for which a ridge classifier gives the same answer on both kinds of features.
+
+    It is fitted on the reference features of the even crops.
+    """
     mean, scale = reference[::2].mean(axis=0), reference[::2].std(axis=0) + 1e-6
     fitted, ours, theirs = ((each - mean) / scale for each in (reference[::2], features[1::2], reference[1::2]))
     kernel = fitted @ fitted.T

@@ -1,0 +1,55 @@
+"""Where networks come from: embedded weights, torchvision's zoo, timm's, our own small one, a Topwork classifier.
+
+A new source is a module with one class that has the verbs of `Source`, and a line in `find_source`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from topwork.core.classifier import CLASSIFIER_SPEC
+from topwork.core.errors import InputError
+from topwork.models.sources.embedded import EMBEDDED, EmbeddedSource
+from topwork.models.sources.from_timm import PREFIX, TimmSource, model_name
+from topwork.models.sources.from_torchvision import TorchvisionSource
+from topwork.models.sources.regraft import RegraftSource
+from topwork.models.sources.small import SHALLOW, ShallowSource
+from topwork.models.sources.source import Source, head_name
+
+__all__ = ["EMBEDDED", "SHALLOW", "RegraftSource", "Source", "find_source", "head_name"]
+
+
+def find_source(name: str) -> Source:
+    """The source that knows a backbone of this name.
+
+    Raises:
+        InputError: none does; the message gives the nearest names.
+    """
+    if name in EMBEDDED:
+        return EmbeddedSource()
+    if name == SHALLOW:
+        return ShallowSource()
+    if (Path(name) / CLASSIFIER_SPEC).is_file():
+        return RegraftSource(Path(name), find_source)
+    if name.startswith(PREFIX):
+        import timm
+
+        if not timm.is_model(model_name(name)):
+            raise _unknown(name, [f"timm:{model}" for model in timm.list_models()])
+        return TimmSource()
+    from torchvision import models
+
+    zoo = models.list_models(module=models)
+    if name not in zoo:
+        raise _unknown(name, [*EMBEDDED, SHALLOW, *zoo])
+    return TorchvisionSource()
+
+
+def _unknown(name: str, known: Sequence[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = (
+        f"perhaps {', '.join(near)}?" if near else "known are efficientnet_lite0, torchvision's names, and timm:NAME."
+    )
+    return InputError(f"backbone={name}: no such backbone; {hint}")

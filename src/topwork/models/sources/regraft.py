@@ -1,0 +1,66 @@
+"""The backbone of a Topwork classifier, for other classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
+from topwork.core.errors import InputError
+from topwork.images.transforms import Preprocessing
+from topwork.models.sources.source import Source, head_name
+from topwork.models.weights import load_trunk, read_state
+
+
+@dataclass(frozen=True)
+class RegraftSource:
+    """The backbone of a Topwork classifier (a folder with `spec.json`), as pretrained network for other classes."""
+
+    folder: Path
+    find: Callable[[str], Source]
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        how: dict[str, Any] = self._features["preprocessing"]
+        return Preprocessing(**{**how, "mean": tuple(how["mean"]), "std": tuple(how["std"])})
+
+    def default_file(self, name: str) -> Path:
+        return self.folder / CLASSIFIER_WEIGHTS
+
+    def build(self, name: str, side: int) -> nn.Module:
+        return self._own.build(self.architecture, side)
+
+    def load_default(self, network: nn.Module, name: str) -> None:
+        tensors = read_state(self.default_file(name))
+        trunk = {key.removeprefix("trunk."): value for key, value in tensors.items() if key.startswith("trunk.")}
+        if not trunk:  # a linear head on a backbone that never learnt
+            self._own.load_default(network, self.architecture)
+            return
+        load_trunk(network, trunk, (f"{head_name(network)}.",), f"backbone={name}")
+
+    def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:
+        return self._own.truncate(network)
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network that the classifier was grafted on."""
+        return str(self._features["backbone"])
+
+    @property
+    def _own(self) -> Source:
+        return self.find(self.architecture)
+
+    @cached_property
+    def _features(self) -> dict[str, Any]:
+        try:
+            features: dict[str, Any] = json.loads((self.folder / CLASSIFIER_SPEC).read_text(encoding="utf-8"))[
+                "features"
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"backbone={self.folder}: {CLASSIFIER_SPEC} there is no Topwork classifier's.") from error
+        return features
