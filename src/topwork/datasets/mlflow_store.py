@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from topwork.core.errors import MachineError
 
@@ -28,7 +28,7 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
     """Hold a lock while MLflow's database is made, if it is a file, so that two processes do not both make its tables.
 
     Raises:
-        MachineError: the folder of the database cannot be written.
+        MachineError: the folder of the database cannot be written, or another process holds the lock for too long.
 
     """
     if not tracking_uri.startswith(_SQLITE):
@@ -38,6 +38,11 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
     lock = FileLock(database.with_name(f"{database.name}.lock"), timeout=_MAKING)
     try:
         lock.acquire()
+    except Timeout as error:
+        raise MachineError(
+            f"{database}: another process has been making the MLflow database for {_MAKING:.0f} seconds. If there is "
+            f"none, delete {lock.lock_file}."
+        ) from error
     except OSError as error:
         raise MachineError(
             f"{database}: the MLflow database cannot be written there ({error.strerror or error}). Give another one: "

@@ -1,7 +1,7 @@
 """Engines that run a backbone: PyTorch in eager mode, PyTorch compiled, or OpenVINO; with one interface.
 
 `build_engine` builds the engine of a given name, `selection.choose_engine` finds the fastest that computes the same.
-A new engine is a module with a `build` function and a line in `_BUILDERS`.
+A new engine is a module with a `build` function and its name in `ENGINES`.
 """
 
 from __future__ import annotations
