@@ -1,1 +1,1 @@
-"""How heads and networks learn."""
+"""Training of heads and networks."""

@@ -1,4 +1,4 @@
-"""One temperature for a classifier's scores (Guo et al. 2017)."""
+"""Calibration of a classifier's scores with one temperature (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _LOG_RANGE = (np.log(1e-3), np.log(1e3))
 
 
 def fit_temperature(scores: Floats, truth: Integers) -> float:
-    """The temperature that gives softmax(scores / T) the least log-loss on held-out scores ``[n, c]``.
+    """The temperature T that gives ``softmax(scores / T)`` the least log-loss on held-out scores ``[n, c]``.
 
-    Of n images one in n + 2 counts as wrong, spread over the other classes (Laplace's rule, as in Platt 1999): a
-    classifier without a mistake so far would else be certain of everything, and pay for its first one without bound.
+    The target of an image is 1 - 1 / (n + 2) for its class; the other classes share 1 / (n + 2) (Laplace's rule, as in
+    Platt 1999). With a target of 1, a classifier without mistakes on these images would become certain of every answer,
+    and the loss of its first mistake would have no bound.
     """
     n, classes = scores.shape
     wrong = 1 / (n + 2) if classes > 1 else 0.0

@@ -1,60 +1,62 @@
-"""What is done where the parameters leave it open: tiny rules of the number of images, each with its source."""
+"""Default values for parameters that are null or auto: short rules, mostly on the number of images, with sources."""
 
 from __future__ import annotations
 
 FAR_DOMAIN = 0.5
-"""Accuracy of the probe, above chance and as a share of what there is above chance, below which the first layers learn
-too. It is 0.14 on the wallpaper groups, 0.82 on 326 cut-outs, 0.86 on photographs of clothes; half-way lies well
-between them, no more can be said for it (`docs/decisions/0010-fine-tuning.md`)."""
+"""The first layers learn too if the probe's accuracy is below this share of the way from chance to perfect.
 
-_FINETUNE_IMAGES = 256_000  # seen in all: 500 steps of 512 (BiT-HyperRule for small tasks, Kolesnikov et al. 2020)
-_SCRATCH_IMAGES = 1_000_000  # four times as many: nothing is there to start from (He et al. 2019 take 3 to 6 times)
-_MANY = 20_000  # images from which BiT-HyperRule mixes them
-_RATES = {"adamw": 1e-3, "sgd": 1e-2}  # of a new head: the optimizers' usual ones
-_PLANTED = 0.3  # times that of a new head: a probe has converged, and ten times less learns nothing in a few epochs
-# rate of the last group, times the head's, and of a group, times the next one's
+The share is 0.14 on the wallpaper groups, 0.82 on 326 cut-outs and 0.86 on photographs of clothes. The value 0.5 lies
+well between these; there is no other reason for it (`docs/decisions/0010-fine-tuning.md`)."""
+
+_FINETUNE_IMAGES = 256_000  # in all epochs: 500 steps of 512 (BiT-HyperRule, small tasks, Kolesnikov et al. 2020)
+_SCRATCH_IMAGES = 1_000_000  # four times as many: training starts from random weights (He et al. 2019: 3 to 6 times)
+_MANY = 20_000  # images; from this number on, BiT-HyperRule uses mixup
+_RATES = {"adamw": 1e-3, "sgd": 1e-2}  # of a new head: the usual values for these optimizers
+_PLANTED = 0.3  # times the rate of a new head, for a converged probe; 0.1 learns nothing in a few epochs
+# (rate of the last group as a factor of the head's rate, rate of a group as a factor of the next group's rate)
 _NEAR, _NEAR_AND_MANY, _FAR = (0.1, 0.8), (1.0, 0.8), (1.0, 1.0)
-_ENOUGH = 1_000  # images that outweigh what the backbone knows (docs/decisions/0010-fine-tuning.md)
+_ENOUGH = 1_000  # images; from this number on, the last layers learn faster (docs/decisions/0010-fine-tuning.md)
 _SCRATCH_RATES = {"adamw": 1e-3, "sgd": 1e-1}  # He et al. 2016 for SGD
 
 
 def epochs(images: int, *, scratch: bool) -> int:
-    """Times that each image is seen: 30 at most where a network is fine-tuned, 200 from scratch."""
+    """The number of epochs: from 3 to 30 for fine-tuning, from 10 to 200 for training from scratch."""
     seen, most, least = (_SCRATCH_IMAGES, 200, 10) if scratch else (_FINETUNE_IMAGES, 30, 3)
     return min(most, max(least, round(seen / images)))
 
 
 def mixup(images: int) -> float:
-    """Parameter of the beta distribution that weighs two images (Zhang et al. 2018); 0: none are mixed."""
+    """Parameter of the beta distribution for mixup (Zhang et al. 2018); 0 switches mixup off."""
     return 0.1 if images >= _MANY else 0.0
 
 
 def learning_rate(optimizer: str, *, scratch: bool, planted: bool = False) -> float:
-    """Of the head, and of everything from scratch; ``planted``: the head is a probe's."""
+    """Learning rate of the head, or of all layers from scratch; ``planted``: the head starts as the fitted probe."""
     rate = (_SCRATCH_RATES if scratch else _RATES)[optimizer]
     return rate * _PLANTED if planted else rate
 
 
 def is_far(probe_accuracy: float, classes: int) -> bool:
-    """Whether the probe says that the images are far from those of the pretraining."""
+    """Whether the images are far from the pretraining images, according to the probe's accuracy."""
     chance = 1 / classes
     return (probe_accuracy - chance) / (1 - chance) < FAR_DOMAIN
 
 
 def trainable_groups(groups: int, *, far: bool) -> str:
-    """How many of the last groups of layers learn: a third, or all where the domain is far.
+    """How many of the last groups of layers learn: a third, or all if the domain is far.
 
-    First layers see edges and colours, which serve any photographs (Yosinski et al. 2014); what lies far from
-    photographs needs other ones.
+    The first layers detect edges and colours, which are useful for all photographs (Yosinski et al. 2014). Images that
+    are far from photographs need other first layers.
     """
     return "all" if far else str(max(1, round(groups / 3)))
 
 
 def backbone_rates(images: int, *, far: bool) -> tuple[float, float]:
-    """Learning rate of the backbone as a share of the head's, and its decay from group to group.
+    """Learning rate of the last group as a share of the head's rate, and the decay from each group to the one before.
 
-    A tenth, less towards the first layers (Howard & Ruder 2018), where images are few. A thousand and more teach the
-    last layers at the rate of a planted head, which is low itself; in a far domain all layers have as far to go.
+    With few images the share is 0.1, and the rate decreases towards the first layers (Howard & Ruder 2018). With 1,000
+    images or more, the last layers learn at the rate of the head, which is already low if the head starts as the probe.
+    In a far domain all layers learn at the same rate.
     """
     if far:
         return _FAR

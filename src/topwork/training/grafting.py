@@ -1,4 +1,4 @@
-"""Networks trained for a strategy: fold models for out-of-fold scores, then the one that is kept."""
+"""Trains the networks of a strategy: fold models for out-of-fold scores, then the final model."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from topwork.training.state import TrainingState
 
 _MEASURED = 1000  # images
 FINAL = -1
-"""Stands for the fold that the final model leaves out: none."""
+"""Fold number of the final model, which leaves out no fold."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The images to learn from, row by row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``)."""
+    """The images to learn from, one per row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``)."""
 
     table: pd.DataFrame
 
     @classmethod
     def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> TrainingImages:
-        """All but the test split."""
+        """All images except the test split."""
         learnt = splits[splits["split"] != TEST].reset_index(drop=True)
         content = manifest.set_index("image_id")["sha256"]
         return cls(learnt.assign(sha256=learnt["image_id"].map(content)))
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """In alphabetical order, which is that of the class numbers."""
+        """Names of the classes in alphabetical order; the class number is the position in it."""
         return tuple(sorted(self.table["label"].unique()))
 
     @cached_property
@@ -64,7 +64,12 @@ class TrainingImages:
         return list(zip(self.table["image_id"], self.table["sha256"], strict=True))
 
     def divided(self, fold: int, fraction: float, seed: int) -> tuple[Integers, Integers, Integers]:
-        """Rows to learn from, rows to choose by, and the rows of the fold, which neither touches."""
+        """Rows to learn from, rows of the inner split, and rows of the fold; no row is in two of them.
+
+        Raises:
+            InputError: the inner split is empty, because there are too few images.
+
+        """
         held_out = (self.table["fold"] == fold).to_numpy()
         rest = self.table[~held_out]
         inner = inner_split(rest, fraction, seed)
@@ -75,7 +80,11 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The final network with head, temperature and bounds; out-of-fold probabilities and their rows; how it went."""
+    """The final network and its scores.
+
+    ``out_of_fold`` are probabilities of the rows ``scored``; ``rejection`` detects images of none of the classes;
+    ``by_epoch`` has measurements of each epoch of each model; ``facts`` describe the training for the report.
+    """
 
     network: dict[str, Floats]
     head: LinearHead
@@ -88,7 +97,7 @@ class TrainedNetwork:
 
 
 def plan_scratch(parameters: ScratchParameters, images: int) -> FitPlan:
-    """The parameters with the gaps filled by `defaults`."""
+    """The plan with all parameters; values that are null come from `defaults`."""
     p = parameters
     return _plan(
         p,
@@ -104,7 +113,7 @@ def plan_scratch(parameters: ScratchParameters, images: int) -> FitPlan:
 
 
 def plan_finetune(parameters: FinetuneParameters, images: int, groups: Sequence[LayerGroup], *, far: bool) -> FitPlan:
-    """The parameters with the gaps filled by `defaults`; ``far`` is what the probe says of the domain."""
+    """The plan with all parameters; null and auto come from `defaults`; ``far``: the probe finds a far domain."""
     p, planted = parameters, parameters.head == "probe"
     wanted = p.trainable_groups
     rate, decay = defaults.backbone_rates(images, far=far)
@@ -145,17 +154,17 @@ def _plan(parameters: NetworkParameters, images: int, **resolved: Any) -> FitPla
 
 
 INDIFFERENT = {"threads", "max_pixels", "cache_gigabytes", "rejected"}
-"""Parameters that change how a network is trained but not what comes out of it: a training goes on over them."""
+"""Parameters that do not change the trained network, so that a training may continue after they have changed."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that the models of a strategy are trained by.
+    """Everything that is needed to train the models of a strategy.
 
-    ``graft_for`` gives a network that has learnt nothing yet, from the rows that it may know of and the fold;
-    ``samples`` are of the rows of ``examples``; the minutes of ``parameters`` began at ``started``
-    (`time.perf_counter`) and are shared out among the models; ``identity`` is all else that the result depends on, so
-    that another training does not go on from these ``checkpoints``.
+    ``graft_for`` returns an untrained network for the rows to learn from and the fold. ``samples`` belong to the rows
+    of ``examples``. The models share the minutes of ``parameters``, counted from ``started`` (`time.perf_counter`).
+    ``identity`` holds everything else that the result depends on, so that a different training does not continue from
+    these ``checkpoints``.
     """
 
     strategy: str
@@ -170,25 +179,25 @@ class TrainingJob:
 
     @cached_property
     def folds(self) -> list[int]:
-        """The folds that are scored, and at last the final model that leaves out none."""
+        """The folds to score, followed by `FINAL`."""
         numbers = sorted({int(fold) for fold in self.examples.table["fold"]})
         return [*numbers[: self.parameters.folds], FINAL]
 
     def title(self, fold: int) -> str:
-        """What a model is called in the terminal and in MLflow."""
+        """Name of a model in the terminal and in MLflow."""
         return f"{self.strategy}, {'final' if fold == FINAL else f'fold {fold}'}"
 
     def checkpoint(self, fold: int) -> str:
-        """What its checkpoint is called."""
+        """Name of the checkpoint of a model."""
         p = self.parameters
         plan = {name: value for name, value in asdict(self.plan).items() if name not in INDIFFERENT}
         content = [sorted(self.identity.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
     def limit_for(self, fold: int, taught: int) -> float | None:
-        """What a model that learns from so many images may take at most, of the minutes left for it and others.
+        """Seconds that a model which learns from ``taught`` images may take; None if there is no limit.
 
-        None where there is no limit.
+        The time left is divided among this model and the later ones in proportion to their images.
         """
         if self.parameters.minutes is None:
             return None
@@ -199,10 +208,10 @@ class TrainingJob:
 
 
 def train_grafts(job: TrainingJob) -> TrainedNetwork:
-    """Train a model for each fold that is asked for, and the final one on all images.
+    """Train a model for each requested fold, and the final model on all images.
 
-    The fold models choose their epoch on an inner split; the final one has no images to lose for that, and takes as
-    many as they chose, at rates that fall to nothing in that time.
+    Each fold model chooses its epoch on an inner split. The final model has no inner split: it trains for the median of
+    the chosen numbers of epochs, and its learning rate falls to zero over this time.
     """
     job.checkpoints.keep_only([*map(job.checkpoint, job.folds), prefix_name(job.identity)])
     truth = job.examples.truth
@@ -233,7 +242,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
             scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
             distances.append(bounds.distances(vectors))
         if fold == job.folds[-2]:
-            closing = time.perf_counter() - learnt  # that of the final model, which looks at about as many images
+            closing = time.perf_counter() - learnt  # also the estimate for the final model, which scores about as many images
     rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     return TrainedNetwork(
         network=graft.tensors(),
@@ -248,7 +257,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
 
 
 def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
-    """What a model learns from, and the rows of its fold."""
+    """The images that a model learns from, and the rows of its fold."""
     p = job.parameters
     nobody, everybody = np.empty(0, int), np.arange(len(job.examples.table))
     rows = (everybody, nobody, nobody) if fold == FINAL else job.examples.divided(fold, p.inner_fraction, p.seed)
@@ -257,14 +266,14 @@ def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
 
 
 def _as_the_first(plan: FitPlan, first: TrainingState) -> FitPlan:
-    """The plan of the other models, which learn as the first did: else its scores would not speak for them."""
+    """The plan of the other models: they train like the first one, so that its scores are valid for them."""
     return replace(plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate)
 
 
 def _train(
     job: TrainingJob, subset: TrainingSubset, fold: int, plan: FitPlan
 ) -> tuple[Graft, TrainingState, Callable[[Integers], Floats]]:
-    """The network, what was reached, and the features that it gives rows."""
+    """The trained network, its training state, and a function from rows to features."""
     samples = job.samples
     graft = job.graft_for(subset.taught, fold)
     state = TrainingState(job.checkpoints, job.checkpoint(fold))
@@ -281,12 +290,12 @@ def _train(
 
 
 def _some(rows: Integers, seed: int) -> Integers:
-    """Not all of many: spread and means of features do not want more."""
+    """At most 1000 of the rows, which is enough to measure the means and the spread of the features."""
     return rows if len(rows) <= _MEASURED else np.random.default_rng(seed).permutation(rows)[:_MEASURED]
 
 
 def _facts(job: TrainingJob, graft: Graft, state: TrainingState) -> dict[str, Any]:
-    """What the report says of the final model."""
+    """Facts about the final model for the report."""
     plan = job.plan
     return {
         "images": len(job.examples.table),
@@ -302,5 +311,5 @@ def _facts(job: TrainingJob, graft: Graft, state: TrainingState) -> dict[str, An
 
 
 def prefix_name(identity: Mapping[str, Any]) -> str:
-    """What the checkpoint is called that holds how many views of the frozen layers are kept."""
+    """Name of the checkpoint that holds the number of views for which the output of the frozen layers is cached."""
     return f"prefix-{text_digest(str(sorted(identity.items())))[:16]}"

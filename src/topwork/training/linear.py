@@ -29,7 +29,7 @@ from topwork.training.heads import Examples, FittedHead
 _log = logging.getLogger(__name__)
 _TASK = "choosing C"
 _LARGE = 1_000_000  # numbers in the vectors
-_ABSENT_CLASS = -1e3  # score of a class that a tiny fold's training images lack
+_ABSENT_CLASS = -1e3  # score of a class without training images, which happens with very small folds
 
 Left = tuple[int, ...]  # the folds left out of a fit
 Estimator = Callable[[float], Any]
@@ -37,10 +37,10 @@ Estimator = Callable[[float], Any]
 
 @dataclass(frozen=True)
 class LinearFit:
-    """A head fitted on all images; the C of the final model and of each fold's; fits that did not converge.
+    """A head fitted on all images, with C and temperature; C of each fold; number of fits that did not converge.
 
-    ``out_of_fold`` are probabilities ``[n, c]``, each row from a model (its C and its temperature) that never saw the
-    row's fold.
+    ``out_of_fold`` are probabilities ``[n, c]``. Each row comes from a model that did not use the row's fold, neither
+    for the fit nor for C and the temperature.
     """
 
     head: LinearHead
@@ -53,8 +53,8 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class _Problem:
-    samples: Floats  # [1 + k, n, d]: what is fitted on
-    vectors: Floats  # [n, d]: what is scored
+    samples: Floats  # [1 + k, n, d]: used to fit
+    vectors: Floats  # [n, d]: used to score
     truth: Integers
     folds: Integers
     classes: int
@@ -71,7 +71,7 @@ class _Fitted:
 
 
 def linear_svm(class_weight: str, max_iterations: int, seed: int) -> Estimator:
-    """One-against-rest linear SVM with squared hinge loss; liblinear's dual solver is the quick one at small C."""
+    """One-against-rest linear SVM with squared hinge loss; liblinear's dual solver is fast at small C."""
 
     def estimator(C: float) -> LinearSVC:
         weight = None if class_weight == "none" else class_weight
@@ -81,7 +81,7 @@ def linear_svm(class_weight: str, max_iterations: int, seed: int) -> Estimator:
 
 
 def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> Estimator:
-    """Multinomial logistic regression by L-BFGS."""
+    """Multinomial logistic regression, solved with L-BFGS."""
 
     def estimator(C: float) -> LogisticRegression:
         weight = None if class_weight == "none" else class_weight
@@ -91,10 +91,11 @@ def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> E
 
 
 class ClosedRidge:
-    """Least squares on the classes, in closed form: a probe whose time does not grow with classes and iterations.
+    """Least squares on the class indicators in closed form: a fast probe without iterations for many classes.
 
-    With ``n`` standardised samples the penalty is ``n / 10``: a direction needs a tenth of the features' variance to
-    count fully. Interface of a scikit-learn classifier, as far as `fit_head` and `out_of_fold_scores` use it.
+    With ``n`` standardised samples the penalty is ``n / 10``. Directions in which the features' variance is much below
+    a tenth are shrunk strongly. The class has the part of scikit-learn's classifier interface that `fit_head` and
+    `out_of_fold_scores` use.
     """
 
     max_iter, n_iter_ = 1, 0  # it always converges
@@ -103,26 +104,26 @@ class ClosedRidge:
         self.C = C  # not used: the penalty is fixed
 
     def set_params(self, C: float) -> None:
-        """Take over the parameter."""
+        """Set the parameter ``C``, which has no effect."""
         self.C = C
 
     def fit(self, samples: Floats, truth: Integers) -> None:
-        """Fit to samples ``[n, d]`` of mean zero and classes ``[n]``."""
+        """Fit to samples ``[n, d]`` with mean zero and class numbers ``[n]``."""
         count, width = samples.shape
         order = np.argsort(truth, kind="stable")
         self.classes_, starts, sizes = np.unique(truth[order], return_index=True, return_counts=True)
-        sums = np.add.reduceat(samples[order], starts, axis=0)  # [c, d], without a matrix of the classes
+        sums = np.add.reduceat(samples[order], starts, axis=0)  # [c, d], without an indicator matrix [n, c]
         gram = samples.T @ samples + np.float32(count / 10) * np.eye(width, dtype=samples.dtype)
         self.coef_ = np.linalg.solve(gram, sums.T).T
         self.intercept_ = sizes / count
-        if len(self.classes_) == 2:  # as scikit-learn keeps them
+        if len(self.classes_) == 2:  # one row for two classes, as in scikit-learn
             self.coef_, self.intercept_ = np.diff(self.coef_, axis=0), np.diff(self.intercept_)
 
 
 def out_of_fold_scores(
     estimator: Estimator, C: float, vectors: Floats, truth: Integers, folds: Integers, classes: int
 ) -> Floats:
-    """Class scores ``[n, c]`` of vectors ``[n, d]``, each from a fit on the other folds."""
+    """Class scores ``[n, c]`` of vectors ``[n, d]``; each row comes from a fit on the other folds."""
     problem = _Problem(vectors[None], vectors, truth, folds, classes)
     fitted = _fit_all(problem, [(estimator(C), (fold,)) for fold in problem.fold_numbers])
     scores = np.empty((len(truth), classes))
@@ -132,7 +133,7 @@ def out_of_fold_scores(
 
 
 def fitted_linear(estimator: Estimator, examples: Examples, parameters: LinearParameters) -> FittedHead:
-    """What `fit_linear` finds, as the report of a strategy tells it."""
+    """The result of `fit_linear`, with facts for the report of a strategy."""
     fit = fit_linear(estimator, parameters.C, examples)
     if fit.unconverged:
         _log.warning("%d fits stopped at max_iterations=%d", fit.unconverged, parameters.max_iterations)
@@ -146,16 +147,17 @@ def fitted_linear(estimator: Estimator, examples: Examples, parameters: LinearPa
 
 
 def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) -> LinearFit:
-    """Choose C, fit on all samples, and predict every fold by a model that never saw it.
+    """Choose C, fit on all samples, and predict every fold with a model that did not use it.
 
-    For fold f, C and the temperature come from models that left out f and one more fold g, scored on g; a model without
-    f and g serves both, so k folds cost k (k - 1) / 2 fits a value of C. The values of C are tried upwards until none
-    of the folds gains. An image counts once in the fit, however many views it has.
+    For fold f, C and the temperature come from models that leave out f and one more fold g, and are scored on g. The
+    model without f and g is used for both folds, so k folds need k (k - 1) / 2 fits for each value of C. The values of
+    C are tried in ascending order until no fold improves. Every image has the same weight in the fit, independent of
+    its number of views.
 
     Args:
         estimator: makes an unfitted scikit-learn classifier for a value of C.
         grid: values of C to try.
-        examples: to learn from.
+        examples: images to learn from.
 
     """
     truth, folds, classes, vectors = examples.truth, examples.folds, examples.classes, examples.vectors
@@ -187,7 +189,7 @@ def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) 
 
 
 def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> LinearHead:
-    """The head of an unfitted scikit-learn classifier, fitted on ``samples`` ``[1 + k, n, d]``, all of them."""
+    """The head of a scikit-learn classifier, which is fitted here on all ``samples`` ``[1 + k, n, d]``."""
     problem = _Problem(samples, samples[0], truth, np.zeros(len(truth), int), classes)
     (fitted,) = _fit_all(problem, [(model, ())])
     return fitted.head
@@ -196,7 +198,7 @@ def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> Line
 def _fit_upwards(
     problem: _Problem, estimator: Estimator, grid: Sequence[float], pairs: Sequence[Left]
 ) -> dict[float, dict[Left, _Fitted]]:
-    """Models for each value of C (ascending) and each pair of folds left out, up to the first C that helps no fold."""
+    """Models by C (ascending) and by the pair of folds left out, up to the first C that improves no fold."""
     by_C: dict[float, dict[Left, _Fitted]] = {}
     least: dict[int, float] = {}
     for tried, C in enumerate(grid):
@@ -212,14 +214,14 @@ def _fit_upwards(
 
 
 def _best(problem: _Problem, by_C: Mapping[float, Mapping[Left, _Fitted]], fold: int) -> tuple[float, float]:
-    """C and temperature with the least loss on the folds other than ``fold``, which is looked at by neither."""
+    """C and temperature with the least loss on the other folds; ``fold`` is used for neither of them."""
     tried = ((*_inner_loss(problem, models, fold), C) for C, models in by_C.items())
     _, temperature, C = min(tried, key=lambda entry: (entry[0], entry[2]))
     return C, temperature
 
 
 def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) -> tuple[float, float]:
-    """Log-loss at the best temperature, and that temperature, over the folds other than ``fold``."""
+    """Log-loss at the best temperature, and this temperature, over the folds other than ``fold``."""
     scores, truth = [], []
     for left, fitted in models.items():
         if fold in left:
@@ -235,16 +237,16 @@ def _fit_all(problem: _Problem, tasks: Iterable[tuple[Any, Left]]) -> list[_Fitt
     todo = list(tasks)
     fit, pool = delayed(_fit), Parallel(n_jobs=cpu_count(), backend="threading")  # threads share the vectors
     if isinstance(todo[0][0], LinearSVC):
-        # liblinear keeps one generator of random numbers a process: its fits repeat only one after the other, or in
-        # processes of their own, which are worth their start on large problems
+        # liblinear has one random number generator per process. Its fits are reproducible only one after the other, or
+        # in separate processes. Starting processes pays off only for large problems.
         fit, pool = delayed(_fit_quietly), Parallel(n_jobs=cpu_count() if problem.samples.size > _LARGE else 1)
-    with _without_convergence_warnings(), threadpool_limits(1):  # one BLAS thread each: the cores are taken
+    with _without_convergence_warnings(), threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
         return list(pool(fit(problem, model, left) for model, left in todo))
 
 
 @contextmanager
 def _without_convergence_warnings() -> Iterator[None]:
-    """Fits that stop early are counted in `unconverged` instead; not for use within threads."""
+    """Suppress these warnings, because `unconverged` counts such fits; not for use within threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
@@ -259,13 +261,13 @@ def _fit(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
     used = ~np.isin(problem.folds, left_out)
     vectors = problem.samples[:, used].reshape(-1, problem.samples.shape[2])
     scaler = StandardScaler().fit(vectors)
-    model.set_params(C=model.C / len(problem.samples))  # C weighs the sum over samples; their number is no evidence
+    model.set_params(C=model.C / len(problem.samples))  # C weighs a sum over samples: each image is to count once
     model.fit(scaler.transform(vectors), np.tile(problem.truth[used], len(problem.samples)))
     return _Fitted(_folded(model, scaler, problem.classes), bool(np.max(model.n_iter_) < model.max_iter))
 
 
 def _folded(model: Any, scaler: StandardScaler, classes: int) -> LinearHead:
-    """The model and its scaler as one matrix over all classes."""
+    """The model and its scaler as one linear head over all classes."""
     coefficients, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         half = 0.5 * np.concatenate([-coefficients, coefficients]), 0.5 * np.concatenate([-intercepts, intercepts])
