@@ -22,7 +22,7 @@ from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.images.views import PRESETS
 from topwork.models.engines import Engine
 from topwork.models.extraction import Extraction, extract_missing
-from topwork.models.feature_key import engine_for, feature_key
+from topwork.models.feature_key import engine_for, resolved_key
 from topwork.pipelines.features.nodes import extract_features, gather_features
 
 _LIMITS = Limits(max_pixels=89_478_485, max_bytes=2**28)
@@ -57,7 +57,7 @@ class Ours:
     def __init__(self, backbone: str, weights: str, work: Path) -> None:
         self.parameters, _ = feature_settings(backbone, weights)
         self.engines = FolderEngineStore(work / "engines")
-        self.key: FeatureKey = feature_key(self.parameters, self.engines)
+        self.key: FeatureKey = resolved_key(self.parameters, self.engines)
         self.engine: Engine = engine_for(self.key, self.parameters, self.engines)
 
     @property

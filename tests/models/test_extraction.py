@@ -18,7 +18,7 @@ from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
 from topwork.models.engines import Engine
 from topwork.models.extraction import Extraction, extract_missing, extract_shards, extract_view_shards, view_keys
-from topwork.models.feature_key import engine_for, feature_key
+from topwork.models.feature_key import engine_for, resolved_key
 
 HOW = Extraction(shard_size=8, threads=2, max_pixels=1_000_000)
 ASKED = FeatureParameters(
@@ -57,7 +57,7 @@ def shards(
     images: dict[str, bytes], engines: FolderEngineStore, parameters: FeatureParameters = ASKED
 ) -> list[FeatureShard]:
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
-    key = feature_key(parameters, engines)
+    key = resolved_key(parameters, engines)
     return list(extract_shards(images, wanted, key, engine_for(key, parameters, engines), HOW))
 
 
@@ -106,12 +106,12 @@ def test_several_layers_are_concatenated(
 )
 def test_the_key_changes_with_what_is_taken(engines: FolderEngineStore, change: dict[str, object]) -> None:
     reference = asked(layers="blocks.2") if "pool" in change else ASKED
-    assert feature_key(asked(**change), engines) != feature_key(reference, engines)
+    assert resolved_key(asked(**change), engines) != resolved_key(reference, engines)
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"shard_size": 64}, {"threads": 1}])
 def test_the_key_does_not_change_with_how_it_is_computed(engines: FolderEngineStore, change: dict[str, object]) -> None:
-    assert feature_key(asked(**change), engines) == feature_key(ASKED, engines)
+    assert resolved_key(asked(**change), engines) == resolved_key(ASKED, engines)
 
 
 @pytest.mark.parametrize(("engine", "number_format"), ENGINES[1:])
@@ -129,7 +129,7 @@ def vectors_of_views(
 ) -> dict[tuple[str, str], np.ndarray]:
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
     plan = PRESETS["photo"]
-    original = feature_key(ASKED, engines)
+    original = resolved_key(ASKED, engines)
     keys = {view: key for view, key in view_keys(original, plan, 3).items() if view in views}
     engine = engine_for(original, ASKED, engines)
     shards = list(extract_view_shards(images, wanted, keys, engine, plan, HOW))
@@ -166,7 +166,7 @@ def test_unchanged_views_have_the_features_of_the_original(
 ) -> None:
     parameters = asked(image_size=56)  # cut from 64 pixels: a margin of whole pixels
     wanted = [(name, hashlib.sha256(data).hexdigest()) for name, data in images.items()]
-    key = feature_key(parameters, engines)
+    key = resolved_key(parameters, engines)
     engine = engine_for(key, parameters, engines)
     (view, *_) = extract_view_shards(images, wanted, view_keys(key, PRESETS["none"], 1), engine, PRESETS["none"], HOW)
     original = shards(images, engines, parameters)[0].vectors
@@ -178,7 +178,7 @@ def test_an_interrupted_extraction_of_views_goes_on_where_it_was(
 ) -> None:
     contents = {hashlib.sha256(data).hexdigest(): name for name, data in images.items()}
     plan = PRESETS["photo"]
-    key = feature_key(ASKED, engines)
+    key = resolved_key(ASKED, engines)
     keys = [key, *view_keys(key, plan, 2).values()]
 
     def engine() -> Engine:
@@ -204,18 +204,18 @@ def test_a_resolved_request_is_recalled_without_looking_at_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FolderEngineStore(tmp_path)
-    key = feature_key(ASKED, store)
+    key = resolved_key(ASKED, store)
     monkeypatch.setattr("topwork.models.feature_key._resolved", lambda *_: pytest.fail("it was looked at again"))
-    assert feature_key(ASKED, store) == key
+    assert resolved_key(ASKED, store) == key
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"key": {"backbone": 3}}'])
 def test_a_damaged_memory_is_renewed(tmp_path: Path, damage: str) -> None:
     store = FolderEngineStore(tmp_path)
-    key = feature_key(ASKED, store)
+    key = resolved_key(ASKED, store)
     (choice,) = (tmp_path / "choices").iterdir()
     choice.write_text(damage)
-    assert feature_key(ASKED, store) == key
+    assert resolved_key(ASKED, store) == key
     assert len(store.choices()) == 1
 
 
@@ -227,7 +227,7 @@ from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.models.extraction import extract_missing
 from topwork.models.feature_key import feature_key
 from topwork.core.parameters import FeatureParameters
-feature_key(FeatureParameters(**{ASKED.model_dump()!r}), FolderEngineStore(Path({str(tmp_path)!r})))
+resolved_key(FeatureParameters(**{ASKED.model_dump()!r}), FolderEngineStore(Path({str(tmp_path)!r})))
 print("torch" in sys.modules)
 """
     said = [subprocess.check_output([sys.executable, "-c", script], text=True) for _ in range(2)]

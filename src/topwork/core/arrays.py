@@ -1,4 +1,4 @@
-"""Types of arrays; shapes and units stand in the docstrings."""
+"""Types of arrays; their shapes and units are given in docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classifier that every strategy ends in."""
+"""The classifier, which is the result of every strategy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS = "spec.json", "weights.safetensors"  # the 
 
 @dataclass(frozen=True)
 class Rejection:
-    """How far features are from all that was learnt from, and from where on they are of none of the classes.
+    """Distance of features to the training images, with a threshold above which they belong to none of the classes.
 
-    Features ``[n, d]`` less the ``centre`` ``[d]`` are taken along ``directions`` ``[k, d]``, with the length of the
-    rest as one more coordinate; ``whitening`` ``[k + 1, k + 1]`` makes the classes round, ``means`` ``[c, k + 1]`` are
-    theirs.
+    Features ``[n, d]`` minus the ``centre`` ``[d]`` are projected onto ``directions`` ``[k, d]``. The length of the
+    remainder is one more coordinate. ``whitening`` ``[k + 1, k + 1]`` gives the classes the same spread in all
+    directions. ``means`` ``[c, k + 1]`` are the class means in whitened coordinates.
     """
 
     centre: Floats
@@ -31,33 +31,33 @@ class Rejection:
     threshold: float
 
     def distances(self, features: Floats) -> Floats:
-        """To the nearest class mean, ``[n]``."""
+        """Distances ``[n]`` of features ``[n, d]`` to the nearest class mean."""
         places = self.coordinates(features) @ self.whitening.T
         squared = (places**2).sum(1)[:, None] - 2 * places @ self.means.T + (self.means**2).sum(1)
         return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0)))
 
     def coordinates(self, features: Floats) -> Floats:
-        """Along the directions, and the length of what lies outside them, ``[n, k + 1]``."""
+        """Coordinates ``[n, k + 1]``: projections onto the directions, and the length of the remainder."""
         centred = np.asarray(features, np.float64) - self.centre
         along = centred @ self.directions.T
         outside = np.sqrt(np.maximum((centred**2).sum(1) - (along**2).sum(1), 0))
         return np.column_stack([along, outside])
 
     def rejecting_above(self, threshold: float) -> Rejection:
-        """The same with another bound."""
+        """A copy with another threshold."""
         return replace(self, threshold=threshold)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A backbone with a head grafted on: what every strategy ends in, and all that is needed to answer.
+    """A backbone with a head, which is all that is needed to predict; the result of every strategy.
 
-    ``probabilities = softmax(scores / temperature)``, columns in the order of ``class_names``; ``training`` is what the
-    training reports, numbers and words. With ``test_views`` (``count`` and ``plan``) an image's scores are the mean
-    over the original and so many of its augmented views. ``network`` holds the backbone's tensors: those of the trunk
-    (``trunk.…``) and of the dense layers of ``hidden`` sizes before the head (``neck.…``). If it is ``frozen``, the
-    head was fitted on features that ``key`` names, else the network has learnt too. ``rejection`` tells images of none
-    of the classes; ``data_digest`` names the images.
+    ``probabilities = softmax(scores / temperature)``, with columns in the order of ``class_names``. ``training`` holds
+    numbers and words that the training reports. With ``test_views`` (``count`` and ``plan``), the scores of an image
+    are the mean over the original and ``count`` augmented views. ``network`` holds the tensors of the trunk
+    (``trunk.…``) and of the dense layers of ``hidden`` sizes before the head (``neck.…``). If ``frozen``, the head was
+    fitted on the features of ``key``; otherwise the network was trained too. ``rejection`` detects images of none of
+    the classes. ``data_digest`` is the digest of the images.
     """
 
     strategy: str

@@ -1,4 +1,4 @@
-"""Columns of the tables that pass between nodes, and the words that stand in them."""
+"""Columns of the tables that nodes exchange, and the words used in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LISTING_COLUMNS = (
     "inode",
     "error",
 )
-STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # equal: not looked at again
+STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # if they are equal, a file is not read again
 INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason", "highest")
 MANIFEST_COLUMNS = (
     "image_id",

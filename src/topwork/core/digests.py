@@ -1,4 +1,4 @@
-"""Short names for content: of files, of tables, of a split."""
+"""Digests that identify the content of files, arrays, tables and splits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text_digest(text: str) -> str:
 
 
 def arrays_digest(arrays: Iterable[NDArray[Any]]) -> str:
-    """Hexadecimal SHA-256 of the numbers of some arrays, one after the other."""
+    """Hexadecimal SHA-256 of the numbers of the arrays, in their order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
@@ -40,15 +40,15 @@ def table_digest(table: pd.DataFrame, columns: Sequence[str]) -> str:
 
 
 def classes_digest(class_names: Iterable[str]) -> str:
-    """Digest (16 digits) of a set of classes."""
+    """Hexadecimal digest (16 digits) of a set of class names, independent of their order."""
     return text_digest("\n".join(sorted(class_names)))[:16]
 
 
 def manifest_digest(manifest: pd.DataFrame) -> str:
-    """Digest of which images there are, what they hold, their labels and whether they are usable."""
+    """Digest of the images: their ids, contents, labels and status."""
     return table_digest(manifest, ["image_id", "sha256", "label", "status"])
 
 
 def split_digest(splits: pd.DataFrame) -> str:
-    """Digest of who was trained on, who was held out and under which label: scores compare only where it is equal."""
+    """Digest of a split with its labels and folds; scores are comparable only if it is equal."""
     return table_digest(splits, ["image_id", "label", "split", "fold"])

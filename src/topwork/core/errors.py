@@ -1,11 +1,11 @@
-"""What can go wrong, by whose part it is to mend.
+"""Error classes, by who can correct the cause.
 
     TopworkError
-    ├── InputError          the user's: something given cannot be used; told in one line
-    ├── MachineError        the machine's or a server's: disk, database, files; told in one line
+    ├── InputError          the user: an input cannot be used; shown in one line
+    ├── MachineError        the machine or a server: disk, database, files; shown in one line
     │   ├── DamagedError    a stored file is not as it was written
-    │   └── StoreLostError  MLflow's server stopped answering
-    └── DefectError         ours: it keeps its trace
+    │   └── StoreLostError  MLflow's server does not answer any more
+    └── DefectError         the developers: shown with its traceback
         └── ServedOtherwiseError
 
 An error of any other class is a defect, too.
@@ -23,15 +23,15 @@ class InputError(TopworkError, ValueError):
 
 
 class MachineError(TopworkError):
-    """The machine or a server cannot do what is needed; the message names the file or address and says what to do."""
+    """The machine or a server has a problem; the message names the file or address and says what to do."""
 
 
 class DamagedError(MachineError, ValueError):
-    """A stored file is not as it was written; the message says in which way."""
+    """A stored file is not as it was written; the message says what is wrong with it."""
 
 
 class StoreLostError(MachineError):
-    """MLflow's server stopped answering in the middle of a run."""
+    """MLflow's server stopped answering during a run."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -41,8 +41,8 @@ class StoreLostError(MachineError):
 
 
 class DefectError(TopworkError, RuntimeError):
-    """Topwork does not do what it promises."""
+    """Topwork has a defect: it does not do what it is meant to do."""
 
 
 class ServedOtherwiseError(DefectError):
-    """The served classifier gives other answers than the training reported."""
+    """The served classifier gives different answers from those that the training reported."""

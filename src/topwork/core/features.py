@@ -1,4 +1,4 @@
-"""Bottleneck features, and the key that says what they depend on."""
+"""Bottleneck features, and the key with everything that they depend on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from topwork.core.errors import InputError
 class FeatureKey:
     """Everything besides an image's bytes that a feature vector depends on.
 
-    Two vectors may be exchanged for one another exactly if their images' SHA-256 and their keys are equal.
+    Two vectors are interchangeable if and only if the SHA-256 of their images and their keys are equal.
     """
 
     backbone: str
@@ -33,15 +33,15 @@ class FeatureKey:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal SHA-256 over all fields, the name of the key's folder in the feature store."""
+        """Hexadecimal SHA-256 over all fields; it is the name of the key's folder in the feature store."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """Finished feature vectors ``[n, d]`` of ``n`` distinct images, named by the SHA-256 of their bytes.
+    """Feature vectors ``[n, d]`` of ``n`` distinct images, which are identified by the SHA-256 of their bytes.
 
-    They are float32, or float16 where whole maps are kept.
+    The vectors are float32, or float16 for whole feature maps.
     """
 
     key: FeatureKey
@@ -51,11 +51,11 @@ class FeatureShard:
 
 @dataclass(frozen=True)
 class Features:
-    """Bottleneck features ``vectors`` ``[n, d]`` (float32), row ``i`` of image ``image_id[i]``.
+    """Bottleneck features ``vectors`` ``[n, d]`` (float32); row ``i`` belongs to image ``image_id[i]``.
 
-    ``views`` ``[k, n, d]`` are those of the augmented views number 1 to k of the same images. They carry the ``key``
-    they were made under, what was ``requested`` by the parameters, and the digest of the images' ids and ``content``,
-    so that who uses them can tell whether they are still the right ones.
+    ``views`` ``[k, n, d]`` are the features of the augmented views 1 to k of the same images. ``key`` is their feature
+    key, ``requested`` are the parameters that they depend on, and ``content`` is the digest of the images' ids and
+    contents. With these, a reader can check whether the features are still current.
     """
 
     key: FeatureKey
@@ -66,7 +66,7 @@ class Features:
     views: Floats
 
     def positions(self, image_ids: Sequence[str]) -> Integers:
-        """Row numbers of the images asked for, ``[len(image_ids)]``.
+        """Row numbers of the given images, ``[len(image_ids)]``.
 
         Raises:
             InputError: an image has no features.
@@ -81,5 +81,5 @@ class Features:
         return np.array([position[image_id] for image_id in image_ids], int)
 
     def averaged(self) -> Floats:
-        """The mean ``[n, d]`` over originals and views: a linear head's score of it is the mean of its scores."""
+        """The mean ``[n, d]`` over originals and views; the scores of a linear head are then averaged too."""
         return np.asarray((self.vectors + self.views.sum(axis=0)) / np.float32(1 + len(self.views)))

@@ -1,4 +1,4 @@
-"""Heads: what turns bottleneck features into class scores."""
+"""Heads, which compute class scores from bottleneck features."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from topwork.core.arrays import Floats
 
 
 class Head(ABC):
-    """A head is its tensors and one function of them.
+    """A head consists of its tensors and one function, which computes class scores with them.
 
-    The function is written in what NumPy and PyTorch have in common (operators, ``.T``, ``.clip``, ``.sum``), so that
-    the same lines score here and stand in a network or an exported graph.
+    The function uses only operations that NumPy and PyTorch share (operators, ``.T``, ``.clip``, ``.sum``). The same
+    code then works on arrays, in a network, and in an exported graph.
     """
 
     kind: ClassVar[str]
-    """Names the class in the file of a classifier."""
+    """Name of the class in a classifier's file."""
 
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Floats], classes: int) -> Self:
-        """The head that has these tensors.
+        """A head with these tensors.
 
         Raises:
-            ValueError: they are not those of such a head for so many classes.
+            ValueError: the tensors do not fit this kind of head or this number of classes.
 
         """
 
     @abstractmethod
     def tensors(self) -> dict[str, Floats]:
-        """What is kept of the head, by name."""
+        """The tensors of the head by name, as they are stored."""
 
     @staticmethod
     @abstractmethod
     def apply(features: Any, tensors: Mapping[str, Any]) -> Any:
-        """Class scores ``[n, c]`` of features ``[n, d]``; arrays of NumPy, or tensors of PyTorch."""
+        """Class scores ``[n, c]`` of features ``[n, d]``, for NumPy arrays or PyTorch tensors."""
 
     def scores(self, features: Floats) -> Floats:
         """Class scores ``[n, c]`` (float64) of features ``[n, d]``."""
@@ -57,17 +57,22 @@ class LinearHead(Head):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Floats], classes: int) -> Self:
-        """A matrix and a vector."""
+        """A head with the tensors ``weight`` and ``bias``.
+
+        Raises:
+            ValueError: a tensor is missing, or does not fit the number of classes.
+
+        """
         weight, bias = tensors.get("weight"), tensors.get("bias")
         if weight is None or bias is None or weight.ndim != 2 or (len(weight), *bias.shape) != (classes, classes):
             raise ValueError(f"no matrix and bias for {classes} classes")
         return cls(weight, bias)
 
     def tensors(self) -> dict[str, Floats]:
-        """The matrix and the bias."""
+        """The tensors ``weight`` and ``bias``."""
         return {"weight": self.weight, "bias": self.bias}
 
     @staticmethod
     def apply(features: Any, tensors: Mapping[str, Any]) -> Any:
-        """A matrix product."""
+        """Class scores ``[n, c]`` of features ``[n, d]``."""
         return features @ tensors["weight"].T + tensors["bias"]

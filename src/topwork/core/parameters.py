@@ -1,6 +1,6 @@
 """The parameter blocks of `conf/base/parameters_<pipeline>.yml`: names, types, ranges.
 
-Kedro builds these models from the annotations of the nodes; the `run` command checks them before anything else.
+Kedro builds these models from the type annotations of the nodes. The `run` command checks them before it starts work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DigitsParameters(Block):
 
 
 class DifficultyParameters(Block):
-    """Block `wallpaper.difficulty`: what a camera does to a pattern."""
+    """Block `wallpaper.difficulty`: distortions of a pattern, as a camera would cause them."""
 
     noise: Share
     blur: Annotated[float, Field(ge=0)]
@@ -68,7 +68,7 @@ class IngestionParameters(Block):
 
 
 class SplitParameters(Block):
-    """Block `split`: who is trained on and who is held out."""
+    """Block `split`: which images are used for training and which are held out."""
 
     test_fraction: Fraction
     folds: Annotated[int, Field(ge=3, le=20)]
@@ -76,7 +76,7 @@ class SplitParameters(Block):
 
 
 class DuplicateParameters(Block):
-    """Block `duplicates`: which images show the same thing, and whether they stay together."""
+    """Block `duplicates`: which images are near-duplicates, and whether they stay together in the splits."""
 
     merge: bool
     backbone: Name
@@ -90,7 +90,7 @@ class DuplicateParameters(Block):
 
 
 class FeatureParameters(Block):
-    """Block `features`: what is computed of each image."""
+    """Block `features`: how the features of each image are computed."""
 
     backbone: Name
     weights: Name
@@ -108,7 +108,7 @@ class FeatureParameters(Block):
 
 
 class AugmentationParameters(Block):
-    """Block `augmentation`: which views of each image there are, beside the original; null: as the preset says."""
+    """Block `augmentation`: the augmented views of each image; null: the value of the preset."""
 
     preset: Literal["photo", "digits", "pattern", "none"]
     views: Annotated[int, Field(ge=0, le=64)]
@@ -131,7 +131,7 @@ class AugmentationParameters(Block):
 
 
 class HeadParameters(Block):
-    """What the blocks of all heads share: ``rejected``, the share of images that may be called none of the classes."""
+    """Parameters of all heads: ``rejected`` is the share of images that may be rejected as none of the classes."""
 
     rejected: Annotated[float, Field(gt=0, lt=0.5)]
 
@@ -146,7 +146,7 @@ class LinearParameters(HeadParameters):
 
 
 class NetworkParameters(Block):
-    """What blocks `finetune` and `scratch` share: how a network learns; null: by the number of images."""
+    """Parameters of the blocks `finetune` and `scratch`: how a network learns; null: from the number of images."""
 
     folds: PositiveInt
     minutes: Annotated[float, Field(gt=0)] | None
@@ -173,7 +173,7 @@ class NetworkParameters(Block):
 
 
 class FinetuneParameters(NetworkParameters):
-    """Block `finetune`: how a pretrained network learns on."""
+    """Block `finetune`: how a pretrained network is trained further."""
 
     head: Literal["probe", "random"]
     trainable_groups: Name
@@ -193,7 +193,7 @@ class FinetuneParameters(NetworkParameters):
 
 
 class ScratchParameters(NetworkParameters):
-    """Block `scratch`: which network learns from random weights."""
+    """Block `scratch`: the network that is trained from random weights."""
 
     backbone: Name
     image_size: Annotated[int, Field(ge=16, le=2048)] | None
@@ -208,7 +208,7 @@ class LabelParameters(Block):
 
 
 class ReportParameters(Block):
-    """Block `report`: the page to read."""
+    """Block `report`: the report page."""
 
     pictures: Annotated[int, Field(ge=2, le=100)]
     max_pixels: PositiveInt
@@ -227,7 +227,7 @@ class EvaluationParameters(Block):
 
 
 class ComparisonParameters(Block):
-    """Block `comparison`: how strategies are told apart, and when the champion changes."""
+    """Block `comparison`: how strategies are compared, and when the champion changes."""
 
     errors: Annotated[float, Field(ge=0)]
     promote: Literal["always", "when_better", "never"]
@@ -237,7 +237,7 @@ class ComparisonParameters(Block):
 
 
 class PredictionParameters(Block):
-    """Block `prediction`: answers for new images."""
+    """Block `prediction`: predictions for new images."""
 
     top: Annotated[int, Field(ge=1, le=100)]
     sheet_images: Annotated[int, Field(ge=1, le=200)]
@@ -247,7 +247,7 @@ class PredictionParameters(Block):
 
 
 class ExportParameters(Block):
-    """Block `export`: a classifier for other runtimes."""
+    """Block `export`: export of a classifier for other runtimes."""
 
     images: Annotated[int, Field(ge=1, le=10_000)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
@@ -268,11 +268,11 @@ BLOCKS: dict[str, type[Block]] = {
     "prediction": PredictionParameters,
     "export": ExportParameters,
 }
-"""The type of each parameter block but those of the strategies (`decisions/strategies.py`), by its name."""
+"""The type of each parameter block by its name, without the strategies' blocks (`decisions/strategies.py`)."""
 
 
 def parameter_names(block: type[Block], prefix: str) -> Iterator[str]:
-    """Dotted names of all parameters of a block, those of blocks inside it included."""
+    """Dotted names of all parameters of a block, including nested blocks."""
     for name, field in block.model_fields.items():
         yield f"{prefix}.{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, Block):
@@ -280,7 +280,7 @@ def parameter_names(block: type[Block], prefix: str) -> Iterator[str]:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested parameters as pairs of dotted name and value."""
+    """Pairs of dotted name and value for nested parameters."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""Progress leaves the library as logging records; whoever runs it decides how they look."""
+"""Reports progress as logging records; the program that runs the library decides how to show them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _log = logging.getLogger("topwork.core.progress")
-_log.propagate = False  # without a display there is nothing to say
+_log.propagate = False  # without a display, progress is not shown
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` units of the work called ``task``; ``note`` is what else can be said of it."""
+    """``done`` of ``total`` units of the work called ``task``; ``note`` is additional text."""
 
     task: str
     done: int
@@ -23,7 +23,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Measured:
-    """Numbers that the work called ``task`` came to at one of its steps."""
+    """Numbers that were measured at one step of the work called ``task``."""
 
     task: str
     step: int
@@ -31,11 +31,11 @@ class Measured:
 
 
 def report_progress(task: str, done: int, total: int, unit: str, note: str = "") -> None:
-    """Tell the observers of the logger ``topwork.core.progress`` how far the work called ``task`` has come."""
+    """Send the progress of the work called ``task`` to the logger ``topwork.core.progress``."""
     event = Progress(task, done, total, unit, note)
     _log.info("%s: %d of %d %s", task, done, total, unit, extra={"progress": event})
 
 
 def record(task: str, step: int, values: Mapping[str, float]) -> None:
-    """Tell them what the work called ``task`` came to, for whoever draws curves."""
+    """Send numbers measured in the work called ``task`` to the same logger, for curves."""
     _log.info("%s, %d: %s", task, step, values, extra={"measured": Measured(task, step, values)})

@@ -1,4 +1,4 @@
-"""What a run finds out, as the types that nodes pass on: of each strategy, before training, and of all side by side."""
+"""Types of the results that nodes exchange: of each strategy, of the advice, and of the comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Numbers = Mapping[str, float | None]
 
 
 class Status(StrEnum):
-    """What became of a strategy; the last two are given in a leaderboard alone."""
+    """Status of a strategy; the last two values occur only in a leaderboard."""
 
     OK = "ok"
     FAILED = "failed"
@@ -26,12 +26,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class StrategyResult:
-    """All that comes out of one strategy; a status other than `ok` comes with a reason and without scores.
+    """The result of one strategy; with a status other than `ok` it has a reason and no scores.
 
-    ``scores`` are of the test split and, with prefix `oof_`, out of fold; ``training`` is what the training reports;
-    ``seconds`` is by node; ``serving`` is what the trial found; ``logged_model`` holds the ids of the model and the run
-    in MLflow, if there are any; ``class_scores`` has a row a class; the predictions have the columns
-    ``PREDICTION_COLUMNS``.
+    ``scores`` are of the test split and, with prefix `oof_`, out of fold. ``training`` holds facts about the training,
+    ``seconds`` the time of each node, and ``serving`` the measurements of the serving test. ``logged_model`` holds the
+    ids of the model and the run in MLflow, if there are any. ``class_scores`` has one row per class. ``out_of_fold``
+    and ``predictions`` have the columns ``PREDICTION_COLUMNS``.
     """
 
     strategy: str
@@ -49,19 +49,19 @@ class StrategyResult:
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def numbers(self) -> dict[str, float]:
-        """What MLflow keeps as metrics."""
+        """Scores and numbers of the training, as metrics for MLflow."""
         training = {f"training.{name}": value for name, value in self.training.items()}
         return _numbers({**self.scores, **training})
 
 
 class Record(BaseModel):
-    """A frozen result that is kept as JSON."""
+    """An immutable result that is stored as JSON."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Point(Record):
-    """Right answers of ``tested`` images when so many ``images`` were learnt from."""
+    """Number of right answers on ``tested`` images after learning from ``images`` images."""
 
     images: int
     right: int
@@ -69,7 +69,7 @@ class Point(Record):
 
 
 class Forecast(Record):
-    """Accuracy to expect with so many images, with a 95 % interval."""
+    """Expected accuracy with a number of images, with a 95 % interval."""
 
     images: int
     accuracy: float
@@ -78,10 +78,11 @@ class Forecast(Record):
 
 
 class Evidence(Record):
-    """What the cached features tell before anything is trained, of the images that are learnt from.
+    """Evidence from the cached features of the training images, before a strategy is trained.
 
-    ``median_side`` is in pixels; ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect;
-    ``balanced_accuracy`` and what follows it are there where the classes are unbalanced.
+    ``median_side`` is in pixels. ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect.
+    ``balanced_accuracy``, ``balanced_accuracy_weighted`` and ``weighting_error`` are None if the class weights were not
+    tried.
     """
 
     images: int
@@ -104,7 +105,7 @@ class Evidence(Record):
 
 
 class Expected(Record):
-    """The accuracy that a strategy may be expected to have, where that can be said, and its bounds."""
+    """The expected accuracy of a strategy, or None if it is not known, and its bounds."""
 
     accuracy: float | None
     low: float
@@ -112,7 +113,7 @@ class Expected(Record):
 
 
 class Advice(Record):
-    """Which strategy to use, why, and what each would cost (``cost_seconds``; None: as long as its epochs take)."""
+    """Which strategy to use, why, and the cost of each (``cost_seconds``; None: no limit besides its epochs)."""
 
     practice: str
     says: str
@@ -128,11 +129,11 @@ class Advice(Record):
 
 
 class Comparison(Record):
-    """How a strategy stands on the images that all were scored on out of fold.
+    """Comparison of a strategy with the best one, on the images that all strategies scored out of fold.
 
-    ``behind`` is its accuracy less that of the best, with a standard error and an interval that allows for all
-    comparisons; ``p`` is of the paired test, ``p_adjusted`` allows for all comparisons too. All
-    are None where it cannot be compared.
+    ``behind`` is its accuracy minus the accuracy of the best, with a standard error and an interval that is corrected
+    for all comparisons. ``p`` belongs to the paired test; ``p_adjusted`` is corrected for all comparisons. All values
+    are None if the strategy cannot be compared.
     """
 
     shared_accuracy: float | None = None
@@ -174,26 +175,26 @@ class Row(Comparison):
 
 
 class Leaderboard(RootModel[tuple[Row, ...]]):
-    """The strategies side by side, best out of fold first."""
+    """The rows of all strategies, best out of fold first."""
 
     model_config = ConfigDict(frozen=True)
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """In their order."""
+        """The rows in their order."""
         return self.root
 
     @property
     def shared_images(self) -> int:
-        """How many images the strategies are compared on."""
+        """Number of images on which the strategies are compared."""
         return max((row.shared_images or 0 for row in self.rows if row.accuracy is not None), default=0)
 
     def row_of(self, strategy: str | None) -> Row | None:
-        """The row of this name, if there is one."""
+        """The row of this strategy, or None."""
         return next((row for row in self.rows if row.strategy == strategy), None)
 
     def numbers(self) -> dict[str, float]:
-        """What MLflow keeps as metrics: of each strategy the score that models are chosen by, and that of the test."""
+        """Out-of-fold accuracy (used to choose models) and test accuracy of each strategy, as metrics for MLflow."""
         of_row = [
             {f"{row.strategy}.oof_accuracy": row.oof_accuracy, f"{row.strategy}.test_accuracy": row.accuracy}
             for row in self.rows
@@ -202,9 +203,10 @@ class Leaderboard(RootModel[tuple[Row, ...]]):
 
 
 class Champion(Record):
-    """The strategy to take, and whether MLflow's alias moved to it.
+    """The strategy to use, and whether MLflow's alias moved to it.
 
-    ``images`` is how many it was compared on; ``difference`` is to the champion of before (``against``, its version).
+    ``images`` is the number of images of the comparison. ``difference`` compares it with the previous champion, which
+    has the version ``against``.
     """
 
     strategy: str | None
@@ -220,14 +222,14 @@ class Champion(Record):
     oof_images: float | None = None
 
     def numbers(self) -> dict[str, float]:
-        """What MLflow keeps as metrics of the whole run, so that runs may be sorted by what models are chosen by."""
+        """Out-of-fold accuracy as metrics of the whole run in MLflow, so that runs can be sorted by it."""
         return _numbers(
             self.model_dump(include={"oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images"})
         )
 
 
 def scored(results: Iterable[StrategyResult], split_digest: str) -> list[StrategyResult]:
-    """Those that have scores of this split."""
+    """The results that have scores of this split."""
     return [each for each in results if each.status is Status.OK and each.split_digest == split_digest]
 
 

@@ -1,4 +1,4 @@
-"""What MLflow knows of earlier runs, as the decisions want it."""
+"""Earlier runs and models in MLflow, in the form that the decisions need."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from topwork.core.classifier import Classifier
 
 @dataclass(frozen=True)
 class RegisteredChampion:
-    """The model that the registry calls champion, and what it is known by.
+    """The model with the alias champion in the registry, and facts about it.
 
-    ``out_of_fold`` are its predictions on images that its fold models had not seen, ``learnt`` the SHA-256 of all that
-    the model itself learnt from, None where nobody kept them; ``classes`` names the set of its classes
-    (`digests.classes_digest`), and is empty where nobody kept that; ``classifier`` reads it.
+    ``out_of_fold`` are its out-of-fold predictions. ``learnt`` holds the SHA-256 of the images that the final model
+    learnt from, or None if they were not stored. ``classes`` is the digest of its set of classes
+    (`digests.classes_digest`), or empty if it was not stored. ``classifier`` loads the model.
     """
 
     version: str
@@ -31,7 +31,7 @@ class RegisteredChampion:
 
 @dataclass(frozen=True)
 class Promotion:
-    """Whether the alias moves to a logged model, why, and what the next newcomer must know of it."""
+    """Whether the alias moves to a logged model, the reason, and facts for the comparison with the next model."""
 
     moves: bool
     reason: str
@@ -45,9 +45,9 @@ class Promotion:
 
 @dataclass(frozen=True)
 class LoggedRuns:
-    """Earlier runs of strategies, a row each (columns ``RUN_COLUMNS``), oldest first.
+    """Earlier runs of strategies, one per row (columns ``RUN_COLUMNS``), oldest first.
 
-    ``out_of_fold`` gives the out-of-fold predictions of the run of an id, or None where none were kept.
+    ``out_of_fold`` returns the out-of-fold predictions of a run by its id, or None if they were not stored.
     """
 
     table: pd.DataFrame

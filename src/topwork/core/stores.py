@@ -1,4 +1,4 @@
-"""What the catalog lends to nodes: handles by which they read and keep, without knowing where."""
+"""Handles from the catalog, with which nodes read and store data without knowing where it is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from topwork.core.features import FeatureKey, FeatureShard
 
 
 class ImageStore(Mapping[str, bytes]):
-    """Read-only mapping from image id to the bytes of its file, read when asked for.
+    """Read-only mapping from image id to the bytes of its file, which is read on access.
 
-    ``listing`` is the table of all files found (columns ``LISTING_COLUMNS``), ``layout`` how the folder was understood,
-    ``source`` what the user gave.
+    ``listing`` is the table of all files found (columns ``LISTING_COLUMNS``), ``layout`` is the recognised layout, and
+    ``source`` is the path that the user gave.
     """
 
     listing: pd.DataFrame
@@ -31,80 +31,80 @@ class ImageStore(Mapping[str, bytes]):
 
 
 class FeatureStore(Protocol):
-    """Handle on cached feature vectors; where they lie is the handle's own affair."""
+    """Handle on cached feature vectors; the implementation decides where they are stored."""
 
     def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
-        """Those of ``sha256``, each once and in their order, that have no vector under ``key``."""
+        """The elements of ``sha256`` without a vector under ``key``, each once and in the given order."""
         ...
 
     def get(self, key: FeatureKey, sha256: Sequence[str]) -> Floats:
-        """Vectors ``[len(sha256), d]`` in the order asked for."""
+        """Vectors ``[len(sha256), d]`` in the order of ``sha256``."""
         ...
 
     def rows(self, key: FeatureKey, sha256: Sequence[str]) -> FeatureRows:
-        """The same without reading them yet."""
+        """The same vectors, read later on access."""
         ...
 
     def put(self, shard: FeatureShard) -> None:
-        """Add a shard; nothing that is already there changes."""
+        """Add a shard; existing shards do not change."""
         ...
 
     def bytes_held(self, key: FeatureKey) -> int:
-        """Bytes of all vectors under ``key``."""
+        """Size of all vectors under ``key`` in bytes."""
         ...
 
 
 class FeatureRows(Protocol):
-    """Cached vectors of some images, read as they are asked for; memory holds no more than a batch."""
+    """Cached vectors of some images, read on access, so that only one batch is in memory."""
 
     def __getitem__(self, rows: Integers) -> Floats:
-        """Vectors ``[len(rows), d]`` of the images at these places."""
+        """Vectors ``[len(rows), d]`` of the images with these row numbers."""
         ...
 
 
 class CheckpointStore(Protocol):
-    """Handle on what trainings have reached, by a name that says which: tensors, and facts beside them."""
+    """Handle on checkpoints of trainings by name; each has tensors and facts."""
 
     def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
-        """The checkpoint of this name, if there is one."""
+        """Tensors and facts of the checkpoint with this name, or None."""
         ...
 
     def put(self, name: str, tensors: Mapping[str, Floats], facts: Mapping[str, Any]) -> None:
-        """Put it in the place of the one before."""
+        """Store a checkpoint, in place of an earlier one with this name."""
         ...
 
     def keep_only(self, names: Sequence[str]) -> None:
-        """Remove the checkpoints of other trainings."""
+        """Remove all checkpoints except those with these names."""
         ...
 
 
 class NetworkStore(Protocol):
-    """Handle on networks converted to another form, each a graph and its weights."""
+    """Handle on converted networks; each consists of a graph and its weights."""
 
     def network(self, name: str) -> tuple[bytes, bytes] | None:
-        """The network kept under this name, if there is one."""
+        """Graph and weights of the network with this name, or None."""
         ...
 
     def keep_network(self, name: str, graph: bytes, weights: bytes) -> None:
-        """Keep it for later runs."""
+        """Store the network for later runs."""
         ...
 
 
 class EngineStore(NetworkStore, Protocol):
-    """Handle on what this machine found out about engines: choices made, and networks converted."""
+    """Handle on the engines chosen on this machine, and on converted networks."""
 
     def recall(self, request: Mapping[str, Any]) -> FeatureKey | None:
-        """The key that an equal request was resolved to, if one was."""
+        """The stored key of an equal request, or None."""
         ...
 
     def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the key, and what was measured to choose it."""
+        """Store the key of a request, and the measurements by which it was chosen."""
         ...
 
 
 @dataclass(frozen=True)
 class Stores:
-    """What the catalog lends to a training: images, and where to keep what is computed."""
+    """Handles that a training needs: images, and stores for computed data."""
 
     images: Mapping[str, bytes]
     features: FeatureStore

@@ -1,4 +1,4 @@
-"""Text that came from somebody's files, made safe to show: in a terminal, a figure, a spreadsheet."""
+"""Makes text from users' files safe to show in a terminal, a figure or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 
 _CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
 _HIDDEN, _HIDDEN_OR_BROKEN = re.compile(f"[{_CONTROL}]"), re.compile(f"[{_CONTROL}\t\n\u2028\u2029]")
-_FORMULA = re.compile("'*[=+\\-@\t\r]")  # what makes a spreadsheet compute a cell (OWASP, CSV injection), or quoted
+_FORMULA = re.compile("'*[=+\\-@\t\r]")  # start of a cell that spreadsheets compute (OWASP, CSV injection), or of a quoted one
 _QUOTE = "'"
 
 
 def visible(text: str, *, one_line: bool = False) -> str:
-    r"""The text with control characters and direction marks written out, as in `\x1b[31m`.
+    r"""The text with control characters and direction marks as escape sequences, such as `\x1b[31m`.
 
-    Tabs and line ends stay, unless it has to be ``one_line``.
+    Tabs and line ends stay as they are, unless ``one_line`` is true.
     """
     return (_HIDDEN_OR_BROKEN if one_line else _HIDDEN).sub(lambda found: _escaped(found[0]), text)
 
 
 def unparsed(text: str) -> str:
-    """The text as Matplotlib shows it unchanged: without mathematics between dollar signs."""
+    """The text with dollar signs escaped, so that Matplotlib does not parse it as mathematics."""
     return visible(text).replace("$", r"\$")
 
 
 def quoted(cell: str) -> str:
-    """The cell with an apostrophe before it, if a spreadsheet would take it for a formula."""
+    """The cell, with an apostrophe before it if a spreadsheet would take it for a formula."""
     return _QUOTE + cell if _FORMULA.match(cell) else cell
 
 

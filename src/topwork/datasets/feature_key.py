@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from kedro.io import AbstractDataset
+
+from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import FeatureKey
+from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.checked import read_json
+from topwork.datasets.previews import JSONPreview
 
 
 def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:
@@ -14,3 +23,40 @@ def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:
         name: tuple(value) if isinstance(value, list) else value for name, value in fields["preprocessing"].items()
     }
     return FeatureKey(**{**fields, "layers": tuple(fields["layers"]), "preprocessing": preprocessing})
+
+
+class FeatureKeyDataset(AbstractDataset[FeatureKey, FeatureKey]):
+    """A feature key as a JSON file, which people can read."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> FeatureKey:
+        """The key.
+
+        Raises:
+            InputError: the file is damaged.
+
+        """
+        try:
+            return key_from_fields(read_json(self._path))
+        except (DamagedError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self._path} is damaged ({error}): run `--pipelines features,splitting` again."
+            ) from error
+
+    def save(self, data: FeatureKey) -> None:
+        """Replace the key."""
+        with appearing_whole(self._path) as partial:
+            partial.write_text(json.dumps(asdict(data), indent=2), encoding="utf-8")
+
+    def preview(self) -> JSONPreview:
+        """The key, for kedro-viz."""
+        return JSONPreview(self._path.read_text(encoding="utf-8"))
+
+    def _exists(self) -> bool:
+        return self._path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

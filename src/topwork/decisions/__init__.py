@@ -1,1 +1,1 @@
-"""What to do: which strategy, which champion, which labels to look at."""
+"""Decisions: which strategy to use, which model is the champion, and which labels to check."""

@@ -1,6 +1,6 @@
-"""Which strategy to use for these images: what practice says, what the evidence says, and what each would cost.
+"""Advice on the strategy for these images, from rules of practice, evidence and the cost of each strategy.
 
-Every rule is a small function of the evidence; each threshold has its source beside it.
+Every rule is a small function of the evidence. The source of each threshold is given next to it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from topwork.scoring.neighbours import knn_accuracy
 from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
 
 UNBALANCED = 3.0
-"""Largest class to smallest from which balanced weights are tried on the probe; a convention, no more."""
+"""Ratio of the largest to the smallest class above which the probe is tried with balanced weights; a convention."""
 
 _FAR_SURE = "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
-_MOST = 8_000  # images that the evidence is taken from: more change a score by less than its interval
-_MOST_OF_MANY, _A_CLASS = 50_000, 5  # images, where there are many classes, and of each
+_MOST = 8_000  # images used for the evidence: more would change a score by less than its interval
+_MOST_OF_MANY, _A_CLASS = 50_000, 5  # images if there are many classes, and images per class
 _CURVE_FOLDS = 3
 _LARGE = 3_000_000_000
-"""Numbers in the vectors times classes, from which the probe is a closed-form ridge: logistic regression then takes
-minutes a fit (1,000 classes of 5 images: 20 fits of half a minute), which the advice is not worth."""
+"""Numbers in the vectors times classes above which the probe is a closed-form ridge.
+
+Logistic regression would take too long for the advice (1,000 classes of 5 images: 20 fits of half a minute)."""
 _TASK = "evidence"
 _STEPS = 3 + len(_SHARES)  # the probe, the curve's sizes, the neighbours
 
@@ -46,17 +47,17 @@ def gather_evidence(
     C: float,
     seed: int,
 ) -> Evidence:
-    """What the cached features tell in seconds, of images that are learnt from; the test split is none of them.
+    """Evidence from the cached features of the training images, without the test split; computed in seconds.
 
     Args:
         vectors: features ``[n, d]``.
         truth: class numbers ``[n]``.
         folds: fold numbers ``[n]``.
-        groups: of the images ``[n]``.
+        groups: groups of the images ``[n]``.
         sides: shorter side of each image in pixels ``[n]``.
-        probes: make the probe, without weights for the classes (``none``) and with (``balanced``).
-        C: of the probe.
-        seed: of the samples drawn.
+        probes: functions that make the probe, without class weights (``none``) and with them (``balanced``).
+        C: inverse regularisation of the probe.
+        seed: seed of the random samples.
 
     """
     counts, classes = np.bincount(truth), int(truth.max()) + 1
@@ -104,12 +105,12 @@ def gather_evidence(
 def give_advice(
     evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[Strategy] = REGISTRY
 ) -> Advice:
-    """Practice, evidence, recommendation, expected score and cost, in words and numbers.
+    """Advice with practice, evidence, recommendation, expected score and cost, in words and numbers.
 
     Args:
-        evidence: what `gather_evidence` found.
-        minutes: that each network may take; None: as long as its epochs do.
-        strategies: all there are, cheapest first.
+        evidence: result of `gather_evidence`.
+        minutes: time that each network may take; None: no limit besides its epochs.
+        strategies: all strategies, cheapest first.
 
     """
     out = {each.name: reason for each in strategies if (reason := each.why_not(evidence))}
@@ -131,7 +132,7 @@ def give_advice(
 
 
 def practice(evidence: Evidence) -> str:
-    """The rule of practice that applies."""
+    """The rule of practice that applies to these images, as a sentence."""
     if is_far(evidence):
         deep = "fine-tune deeper" if evidence.images < MANY else "fine-tune deeper, or train from scratch"
         return f"Far from the pretraining domain: {deep}."
@@ -143,9 +144,10 @@ def practice(evidence: Evidence) -> str:
 
 
 def why_stop(results: Sequence[StrategyResult]) -> str:
-    """Why a dearer strategy cannot win any more, given the results of those that ran; or nothing.
+    """The reason why a more expensive strategy cannot win any more; empty if it can.
 
-    Even without a mistake it would be no more than one standard error better than the best so far.
+    If the best strategy so far has at most one mistake, a strategy without mistakes would be better by at most one
+    standard error.
     """
     ran = [(result.scores["oof_accuracy"] or 0.0, result) for result in results if result.status is Status.OK]
     if not ran:
@@ -159,7 +161,7 @@ def why_stop(results: Sequence[StrategyResult]) -> str:
 
 
 def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> dict[str, float]:
-    """Balanced accuracy without and with weights for the classes, and the standard error of the difference."""
+    """Balanced accuracy without and with class weights, and the standard error of the difference."""
     change = weighted.astype(float) - right.astype(float)
     classes = [truth == number for number in np.unique(truth)]
     variance = sum(float(np.var(change[each]) / each.sum()) for each in classes) / len(classes) ** 2
@@ -173,7 +175,7 @@ def _gain_of_weights(right: Bools, weighted: Bools, truth: Integers) -> dict[str
 def _curve(
     vectors: Floats, truth: Integers, folds: Integers, estimator: Estimator, C: float, classes: int, seed: int
 ) -> list[Point]:
-    """Probes on growing shares of the other folds, each tried on its fold."""
+    """Points of the learning curve: probes fitted on growing shares of the other folds, tested on the fold left out."""
     numbers = np.unique(folds)[:_CURVE_FOLDS]
     generator = np.random.default_rng(seed)
     points = []
@@ -192,7 +194,7 @@ def _curve(
 
 
 def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
-    """The first of each class in the order, at least two."""
+    """The first images of each class in this order: the share of the class, and at least two."""
     taken = []
     for number in np.unique(truth[order]):
         members = order[truth[order] == number]
@@ -222,7 +224,7 @@ def _balance(evidence: Evidence) -> str:
 
 
 def _settings(strategy: Strategy, evidence: Evidence) -> dict[str, Any]:
-    """Parameters other than the defaults that are worth a try."""
+    """Parameter values other than the defaults that are worth trying."""
     settings: dict[str, Any] = {}
     known = strategy.parameters.model_fields
     if "trainable_groups" in known and is_far(evidence):

@@ -1,4 +1,4 @@
-"""What changed from run to run, what that did to the score, and whether it was more than noise."""
+"""Compares successive runs: what changed, how the score changed, and whether the difference is more than noise."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ HISTORY_COLUMNS = (
     "verdict",
     "run_id",
 )
-_PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # where things lie changes no score
+_PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # locations do not change the score
 _UNKNOWN = "None"
 _SIGNIFICANT = 0.05
-_EPOCHS = 0.1  # more or less that a machine had time for are a change
-_NAMED = 3  # changed parameters that are spelt out
+_EPOCHS = 0.1  # a difference in trained epochs from which it is listed as a change
+_NAMED = 3  # changed parameters that are listed by name
 
 
 def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str], seed: int) -> pd.DataFrame:
-    """Runs on the same images (columns ``HISTORY_COLUMNS``), each compared with the strategy's run before it.
+    """Runs on the same images (columns ``HISTORY_COLUMNS``), each compared with the previous run of its strategy.
 
-    A run over the folder of such a run belongs to them too: files may have been added since, or labels mended. Two runs
-    are compared on the ``images`` that both were scored on out of fold under the same label, pair by pair; the verdict
-    is ``noise`` where a difference as large comes about by chance in one of twenty cases or more.
+    Runs on the folder of such a run are included too, because files may have been added or labels corrected since. Two
+    runs are compared pair by pair on the ``images`` that both scored out of fold under the same label. The verdict is
+    ``noise`` if p is 0.05 or more.
 
     Args:
-        runs: of any images.
-        data_digest: names the images.
+        runs: all runs, on any images.
+        data_digest: digest of the present images.
         group_of: group of each image id.
-        seed: of the signs drawn.
+        seed: seed of the random signs.
 
     """
     folders = runs.table["parameters"].map(lambda parameters: parameters.get("images", _UNKNOWN))
@@ -64,7 +64,7 @@ def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str]
 
 
 def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
-    """Parameters, splits and code that differ, in words."""
+    """Differences between two runs in parameters, epochs, images, splits and code, in words."""
     own, other = run["parameters"], before["parameters"]
     names = sorted(name for name in {*own, *other} if own.get(name) != other.get(name) and name not in _PLACES)
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]

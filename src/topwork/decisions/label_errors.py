@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, and the user's ledger of what to do about them."""
+"""Labels that are probably wrong, and the user's ledger with the decisions about them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from topwork.data.manifest import SAME_BYTES
 from topwork.scoring.predictions import class_numbers, stacked_probabilities
 
 LEAST_SURE = 0.5
-"""Accuracy, as a share of the way from chance to perfect, from which predictions may doubt labels. With 5 % of
-the labels flipped, 0.40 of the suggestions were right at 0.85 (clothes), and 0.07, six in ten images suspected, at 0.14
-(wallpaper groups): `python -m bench.evidence`. Half-way is a round number between them."""
+"""Labels are only doubted if the accuracy is at least this share of the way from chance to perfect.
+
+Measured with 5 % of the labels flipped (`python -m bench.evidence`): at a share of 0.85 (clothes), 0.40 of the
+suggestions were right; at a share of 0.14 (wallpaper groups), 0.07 were right, and six of ten images were suspected.
+The value 0.5 is a round number between them."""
 
 KEEP, RELABEL, DROP = "keep", "relabel", "drop"
 LEDGER_COLUMNS = ("image_id", "action", "label")
@@ -22,17 +24,17 @@ SUGGESTION_COLUMNS = (*LEDGER_COLUMNS, "given", "quality", "path")
 
 
 def can_doubt(accuracy: float, classes: int) -> bool:
-    """Whether a classifier of this accuracy is right often enough to call a label wrong."""
+    """Whether a classifier with this accuracy is good enough to find wrong labels."""
     chance = 1 / classes
     return (accuracy - chance) / (1 - chance) >= LEAST_SURE
 
 
 def suggest_labels(out_of_fold: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
-    """Images whose label the predictions doubt (columns ``SUGGESTION_COLUMNS``), the most doubtful first.
+    """Images with labels that are probably wrong (columns ``SUGGESTION_COLUMNS``), the most doubtful first.
 
-    Confident learning (Northcutt et al. 2021, by cleanlab) on probabilities that no model gave to an image that it had
-    learnt from. ``quality`` is the probability of the label given; the ``action`` is left to the user, whose ``ledger``
-    has settled the images that stand in it.
+    The method is confident learning (Northcutt et al. 2021, by cleanlab) on out-of-fold probabilities. ``quality`` is
+    the probability of the given label. ``action`` is empty, to be filled in by the user. Images that are already in the
+    user's ``ledger`` are left out.
     """
     from cleanlab.filter import find_label_issues
 
@@ -50,17 +52,17 @@ def suggest_labels(out_of_fold: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFr
 
 
 def contradictions(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Files of equal bytes under different labels: suggestions (columns ``SUGGESTION_COLUMNS``) without a proposal."""
+    """Files of equal bytes with different labels: rows (columns ``SUGGESTION_COLUMNS``) without a suggested label."""
     torn = manifest[manifest["reason"] == SAME_BYTES].sort_values(["sha256", "image_id"])
     table = {"image_id": torn["image_id"], "action": "", "label": "", "given": torn["label"], "quality": 0.0}
     return pd.DataFrame({**table, "path": torn["path"]}, columns=pd.Index(SUGGESTION_COLUMNS))
 
 
 def check_ledger(ledger: pd.DataFrame, labels: pd.Series[str]) -> None:
-    """Refuse a ledger that cannot be meant: an unknown action, a class that is none, an image twice.
+    """Check the ledger for unknown actions, missing or unknown classes, and images that are listed twice.
 
     Raises:
-        InputError: the message names the row and the way out.
+        InputError: the ledger has such a row; the message names the image and the allowed values.
 
     """
     known = sorted(set(labels))
@@ -78,12 +80,12 @@ def check_ledger(ledger: pd.DataFrame, labels: pd.Series[str]) -> None:
 
 
 def relabelled(listing: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
-    """The listing with the labels that the ledger gives."""
+    """The listing with the labels of the ledger in place of the given ones."""
     new = ledger[ledger["action"] == RELABEL].set_index("image_id")["label"].to_dict()
     labels = [new.get(*pair) for pair in zip(listing["image_id"], listing["label"], strict=True)]
     return listing.assign(label=pd.Series(labels, index=listing.index, dtype=listing["label"].dtype))
 
 
 def dropped(ledger: pd.DataFrame) -> set[str]:
-    """Ids of the images that are to be left out."""
+    """Ids of the images that the ledger excludes."""
     return set(ledger.loc[ledger["action"] == DROP, "image_id"])

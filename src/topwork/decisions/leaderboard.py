@@ -1,4 +1,4 @@
-"""Strategies side by side on the images that all were scored on without having seen them, and the one to take."""
+"""Compares the strategies on the out-of-fold images that all of them share, and chooses the champion."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from topwork.scoring.paired import (
 )
 
 _SCORES = ("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images")
-_ROUNDING = 1e-9  # a difference of one image is exactly one standard error
+_ROUNDING = 1e-9  # if only one image differs, the difference is exactly one standard error
 
 
 def compare_on_shared(
     tables: Mapping[str, pd.DataFrame], apart: Mapping[str, pd.DataFrame], splits: pd.DataFrame, seed: int
 ) -> dict[str, Comparison]:
-    """How each table of out-of-fold predictions stands to the best.
+    """Comparison of each table of out-of-fold predictions with the best one.
 
-    ``behind`` is its accuracy less that of the best, pair by pair on the images that all ``tables`` share, with a
-    standard error and an interval; ``p`` is of the test that both are equal. A leaderboard makes several comparisons:
-    the intervals hold all together (Bonferroni), and ``p_adjusted`` counts the others too (Holm).
+    ``behind`` is its accuracy minus the accuracy of the best, paired on the images that all ``tables`` share, with a
+    standard error and an interval. ``p`` belongs to the test that both are equal. Because there are several
+    comparisons, the intervals are corrected to hold together (Bonferroni), and so is ``p_adjusted`` (Holm).
 
     Args:
         tables: ``image_id``, ``label``, ``predicted``; by strategy or run, all of these splits.
-        apart: the same of other splits. Each is compared with the best of ``tables`` on the images that these two
-            share, so that it takes no image from the others.
-        splits: with the groups of the images.
-        seed: of the signs drawn.
+        apart: the same for other splits. Each is compared with the best of ``tables`` on the images that these two
+            share, so that the images of the other comparisons stay the same.
+        splits: table with the groups of the images.
+        seed: seed of the random signs.
 
     """
     found = {name: Comparison() for name in (*tables, *apart)}
@@ -71,7 +71,7 @@ def _comparison(found: Difference, accuracy: float) -> Comparison:
 
 
 def rank(rows: Sequence[Row]) -> Leaderboard:
-    """Best out of fold first; then what is of other splits, by the difference to the best; then what has no score."""
+    """The leaderboard: best out of fold first, then rows of other splits by ``behind``, then rows without a score."""
 
     def place(row: Row) -> tuple[object, ...]:
         is_apart = row.status is not Status.OK
@@ -82,10 +82,10 @@ def rank(rows: Sequence[Row]) -> Leaderboard:
 
 
 def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
-    """The cheapest strategy (earlier runs are none) that is at most so many standard errors behind the best, and why.
+    """The cheapest strategy that is at most ``errors`` standard errors behind the best, and the reason.
 
-    The rule of one standard error (Breiman et al. 1984), on paired differences: with a few hundred images a test finds
-    nothing significant, and would always take the cheapest.
+    Earlier runs cannot be champion. This is the rule of one standard error (Breiman et al. 1984) on paired differences.
+    A significance test would find nothing with a few hundred images, and would always choose the cheapest strategy.
     """
     behind = {
         row: row.behind
@@ -116,5 +116,5 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
 
 
 def _cost(strategy: str) -> int:
-    """Place among the strategies, which stand in the order of their cost."""
+    """Position of the strategy in the list of strategies, which is ordered by cost."""
     return STRATEGIES.index(strategy) if strategy in STRATEGIES else len(STRATEGIES)

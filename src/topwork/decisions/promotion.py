@@ -1,4 +1,4 @@
-"""Whether a newcomer takes the place of the registered champion."""
+"""Decides whether a new model replaces the registered champion."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from topwork.core.parameters import ComparisonParameters
 from topwork.core.runs import RegisteredChampion
 from topwork.scoring.paired import Difference, compare_predictions
 
-_MOST_JUDGED = 2000  # images that an older champion is asked about
-_WRONG = ""  # stands for any class but the right one
+_MOST_JUDGED = 2000  # images on which an older champion is tested
+_WRONG = ""  # stands for any wrong class
 _OTHER_CLASSES = (
     "the registered champion of this name knows other classes, so that it is a model for another task; "
     "give this one a name of its own (model=NAME), or comparison.promote=always to take its place"
@@ -25,7 +25,7 @@ _OTHER_CLASSES = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the alias moves, why, and the difference that told, if one had to."""
+    """Whether the alias moves, the reason, and the measured difference, if there is one."""
 
     moves: bool
     reason: str
@@ -41,20 +41,21 @@ def judge(
     group_of: pd.Series[str],
     parameters: ComparisonParameters,
 ) -> Verdict:
-    """The alias moves to the first champion, and to one that is better by a paired test.
+    """The verdict on a new model: the alias moves if there is no champion yet, or if a paired test finds it better.
 
-    On the same split both are compared on the out-of-fold images that both were scored on. Where the images changed, on
-    those that the champion has never learnt from, since it remembers the others; if these are too few (labels were
-    mended, a handful was added), once more on images that both were scored on out of fold, under the labels of now.
+    On the same split, both are compared on the images that both scored out of fold. On another split, they are compared
+    on the images that the champion did not learn from, because it may remember the others. If there are too few of
+    these (labels were corrected, or a few images were added), they are compared on the images that both scored out of
+    fold, under the present labels.
 
     Args:
-        newcomer: its out-of-fold predictions, with the ``sha256`` of the images.
-        model_id: its logged model.
-        digest: of the split.
-        registered: the champion of now.
-        answers: whether the champion is right on the rows it is given.
+        newcomer: out-of-fold predictions of the new model, with the ``sha256`` of the images.
+        model_id: id of its logged model.
+        digest: digest of the split.
+        registered: the present champion.
+        answers: function that tells for each given row whether the champion is right.
         group_of: group of each image id.
-        parameters: of the block `comparison`.
+        parameters: block `comparison`.
 
     """
     if registered is None or parameters.promote != "when_better" or registered.model_id == model_id:

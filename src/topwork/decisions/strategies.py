@@ -1,7 +1,7 @@
-"""The ways to train a classifier, cheapest first: what each is called, needs and costs, and when it is not worth it.
+"""The strategies to train a classifier, cheapest first: name, parameters, cost, and when it is not worth running.
 
-Each is a namespace of the pipelines and a row of the leaderboard. Evaluation, comparison and MLflow follow from the
-list here.
+Each strategy is a namespace of the pipelines and a row of the leaderboard. Evaluation, comparison and MLflow use the
+list in this module.
 """
 
 from __future__ import annotations
@@ -18,24 +18,29 @@ from topwork.core.results import Evidence, Expected
 from topwork.training.defaults import FAR_DOMAIN
 
 FEW, MANY = 1_000, 10_000
-"""Images below which practice keeps the backbone frozen (a rule of thumb: 261 cut-outs gained nothing by fine-tuning,
-3,000 photographs of clothes a point, docs/decisions/0012-advice.md), and from which a network may learn a far domain
-from nothing (He et al. 2019: 10,000 suffice, 1,000 do not)."""
+"""Numbers of images that the advice depends on.
+
+Below ``FEW`` images the backbone stays frozen. This is a rule of thumb: 261 cut-outs gained nothing by fine-tuning, and
+3,000 photographs of clothes gained a point (docs/decisions/0012-advice.md). From ``MANY`` images on, a network may
+learn a far domain from scratch (He et al. 2019: 10,000 are enough, 1,000 are not)."""
 SMALL_PICTURE = 64
-"""Pixels of the shorter side below which a backbone for photographs sees little but interpolation, and a small network
-of its own may do better (handwritten digits, docs/decisions/0012-advice.md)."""
+"""Images with a shorter side below this number of pixels count as small.
+
+Their enlarged pixels are mostly interpolated, so that a small network trained from scratch may be better than a
+backbone for photographs (handwritten digits, docs/decisions/0012-advice.md)."""
 _HEADS = "topwork.training.heads"
-_FITS = 10.0  # times the seconds of the probe that a head takes: pairs of folds, and several values of C
+_FITS = 10.0  # time of a head as a factor of the probe's time: pairs of folds, several values of C
 
 
 @dataclass(frozen=True)
 class Strategy:
     """A way to train a classifier.
 
-    ``parameters`` is the type of its block, of the same name; ``head`` is the module that fits it on the cached
-    features, and empty where the strategy trains a network in pipelines of its own. ``why_not`` says why it is not
-    worth its time on these images, or nothing; ``expected`` is the accuracy to expect, and ``sure`` how sure that is;
-    ``seconds`` is what it costs, given the minutes that it may take (None: as long as its epochs do).
+    ``parameters`` is the type of its parameter block, which has the same name. ``head`` is the module that fits a head
+    on the cached features; it is empty if the strategy trains a network in its own pipeline. ``why_not`` gives the
+    reason why the strategy is not worth running on these images, or an empty text. ``expected`` gives the expected
+    accuracy, and ``sure`` says how certain it is. ``seconds`` gives the cost, from the evidence and the minutes that
+    the strategy may take (None: no limit besides its epochs).
     """
 
     name: str
@@ -48,17 +53,17 @@ class Strategy:
 
 
 def is_far(evidence: Evidence) -> bool:
-    """Whether a linear head on the features does badly: then they are not about these classes."""
+    """Whether the images are far from the pretraining domain, so that a linear head on the features is not good."""
     return evidence.above_chance < FAR_DOMAIN
 
 
 def has_small_pictures(evidence: Evidence) -> bool:
-    """Whether the images are far smaller than what the backbone was made for."""
+    """Whether the images are far smaller than the images that the backbone was made for."""
     return evidence.median_side < SMALL_PICTURE
 
 
 def head_types() -> Mapping[str, type[Head]]:
-    """The class of each kind of head that the file of a classifier may name."""
+    """The class of each kind of head, by the name that is written into a classifier's file."""
     modules = (import_module(strategy.head) for strategy in REGISTRY if strategy.head)
     own = (value for module in modules for value in vars(module).values() if _is_head(value))
     return {head.kind: head for head in (LinearHead, *own)}
@@ -73,7 +78,7 @@ def _never(_evidence: Evidence) -> str:
 
 
 def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str] = _never) -> Strategy:
-    """A head on frozen features, fitted by the module of its name."""
+    """A strategy with a head on frozen features, fitted by the module of the same name."""
     return Strategy(
         name=name,
         parameters=parameters,
@@ -86,7 +91,7 @@ def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]
 
 
 def _network(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]) -> Strategy:
-    """A network that learns; one that starts as the probe should not end below it."""
+    """A strategy that trains a network; the probe's lower bound is its lowest expected accuracy."""
     return Strategy(
         name=name,
         parameters=parameters,
@@ -128,10 +133,10 @@ REGISTRY = (
 """All strategies, cheapest first."""
 
 STRATEGIES = tuple(strategy.name for strategy in REGISTRY)
-"""Their names."""
+"""Names of all strategies, cheapest first."""
 
 BLOCKS: Mapping[str, type[Block]] = {
     **blocks.BLOCKS,
     **{strategy.name: strategy.parameters for strategy in REGISTRY},
 }
-"""The type of each parameter block, by its name."""
+"""The type of each parameter block, by name of the block."""

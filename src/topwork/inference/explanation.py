@@ -16,6 +16,7 @@ from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing
 from topwork.models.backbones import Backbone, feature_function
 from topwork.models.graft import network_backbone
+from topwork.models.normalisation import normalised, pixel_statistics
 
 
 def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Floats]:
@@ -33,7 +34,7 @@ def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Flo
     features = feature_function(backbone, key.layers, key.pool if key.pool != "own" else "average")
     head = classifier.head
     tensors = {name: torch.tensor(np.asarray(value, np.float32)) for name, value in head.tensors().items()}
-    mean, std = (torch.tensor(each).view(3, 1, 1) * 255 for each in (how.mean, how.std))
+    mean, std = pixel_statistics(how)
 
     def scores(images: Tensor) -> Tensor:
         return torch.as_tensor(head.apply(features(images), tensors))
@@ -41,8 +42,8 @@ def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Flo
     gradients = LayerGradCam(scores, backbone.trunk.get_submodule(_last_maps(backbone, how.crop)))
 
     def heat(pixels: NDArray[np.uint8], number: int) -> Floats:
-        image = (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() - mean) / std
-        coarse = gradients.attribute(image[None], target=number, relu_attributions=True)
+        image = normalised(torch.from_numpy(pixels.copy())[None], mean, std)
+        coarse = gradients.attribute(image, target=number, relu_attributions=True)
         fine = LayerAttribution.interpolate(coarse, (how.crop, how.crop), "bilinear")[0, 0].detach().numpy()
         return np.asarray(fine / max(float(fine.max()), 1e-12))
 

@@ -20,6 +20,7 @@ from topwork.images.decode import decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.models.backbones import feature_function
 from topwork.models.graft import network_backbone
+from topwork.models.normalisation import normalised, pixel_statistics
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"
 """Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); the batch size b is free."""
@@ -38,15 +39,15 @@ class _Network(nn.Module):
         self.trunk, self.neck = backbone.trunk, backbone.neck
         self._features = feature_function(backbone, key.layers, key.pool if key.pool != "own" else "average")
         how = Preprocessing(**key.preprocessing)
-        self.register_buffer("mean", torch.tensor(how.mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(how.std).view(1, 3, 1, 1) * 255)
+        for name, value in zip(("mean", "std"), pixel_statistics(how), strict=True):
+            self.register_buffer(name, value)
         self._apply_head, self._of_head = classifier.head.apply, tuple(classifier.head.tensors())
-        for name, value in classifier.head.tensors().items():
-            self.register_buffer(f"head_{name}", torch.tensor(np.asarray(value, np.float32)))
+        for name, tensor in classifier.head.tensors().items():
+            self.register_buffer(f"head_{name}", torch.tensor(np.asarray(tensor, np.float32)))
         self.temperature = classifier.temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
-        images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        images = normalised(pixels, self.mean, self.std)
         tensors = {name: getattr(self, f"head_{name}") for name in self._of_head}
         scores = self._apply_head(self._features(images), tensors)
         return torch.softmax(scores / self.temperature, dim=1)

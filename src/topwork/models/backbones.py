@@ -2,7 +2,7 @@
 
 `efficientnet_lite0` (also lite1, lite2) comes with a package and needs no download; a bare name is torchvision's;
 `timm:NAME` is timm's; `shallow` is the project's own; a folder with `spec.json` is a Topwork classifier.
-Preprocessing travels with the weights.
+The preprocessing belongs to the weights.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from topwork.models.layer_groups import layer_groups
 from topwork.models.sources import RegraftSource, Source, find_source, head_name
 from topwork.models.weights import load_trunk, read_state
 
-_STRIDE = 32  # pixels that most networks make one of
+_STRIDE = 32  # pixels of the input for one pixel of the last feature map, in most networks
 _LONGEST_REASON = 150  # characters
 LAST = "last"
-"""Layer name of the bottleneck: what the fully connected layers would see."""
+"""Layer name of the bottleneck, which is the input of the fully connected layers."""
 ALL = "all"
 """Stands for every stage of a backbone and its bottleneck."""
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """Which network with which weights and preprocessing; ``weights_digest`` names the weights by content."""
+    """A network with weights and preprocessing; ``weights_digest`` is a digest of the weights."""
 
     name: str
     weights: str
@@ -44,7 +44,7 @@ class BackboneSpec:
 
     @property
     def architecture(self) -> str:
-        """The name under which the network is built; of a classifier's folder that of what it was grafted on."""
+        """Name of the network to build; for a classifier's folder, the name of the classifier's backbone."""
         source = find_source(self.name)
         return source.architecture if isinstance(source, RegraftSource) else self.name
 
@@ -53,9 +53,10 @@ class BackboneSpec:
 class Backbone:
     """A network without its head: ``trunk(x)`` maps ``[b, 3, h, w]`` to bottleneck features ``[b, d]``.
 
-    ``pretrained_head`` is what was cut off (`trunk` then `pretrained_head` gives the pretraining classes' logits),
-    ``stages`` the names of the trunk's modules from input to output, ``channels_last_maps`` tells that feature maps
-    come as ``[b, h, w, c]``, ``neck`` are dense layers between the bottleneck features and a head.
+    ``pretrained_head`` is the part that was cut off: `trunk` followed by `pretrained_head` gives the logits of the
+    pretraining classes. ``stages`` are the names of the trunk's modules from input to output. ``channels_last_maps``
+    says that feature maps have the shape ``[b, h, w, c]``. ``neck`` are dense layers between the bottleneck features
+    and a head.
     """
 
     spec: BackboneSpec
@@ -73,15 +74,15 @@ def describe_backbone(
     seed: int = 0,
     white: float | None = None,
 ) -> BackboneSpec:
-    """The network that the parameters name, with its weights at hand (downloaded if need be), without building it.
+    """The spec of a network; its weights are downloaded if necessary, but the network is not built.
 
     Raises:
-        InputError: no such backbone, or its weights cannot be had; the message says what to bring and where to.
+        InputError: the backbone is unknown, or its weights are not available; the message says which file is needed.
 
     """
     source = find_source(name)
     preprocessing = source.preprocessing(name)
-    if white is not None:  # else a classifier that is grafted on again keeps its own
+    if white is not None:  # if None, a classifier used as backbone keeps its own value
         preprocessing = replace(preprocessing, white=white)
     if image_size is not None:
         scale = preprocessing.resize / preprocessing.crop
@@ -90,7 +91,7 @@ def describe_backbone(
 
 
 def load_backbone(spec: BackboneSpec) -> Backbone:
-    """The network in evaluation mode, its head cut off.
+    """The network in evaluation mode, without its head.
 
     Raises:
         InputError: the weights do not fit the network.
@@ -98,7 +99,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     """
     source = find_source(spec.name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)  # reached by `weights=none` alone
+        torch.manual_seed(spec.seed)  # matters only for `weights=none`
         network = source.build(spec.name, spec.preprocessing.crop)
     if spec.weights == "default":
         source.load_default(network, spec.name)
@@ -108,10 +109,10 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
 
 
 def try_out(spec: BackboneSpec, layers: str, pool: str) -> None:
-    """Put one blank image through the network, before any work: not every network takes every size.
+    """Check with one blank image that the network works with this image size, these layers and this pooling.
 
     Raises:
-        InputError: it fails; the message names sizes that work, or the layers that do not.
+        InputError: it does not; the message names sizes that work, or the layers that do not.
 
     """
     blank = replace(spec, weights="none")
@@ -131,7 +132,7 @@ def try_out(spec: BackboneSpec, layers: str, pool: str) -> None:
 
 
 def _why_not(spec: BackboneSpec, layers: str, pool: str) -> str:
-    """Why the network gives no features of a blank image, or nothing."""
+    """The reason why the network gives no features of a blank image, or an empty text."""
     try:
         backbone = load_backbone(spec)
         side = spec.preprocessing.crop
@@ -139,7 +140,7 @@ def _why_not(spec: BackboneSpec, layers: str, pool: str) -> str:
             features = feature_function(backbone, resolve_layers(backbone, layers), pool)(torch.zeros(1, 3, side, side))
     except InputError:
         raise
-    except Exception as error:  # networks fail in their own ways
+    except Exception as error:  # each network raises different errors
         return (" ".join(str(error).split()) or type(error).__name__)[:_LONGEST_REASON]
     return "" if features.ndim == 2 else f"features of shape {list(features.shape)}"
 
@@ -151,13 +152,13 @@ def _resized(spec: BackboneSpec, side: int) -> BackboneSpec:
 
 
 def _neighbours(side: int) -> set[int]:
-    """The multiples of 32 below and above, which most networks take."""
+    """The multiples of 32 below and above the side; most networks accept them."""
     below = side // _STRIDE * _STRIDE
     return {size for size in (below, below + _STRIDE) if size >= _STRIDE}
 
 
 def empty_backbone(architecture: str, preprocessing: Mapping[str, Any]) -> Backbone:
-    """The network without weights that mean anything: those of a classifier are put into it."""
+    """A backbone with random weights, into which the weights of a classifier are then loaded."""
     spec = BackboneSpec(architecture, "none", "", Preprocessing(**preprocessing), 0)
     return load_backbone(spec)
 
@@ -169,7 +170,7 @@ def _headless(source: Source, network: nn.Module, spec: BackboneSpec) -> Backbon
 
 
 def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
-    """Names of the layers that a parameter such as ``last``, ``blocks.2+last`` or ``all`` asks for.
+    """Names of the layers for a parameter such as ``last``, ``blocks.2+last`` or ``all``.
 
     Raises:
         InputError: the backbone has no such layer; the message names the nearest ones.
@@ -189,7 +190,7 @@ def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
 def feature_function(backbone: Backbone, layers: Sequence[str], pool: str) -> Callable[[Tensor], Tensor]:
     """A function from normalised images ``[b, 3, h, w]`` to features ``[b, d]``: the layers pooled and concatenated.
 
-    With ``pool`` none the maps are laid out as they are. What the features are goes through the neck, if there is one.
+    If ``pool`` is none, feature maps are flattened without pooling. The features then pass the neck, if there is one.
     """
     pooled = _pooled_layers(backbone, layers, pool)
     neck = backbone.neck
@@ -217,7 +218,7 @@ def _pooled_layers(backbone: Backbone, layers: Sequence[str], pool: str) -> Call
 
 
 def _pooled(output: Tensor, pool: str, channels_last: bool) -> Tensor:
-    """``[b, c]`` of a map ``[b, c, h, w]`` (or ``[b, h, w, c]``), of tokens ``[b, n, c]``, or of what is flat."""
+    """Features ``[b, c]`` of a map ``[b, c, h, w]`` or ``[b, h, w, c]``, tokens ``[b, n, c]``, or flat output."""
     if output.ndim == 2:
         return output
     if pool == "none":

@@ -1,4 +1,4 @@
-"""From what the parameters ask to the feature key and the engine that makes such features."""
+"""Finds the feature key for the parameters, and builds the engine that computes such features."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from topwork.models.requested_features import resolution_request
 
 ORIGINAL_VIEW = "original"
 PIXELS = f"{DECODER} {REDUCER} {SCALER}"
-"""Names all that is done between the bytes of a file and the pixels that a network sees."""
+"""Names of all processing steps from the bytes of a file to the pixels that a network receives."""
 
 _log = logging.getLogger(__name__)
 
 
-def feature_key(parameters: FeatureParameters, engines: EngineStore) -> FeatureKey:
-    """What the vectors of the originals depend on besides the image.
+def resolved_key(parameters: FeatureParameters, engines: EngineStore) -> FeatureKey:
+    """The feature key of the originals: everything besides the image that the vectors depend on.
 
-    An equal request, on an equal machine, is answered from memory, without torch. Else the network is looked at, and
-    the engine chosen by measuring.
+    For a request that was resolved before on the same kind of machine, the stored key is returned, and torch is not
+    imported. Otherwise the network is loaded, and the engine is chosen by measurements.
     """
     request = resolution_request(parameters)
     if known := engines.recall(request):
@@ -38,7 +38,7 @@ def feature_key(parameters: FeatureParameters, engines: EngineStore) -> FeatureK
 
 
 def engine_for(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Engine:
-    """The engine that makes features under this key."""
+    """The engine that computes features under this key."""
     return build_engine(_recipe(key, parameters, engines))
 
 

@@ -1,4 +1,4 @@
-"""Norms whose statistics stay, computed inside the convolutions before them while a network learns."""
+"""Computes norms with fixed statistics inside the convolutions before them, while a network learns."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch.func import functional_call
 
 from topwork.models.layer_groups import BATCH_NORMS
 
-_TOLERANCE = 1e-4  # relative; what another order of the same multiplications may differ by
+_TOLERANCE = 1e-4  # relative difference allowed for another order of the multiplications
 
 
 def foldable_norms(network: nn.Module, inputs: Tensor) -> dict[str, str]:
-    """Names of convolutions, and of the norm that follows each and takes nothing else.
+    """Pairs of a convolution and the norm that takes only its output, by name.
 
-    The pairs are seen on ``inputs`` and tried out on them: a network that computes anything else with folded norms
-    has none. Nothing of it is changed.
+    The pairs are found and tested by running the network on ``inputs``. If the network with folded norms gives a
+    different output, the result is empty. The network is not changed.
     """
     modules = dict(network.named_modules())
     came_from: dict[int, str] = {}
-    outputs: list[Tensor] = []  # kept, so that no two have the same id
+    outputs: list[Tensor] = []  # kept alive, so that no two have the same id
     calls: dict[str, int] = {}
     pairs: dict[str, str] = {}
 
@@ -64,10 +64,10 @@ def foldable_norms(network: nn.Module, inputs: Tensor) -> dict[str, str]:
 
 @contextmanager
 def folded(network: nn.Module, pairs: Mapping[str, str]) -> Iterator[None]:
-    """Inside, each convolution does its norm's work too, where that norm keeps its statistics.
+    """A context in which each convolution also computes its norm, if the norm has fixed statistics.
 
-    Weights and their names stay as they are and learn as before; what falls away is one pass over the maps forward and
-    three back.
+    The weights and their names do not change, and they learn as before. This saves one forward pass and three backward
+    passes over the feature maps.
     """
     modules = dict(network.named_modules())
     try:
@@ -92,14 +92,14 @@ def _convolve_and_normalise(conv: nn.Conv2d, norm: Any, inputs: Tensor) -> Tenso
     moved = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
     tensors = {"weight": conv.weight * scale.view(-1, 1, 1, 1), "bias": norm.bias + scale * moved}
     ours = conv.__dict__.pop("forward")
-    try:  # its own forward with other tensors: each kind of convolution pads and strides in its own way
+    try:  # use the forward of the class with other tensors, because classes differ in padding and stride
         return torch.as_tensor(functional_call(conv, tensors, (inputs,)))
     finally:
         conv.__dict__["forward"] = ours
 
 
 def _what_is_left(norm: Any, inputs: Tensor) -> Tensor:
-    """The whole norm where it adapts; else the activation that timm's norms bring with them."""
+    """The full norm if it adapts its statistics; otherwise only the activation that timm's norms contain."""
     if norm.training:
         return torch.as_tensor(type(norm).forward(norm, inputs))
     return torch.as_tensor(norm.act(norm.drop(inputs))) if hasattr(norm, "act") else inputs

@@ -1,4 +1,4 @@
-"""A backbone with a new head grafted on, as one network that learns."""
+"""A backbone with a new head, as one network that can be trained."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
 from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
 from topwork.models.layer_groups import LayerGroup, layer_groups
+from topwork.models.normalisation import normalised, pixel_statistics
 
-_TOLERANCE = 1e-3  # relative; what the last bits of other kernels may differ by
+_TOLERANCE = 1e-3  # relative difference allowed for rounding in other kernels
 
 
 class Graft(nn.Module):
-    """Pixels ``[b, h, w, 3]`` (uint8) to class scores ``[b, c]``: backbone, dense layers, head.
+    """Network from pixels ``[b, h, w, 3]`` (uint8) to class scores ``[b, c]``: backbone, dense layers, head.
 
-    In place of pixels it takes what the frozen layers made of them (floating point), inside `starting_at_group`.
+    Inside `starting_at_group`, the input is the output of the frozen layers (floating point) instead of pixels.
     """
 
     def __init__(
@@ -37,29 +38,29 @@ class Graft(nn.Module):
         how = backbone.spec.preprocessing
         self._mean: Tensor
         self._std: Tensor
-        self.register_buffer("_mean", torch.tensor(how.mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("_std", torch.tensor(how.std).view(1, 3, 1, 1) * 255, persistent=False)
+        for name, value in zip(("_mean", "_std"), pixel_statistics(how), strict=True):
+            self.register_buffer(name, value, persistent=False)
         with torch.inference_mode():
             width = self.trunk_features(torch.zeros(2, how.crop, how.crop, 3, dtype=torch.uint8)).shape[1]
         self.neck = dense_layers(width, hidden, dropout)
         self.head = nn.Linear(hidden[-1] if hidden else width, classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Class scores."""
+        """Class scores ``[b, c]``."""
         scores: Tensor = self.head(self.neck(self.trunk_features(inputs)))
         return scores
 
     def trunk_features(self, inputs: Tensor) -> Tensor:
-        """Bottleneck features ``[b, d]``."""
-        if inputs.dtype == torch.uint8:  # channels last already
-            inputs = inputs.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
+        """Bottleneck features ``[b, d]`` of the inputs."""
+        if inputs.dtype == torch.uint8:  # [b, h, w, 3] to [b, 3, h, w]; in memory it is channels last
+            inputs = normalised(inputs, self._mean, self._std)
         return self._features(inputs)
 
     def plant(self, head: LinearHead) -> None:
-        """Take over a linear head that was fitted on these features.
+        """Copy the weights of a linear head that was fitted on these features.
 
         Raises:
-            InputError: there are dense layers between, or the head is of other features.
+            InputError: there are dense layers before the head, or the head has another shape.
 
         """
         if self.head.weight.shape != head.weight.shape or len(self.neck):
@@ -72,18 +73,18 @@ class Graft(nn.Module):
             self.head.bias.copy_(torch.from_numpy(np.array(head.bias)))
 
     def tensors(self) -> dict[str, Floats]:
-        """Everything but the head, as a `Classifier` keeps it."""
+        """The tensors of trunk and neck, without the head, as in `Classifier.network`."""
         state = {**_prefixed("trunk", self.trunk), **_prefixed("neck", self.neck)}
         return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
     def current_head(self) -> LinearHead:
-        """The head as it is now."""
+        """A copy of the head with its current weights."""
         weight, bias = (value.detach().cpu().numpy().copy() for value in (self.head.weight, self.head.bias))
         return LinearHead(weight, bias)
 
 
 def dense_layers(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
-    """Dense layers of the ``hidden`` sizes with rectifiers and dropout; dropout alone if there are none."""
+    """Dense layers of the ``hidden`` sizes, each with ReLU and dropout; only dropout if ``hidden`` is empty."""
     layers: list[nn.Module] = []
     for before, after in zip([width, *hidden], hidden, strict=False):
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
@@ -91,15 +92,15 @@ def dense_layers(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequen
 
 
 def boundary_layer(groups: Sequence[LayerGroup], first: int) -> str:
-    """Name of the module whose output the groups from number ``first`` on start from."""
+    """Name of the module before group number ``first``; its output is the input of this group."""
     return groups[first - 1].parts[-1]
 
 
 def can_start_from(backbone: Backbone, layers: Sequence[str], first: int) -> bool:
-    """Whether the groups from number ``first`` on compute the same from the output of those before them.
+    """Whether the groups from number ``first`` on can be computed from the output of the group before alone.
 
-    That holds for networks that are a chain of their groups; it is tried out on random pixels. The network is left as
-    it was.
+    This is true for networks that are a chain of their groups. It is tested with random pixels. The network is not
+    changed.
     """
     groups = layer_groups(backbone.trunk)
     if first == 0 or not all(layer == LAST or any(group.holds(layer) for group in groups[first:]) for layer in layers):
@@ -116,14 +117,14 @@ def can_start_from(backbone: Backbone, layers: Sequence[str], first: int) -> boo
                 part = backbone.trunk(taken[0].clone())
         return bool(part.shape == whole.shape and (part - whole).norm() <= _TOLERANCE * whole.norm())
     except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
-        return False  # something between the groups that is no module of its own
+        return False  # there is an operation between the groups that is not a module
     finally:
         handle.remove()
 
 
 @contextmanager
 def starting_at_group(trunk: nn.Module, groups: Sequence[LayerGroup], first: int) -> Iterator[None]:
-    """Inside, the trunk takes what group ``first`` takes: the modules before it let it through."""
+    """A context in which the trunk starts at group ``first``; the modules before it are replaced by identities."""
     frozen = {part: trunk.get_submodule(part) for group in groups[:first] for part in group.parts}
     try:
         for name in frozen:
@@ -135,7 +136,7 @@ def starting_at_group(trunk: nn.Module, groups: Sequence[LayerGroup], first: int
 
 
 def network_backbone(classifier: Classifier) -> Backbone:
-    """The backbone whose tensors the classifier brings, with its dense layers."""
+    """The backbone with the tensors of the classifier, including its dense layers."""
     key = classifier.key
     backbone = empty_backbone(key.backbone, key.preprocessing)
     trunk, neck = (_without_prefix(part, classifier.network) for part in ("trunk", "neck"))
@@ -148,7 +149,7 @@ def network_backbone(classifier: Classifier) -> Backbone:
 
 
 def with_network(classifier: Classifier, backbone: Backbone) -> Classifier:
-    """The classifier with the tensors of the backbone whose features its head was fitted on."""
+    """The classifier with the tensors of this backbone; its head was fitted on the backbone's features."""
     neck = backbone.neck or nn.Sequential()
     tensors = {**_prefixed("trunk", backbone.trunk), **_prefixed("neck", neck)}
     return replace(
@@ -159,7 +160,7 @@ def with_network(classifier: Classifier, backbone: Backbone) -> Classifier:
 
 
 def grafted_key(spec: BackboneSpec, layers: Sequence[str], pool: str, decoder: str, digest: str) -> FeatureKey:
-    """What the features of a network that has learnt depend on; it serves as it was trained, in float32."""
+    """The feature key of a trained network, which computes in float32."""
     return FeatureKey(
         backbone=spec.architecture,
         weights=digest,

@@ -1,4 +1,4 @@
-"""What the parameters ask of the features, so that who uses them can tell whether they are still the right ones."""
+"""The parameters that features depend on, to check whether stored features are still current."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
 
 
 def requested_features(parameters: FeatureParameters, augmentation: AugmentationParameters) -> dict[str, Any]:
-    """Those parameters that the vectors depend on: a weight file by its content, the plan of views if there are any."""
+    """The parameters that the vectors depend on; a weight file by its digest, and the plan of views if there are any."""
     asked = _requested_originals(parameters)
     asked["views"] = augmentation.views
     asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}
@@ -32,10 +32,10 @@ def requested_features(parameters: FeatureParameters, augmentation: Augmentation
 def check_current(
     features: Features, splits: pd.DataFrame, parameters: FeatureParameters, augmentation: AugmentationParameters
 ) -> None:
-    """Refuse features that other parameters or other images made.
+    """Check that the features were computed with these parameters and from these images.
 
     Raises:
-        InputError: they differ; the message names the first parameter that does.
+        InputError: they were not; the message names the first parameter that differs.
 
     """
     for name, asked in requested_features(parameters, augmentation).items():
@@ -52,7 +52,7 @@ def check_current(
 
 
 def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
-    """All that the feature key of the originals follows from: what is asked, the machine, the packages."""
+    """Everything that determines the feature key of the originals: parameters, machine, and package versions."""
     packages = (*_PACKAGES, *([f"{parameters.backbone}_pytorch_model"] if "lite" in parameters.backbone else []))
     versions = {package: _version(package) for package in packages}
     return {**_requested_originals(parameters), "machine": machine_name(), "versions": versions}

@@ -12,8 +12,8 @@ SIDE = 128
 class ShallowNet(nn.Module):
     """ResNet-10 (He et al. 2016: a stem and one basic block in each of four stages) at half its width: 1.2 M weights.
 
-    A deep network has more freedom than a thousand images can bind; the global average makes it indifferent to where
-    things are.
+    A deep network has too many parameters for a thousand images. The global average makes the result independent of the
+    position of objects.
     """
 
     def __init__(self, classes: int = 1000) -> None:
@@ -37,7 +37,7 @@ class ShallowNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class scores of normalised images."""
+        """Class scores ``[b, c]`` of normalised images ``[b, 3, h, w]``."""
         scores: Tensor = self.head(self.pool(self.stages(self.stem(images))))
         return scores
 

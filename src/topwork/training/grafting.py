@@ -242,7 +242,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
             scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
             distances.append(bounds.distances(vectors))
         if fold == job.folds[-2]:
-            closing = time.perf_counter() - learnt  # also the estimate for the final model, which scores about as many images
+            closing = time.perf_counter() - learnt  # the final model will need about as long
     rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     return TrainedNetwork(
         network=graft.tensors(),

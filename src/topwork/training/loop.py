@@ -1,7 +1,7 @@
-"""Training of a network: fit, made of epochs, made of steps.
+"""Trains one network: a fit consists of epochs, and an epoch consists of steps.
 
-Everything random is drawn anew from the seed and the number of the step or epoch, so that a training that goes on
-from a checkpoint is the training that was never interrupted.
+All random numbers depend only on the seed and on the number of the step or epoch. A training that continues from a
+checkpoint therefore gives the same network as a training that was not interrupted.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from topwork.training.tempo import autocast, choose_precision, restored_afterwar
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
+_LOOK_EVERY = 10  # steps between readings of the loss; each reading waits for the device
 _SAVE_EVERY = 30.0  # seconds
-_SAFETY = 0.9  # share of the time that is planned for
-_TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps by which the time of all is told
+_SAFETY = 0.9  # share of the available time that is planned
+_TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps that are timed to estimate the total time
 _MOMENTUM = 0.9
-_SLOWER = 1.05  # times the seconds that are left, which the steps that are left may be expected to take
+_SLOWER = 1.05  # the remaining steps may take this factor of the remaining seconds before steps are dropped
 _TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; a part of one is trained"
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How one network learns; ``first`` is the first group of layers that does.
+    """How one network learns; ``first`` is the number of the first group of layers that learns.
 
-    ``seconds`` is what it may take, with the ``scored_after`` images that are looked at once it has learnt; it shortens
-    the ``epochs`` before the first step, by what some steps took. Where the machine becomes slower, so that it would
-    take longer than the ``limit`` (seconds, too), fewer steps are done.
+    ``seconds`` is the planned time, including the scoring of ``scored_after`` images after the training. Before the
+    first step, some steps are timed, and ``epochs`` is reduced if it does not fit into this time. If the machine then
+    becomes slower and the training would take longer than ``limit`` (seconds), fewer steps are done.
     """
 
     epochs: float
@@ -80,9 +80,10 @@ class FitPlan:
 
 @dataclass(frozen=True)
 class TrainingSubset:
-    """What one network learns from: samples by row, their classes ``[n]``, and which rows teach and which choose.
+    """What one network learns from: samples by row and their class numbers ``truth`` ``[n]``.
 
-    Where none choose (the inner split is empty), the network is kept as it is in the end.
+    The network learns from the rows ``taught``; the rows ``inner`` choose the epoch. If ``inner`` is empty, the weights
+    after the last epoch are kept.
     """
 
     name: str
@@ -93,10 +94,10 @@ class TrainingSubset:
 
 
 def fit(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
-    """Train the graft from where ``state`` is; it ends with the weights that the inner split chooses.
+    """Train the graft from the point that ``state`` has reached; it ends with the weights chosen on the inner split.
 
     Raises:
-        InputError: the loss is no longer a number; the message says what to try.
+        InputError: the loss is not finite; the message says what to try.
 
     """
     graft.to(accelerator(), memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,17 +112,17 @@ def fit(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingStat
 
 
 def steps_an_epoch(taught: Integers, batch_size: int) -> int:
-    """Whole batches; the rest that fills none waits for another epoch's order."""
+    """Number of whole batches per epoch, at least 1; images that do not fill a batch are left out of this epoch."""
     return max(1, len(taught) // batch_size)
 
 
 def class_scores(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
-    """Scores ``[len(rows), c]`` (float64) of the originals."""
+    """Class scores ``[len(rows), c]`` (float64) of the original images."""
     return graft.current_head().scores(bottleneck_features(graft, samples, rows, batch_size, threads))
 
 
 def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
-    """What the head sees of the originals, ``[len(rows), d]``, in float32."""
+    """Input of the head for the original images, ``[len(rows), d]`` (float32)."""
     graft.eval()
     found = []
     with torch.inference_mode():
@@ -131,7 +132,7 @@ def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_si
 
 
 def _learn(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
-    """Epoch after epoch, from where it was."""
+    """Train the remaining epochs, and write a checkpoint after each."""
     start = time.perf_counter()
     norms = foldable_norms(graft, subset.samples.batch(subset.taught[:2], 0).to(accelerator()))
     if state.begun:
@@ -152,7 +153,7 @@ def _learn(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
 
 
 def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
-    """Settle precision, rate and number of steps, once; score the network before anything is learnt."""
+    """Set precision, learning rate and number of steps once, and score the network before the first step."""
     start = time.perf_counter()
     rows = _batches(subset, plan, epoch=0)[0]
     inputs = subset.samples.batch(rows, subset.samples.view_of(1)).to(accelerator())
@@ -177,22 +178,22 @@ def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
 
 
 def _affordable(seconds: float, a_step: float, scoring: float, an_epoch: int) -> int:
-    """Steps that fit into so many seconds, the scoring at the end of each epoch included."""
+    """Number of steps that fit into the seconds, including the scoring after each epoch."""
     return int(max(0.0, seconds - scoring) / (a_step + scoring / an_epoch))
 
 
 @dataclass(frozen=True)
 class _Pace:
-    """When a training began (so much earlier if it was interrupted), and from which step on it is timed."""
+    """When a training began, less the time spent in earlier runs; first step and start time of the timing here."""
 
     began: float
     first_step: int
     timed_from: float
 
     def fitting(self, state: TrainingState, limit: float) -> int:
-        """The steps of all in all that fit into the limit at the speed so far; those planned, if they do."""
+        """Total number of steps that fits into the limit at the speed so far, at most the planned number."""
         now = time.perf_counter()
-        a_step = (now - self.timed_from) / max(1, state.step - self.first_step)  # scoring between epochs included
+        a_step = (now - self.timed_from) / max(1, state.step - self.first_step)  # including the scoring between epochs
         left = limit - (now - self.began)
         if a_step * (state.steps - state.step) <= _SLOWER * left:
             return state.steps
@@ -200,7 +201,7 @@ class _Pace:
 
 
 def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> float:
-    """What a step takes in the loop itself, where loading and learning get into each other's way."""
+    """Seconds of a step in the real loop, where loading and learning compete for the processor."""
     trial = copy(state)
     trial.steps = _TRIED * len(subset.taught)
     seconds: list[float] = []
@@ -214,7 +215,7 @@ def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: 
             start = time.perf_counter()
             if len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS:
                 break
-    return float(np.mean(seconds[1:]))  # the first waits for its images
+    return float(np.mean(seconds[1:]))  # without the first step, which waits for its images
 
 
 def _epoch(
@@ -225,7 +226,7 @@ def _epoch(
     state: TrainingState,
     pace: _Pace,
 ) -> dict[str, float]:
-    """The steps that are left of an epoch, and how they went."""
+    """Do the remaining steps of an epoch, and return the loss and the images per second."""
     an_epoch = steps_an_epoch(subset.taught, plan.batch_size)
     epoch, done = divmod(state.step, an_epoch)
     left = min(an_epoch, state.steps - epoch * an_epoch)
@@ -243,7 +244,9 @@ def _epoch(
             of_inner = state.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             _tell(subset, plan, state, note)
-        if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # the end is kept with its score
+        if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(
+            batches
+        ):  # else kept after scoring
             state.spent = time.perf_counter() - pace.began
             state.keep(graft, optimizer)
             saved = time.perf_counter()
@@ -260,7 +263,7 @@ def _tell(subset: TrainingSubset, plan: FitPlan, state: TrainingState, note: str
 def _step(
     graft: Graft, optimizer: torch.optim.Optimizer, inputs: Tensor, truth: Tensor, plan: FitPlan, state: TrainingState
 ) -> Tensor:
-    torch.manual_seed(_seed(plan, state.step))  # of dropout: the step's own, wherever the training began
+    torch.manual_seed(_seed(plan, state.step))  # for dropout: depends on the step only, also after a restart
     generator = np.random.default_rng([plan.seed, state.step])
     inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, plan.label_smoothing, generator)
     factor = rate_factor(state.step, state.steps, plan.warmup)
@@ -280,7 +283,7 @@ def _step(
 
 
 def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState, facts: dict[str, float]) -> None:
-    """Look at the inner split, with the averaged weights if there are any, and keep what is chosen."""
+    """Score the inner split, with the averaged weights if there are any, and let the state note the epoch."""
     of_inner: Floats | None = None
     with state.averaged(graft):
         if len(subset.inner):
@@ -294,14 +297,14 @@ def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
 
 
 def _set_training(graft: Graft, plan: FitPlan, epoch: int) -> None:
-    """Dropout and statistics of what learns in this epoch on, everything else off."""
+    """Set the groups that learn in this epoch to training mode, and all other groups to evaluation mode."""
     graft.train()
     first = first_learning(epoch, plan.first, len(graft.groups), plan.unfreeze_every)
     freeze(graft.trunk, graft.groups, first, plan.batch_norm)
 
 
 def _optimizer(graft: Graft, plan: FitPlan, rate: float) -> torch.optim.Optimizer:
-    """One with a group of parameters for each group of layers; what has one dimension does not decay."""
+    """An optimizer with the learning rate of each group of layers; one-dimensional parameters have no weight decay."""
     rates = group_rates(len(graft.groups), rate, plan.backbone_rate, plan.layer_decay)
     number = group_numbers(graft.trunk, graft.groups)
     trunk = [
@@ -321,7 +324,7 @@ def _optimizer(graft: Graft, plan: FitPlan, rate: float) -> torch.optim.Optimize
 
 
 def _batches(subset: TrainingSubset, plan: FitPlan, epoch: int) -> list[Integers]:
-    """Rows of each batch of an epoch, in the epoch's own order."""
+    """Rows of each batch of an epoch, in the random order of this epoch."""
     rows = np.random.default_rng([plan.seed, epoch]).permutation(subset.taught)
     return _cut(rows, plan.batch_size)[: steps_an_epoch(subset.taught, plan.batch_size)]
 
@@ -352,7 +355,7 @@ def _finite(running: Sequence[Tensor], subset: TrainingSubset, state: TrainingSt
 
 
 def _is_over(plan: FitPlan, state: TrainingState) -> bool:
-    """Whether all steps are done, or nothing was gained for too long."""
+    """Whether all steps are done, or the loss has not improved for ``patience`` epochs."""
     without_gain = len(state.history) - 1 - state.best_epoch
     impatient = plan.patience is not None and without_gain >= plan.patience
     return state.begun and (state.step >= state.steps or impatient)

@@ -1,4 +1,4 @@
-"""Two images of a batch in one: mixup and CutMix, with the labels in the same proportion."""
+"""Mixup and CutMix: each image of a batch is mixed with another one, and the loss is weighted accordingly."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Loss = Callable[[Tensor], Tensor]
 def mix(
     inputs: Tensor, truth: Tensor, mixup: float, cutmix: float, smoothing: float, generator: np.random.Generator
 ) -> tuple[Tensor, Loss]:
-    """The batch mixed with a permutation of itself, and the loss of its scores.
+    """The batch mixed with a permutation of itself, and a function from its scores to the loss.
 
     Args:
-        inputs: pixels ``[b, h, w, 3]`` (uint8), or maps ``[b, …, h, w]``.
+        inputs: pixels ``[b, h, w, 3]`` (uint8), or feature maps ``[b, …, h, w]``.
         truth: class numbers ``[b]``.
         mixup: parameter of the beta distribution of the weight (Zhang et al. 2018); 0: off.
-        cutmix: the same for the area of a rectangle (Yun et al. 2019); where both are on, each batch draws one.
-        smoothing: share of the label that all classes share (Szegedy et al. 2016).
-        generator: of the draws.
+        cutmix: the same for the area of a rectangle (Yun et al. 2019); if both are on, each batch draws one of them.
+        smoothing: label smoothing, the share that is spread over all classes (Szegedy et al. 2016).
+        generator: draws the permutation, the weight and the rectangle.
 
     """
 
@@ -46,7 +46,7 @@ def mix(
 
 
 def _pasted(inputs: Tensor, others: Tensor, kept: float, generator: np.random.Generator) -> tuple[Tensor, float]:
-    """A rectangle of the other image over each, and the share of the area that stayed."""
+    """Each image with a rectangle of the other image, and the share of the area that is unchanged."""
     down, across = (1, 2) if inputs.dtype == torch.uint8 else (inputs.ndim - 2, inputs.ndim - 1)
     half = math.sqrt(1 - kept) / 2
     result, place, area = inputs.clone(), [slice(None)] * inputs.ndim, 1.0

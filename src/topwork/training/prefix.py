@@ -1,4 +1,4 @@
-"""What frozen layers make of the images and their views, computed once and kept in the feature store."""
+"""Activations of the frozen layers for images and views, computed once and cached in the feature store."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from topwork.core.stores import FeatureStore, Stores
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone
 from topwork.models.extraction import Extraction, extract_missing, view_keys
-from topwork.models.feature_key import engine_for, feature_key
+from topwork.models.feature_key import engine_for, resolved_key
 from topwork.models.graft import boundary_layer, can_start_from
 from topwork.models.layer_groups import layer_groups
 from topwork.training.loop import FitPlan
 from topwork.training.samples import ActivationSamples
 
-_TRIED = 256  # images by which the time is told
-_SHARE = 1 / 4  # of the minutes that the frozen layers may take; more views than epochs are of no use
-_VIEW_COST = 1.5  # times an original, for drawing and sampling it
-_BYTES = 2  # of a number, float16
+_TRIED = 256  # images that are timed to estimate the total time
+_SHARE = 1 / 4  # of the minutes, for the frozen layers
+_VIEW_COST = 1.5  # cost of a view as a factor of the cost of an original: it is drawn and resampled
+_BYTES = 2  # per number, float16
 
 _log = logging.getLogger(__name__)
 
 
 def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, images: int, p: FinetuneParameters) -> str:
-    """The reason why the frozen layers must run in every epoch, or nothing.
+    """The reason why the frozen layers must run in every epoch, or an empty text if they need not.
 
     Raises:
-        InputError: there is one, and the cache is asked for in spite of it.
+        InputError: there is a reason, but the parameter ``cache`` is ``always``.
 
     """
     reason = ""
@@ -67,14 +67,14 @@ def cached_samples(
     p: FinetuneParameters,
     of_features: FeatureParameters,
 ) -> ActivationSamples:
-    """Activations of the frozen layers, those that the store lacks being computed first.
+    """Activations of the frozen layers; those that are not in the store are computed first.
 
-    As many views are kept as epochs, disk and minutes allow; their number is remembered under ``name``, so that a
-    training that goes on sees the same.
+    The number of views is limited by the epochs, the disk space and the minutes. It is stored under ``name``, so that a
+    training that continues uses the same views.
     """
     boundary = boundary_layer(layer_groups(backbone.trunk), plan.first)
     at_boundary = of_features.model_copy(update={"layers": boundary, "pool": "none"})
-    known, key = stores.features, feature_key(at_boundary, stores.engines)
+    known, key = stores.features, resolved_key(at_boundary, stores.engines)
     engine = cache(lambda: engine_for(key, at_boundary, stores.engines))
     how = Extraction(max(16, at_boundary.shard_size // 8), at_boundary.threads, at_boundary.max_pixels)
     by_content = {sha256: image_id for image_id, sha256 in contents}
@@ -108,12 +108,12 @@ def _affordable(
     extract: Callable[[Mapping[str, str], int], None],
     minutes: float | None,
 ) -> int:
-    """Views that can be computed in their share of the minutes, told by the time that some originals take."""
+    """Number of views that can be computed in their share of the minutes, estimated from the time of some originals."""
     some = dict(list(contents.items())[:_TRIED])
     lacking = len(known.missing(key, list(some)))
     if minutes is None or not lacking:
         return 64
-    extract(dict(list(some.items())[:8]), 0)  # what is done once: the engine is chosen and built
+    extract(dict(list(some.items())[:8]), 0)  # not timed: the engine is built in the first call
     lacking = len(known.missing(key, list(some)))
     start = time.perf_counter()
     extract(some, 0)
@@ -127,7 +127,7 @@ def _gigabytes(backbone: Backbone, first: int, images: int, views: int) -> float
 
 
 def _shape(backbone: Backbone, first: int) -> tuple[int, ...]:
-    """Of one image's activations at the boundary."""
+    """Shape of the activations of one image at the boundary between frozen and learning layers."""
     taken: list[torch.Tensor] = []
     layer = backbone.trunk.get_submodule(boundary_layer(layer_groups(backbone.trunk), first))
     handle = layer.register_forward_hook(lambda _module, _inputs, output: taken.append(output))

@@ -1,4 +1,4 @@
-"""Where a training takes its batches from: images and their views, or what frozen layers made of them."""
+"""Sources of training batches: images and their views, or the activations of frozen layers for them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _ROOM = 2**29  # bytes of decoded images
 
 
 class Samples(Protocol):
-    """Images by their place in the list that the training was given; ``starts_at`` is the group that takes them."""
+    """Samples by row number in the list of training images; ``starts_at`` is the group of layers that takes them."""
 
     starts_at: int
 
     def batch(self, rows: Integers, view: int) -> Tensor:
-        """What the network takes, ``[len(rows), …]``; view 0 is the original."""
+        """Input of the network, ``[len(rows), …]``; view 0 is the original."""
         ...
 
     def view_of(self, epoch: int) -> int:
-        """The view that an epoch sees of every image; what is drawn for it differs from image to image."""
+        """Number of the view that an epoch uses for all images; each image has its own random draw for it."""
         ...
 
 
 class ImageSamples:
-    """Pixels ``[b, h, w, 3]`` (uint8) of the originals or of their views; every epoch sees another view."""
+    """Pixels ``[b, h, w, 3]`` (uint8) of the originals or of their views; every epoch uses another view."""
 
     starts_at = 0
 
@@ -57,7 +57,7 @@ class ImageSamples:
         self._canvases: dict[int, NDArray[np.uint8]] = {}
 
     def batch(self, rows: Integers, view: int) -> Tensor:
-        """Originals, or their views of one number."""
+        """The originals (view 0), or the views with this number."""
         wanted = [self._contents[row] for row in rows]
         if view == 0:
             return torch.from_numpy(decode_batch(self._images, wanted, self._preprocessing, self._max_pixels))
@@ -66,7 +66,7 @@ class ImageSamples:
         return torch.from_numpy(apply_views(canvases, drawn, self._plan.fill, self._preprocessing.crop))
 
     def _canvas(self, row: int) -> NDArray[np.uint8]:
-        """What views are taken from, decoded once as long as there is room: a small network outruns the decoder."""
+        """The decoded image that views are made from, cached up to a limit: decoding is slower than a small network."""
         if row in self._canvases:
             return self._canvases[row]
         wanted, how = [self._contents[row]], self._preprocessing.canvas
@@ -76,12 +76,12 @@ class ImageSamples:
         return canvas
 
     def view_of(self, epoch: int) -> int:
-        """The next one, or the first again where their number is given."""
+        """The number of the epoch; if the number of views is given, they are repeated in turn."""
         return epoch if self._views is None else epoch % (1 + self._views)
 
 
 class ActivationSamples:
-    """Maps ``[b, c, h, w]`` at the boundary of the frozen layers, kept for the original and some views."""
+    """Cached feature maps ``[b, c, h, w]`` after the frozen layers, for the original and some views."""
 
     def __init__(self, by_view: Sequence[FeatureRows], shape: Sequence[int], starts_at: int) -> None:
         self.starts_at = starts_at
@@ -89,20 +89,20 @@ class ActivationSamples:
         self._shape = tuple(shape)
 
     def batch(self, rows: Integers, view: int) -> Tensor:
-        """Read from the mapped files, in float32."""
+        """Activations in float32, read from memory-mapped files."""
         flat = torch.from_numpy(np.asarray(self._by_view[view][rows])).float()
         maps = flat.view(-1, *self._shape)
         return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
 
     def view_of(self, epoch: int) -> int:
-        """Those that are kept, in turn."""
+        """The cached views in turn."""
         return epoch % len(self._by_view)
 
 
 def load_batches(
     samples: Samples, batches: Sequence[Integers], view: int, threads: int
 ) -> Iterator[tuple[Integers, Tensor]]:
-    """The batches in their order, the next ones being made meanwhile."""
+    """Rows and input of each batch, in the given order; threads prepare the next batches in the meantime."""
 
     def load(batch: Sequence[Integers]) -> Tensor:
         return samples.batch(batch[0], view)

@@ -1,4 +1,4 @@
-"""Which group of layers learns when, and at which rate."""
+"""Learning rates over the steps and the groups of layers, and the epochs in which groups learn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the full learning rate at one of ``steps``: up in a line over the ``warmup`` share, down as a cosine."""
+    """Factor of the full learning rate at a step: linear rise over the share ``warmup`` of the steps, then a cosine."""
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -15,12 +15,15 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def group_rates(groups: int, rate: float, backbone_rate: float, layer_decay: float) -> Sequence[float]:
-    """Learning rate of each group from the first to the last: that of the head times ``backbone_rate``, decaying."""
+    """Learning rate of each group, from the first to the last.
+
+    The last group has ``rate * backbone_rate``; each group before it has ``layer_decay`` times the next group's rate.
+    """
     return [rate * backbone_rate * layer_decay ** (groups - 1 - number) for number in range(groups)]
 
 
 def first_learning(epoch: int, first: int, groups: int, unfreeze_every: int) -> int:
-    """Number of the first group that learns in this epoch: the head alone at first, then one group more at a time."""
+    """Number of the first group that learns in this epoch; the head starts alone, and groups are added one by one."""
     if unfreeze_every == 0:
         return first
     return max(first, groups - epoch // unfreeze_every)

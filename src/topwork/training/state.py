@@ -1,4 +1,4 @@
-"""How far a training has come: all that going on needs, in memory and in a checkpoint."""
+"""The state of a training, in memory and in a checkpoint, so that it can continue later."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from topwork.core.arrays import Floats
 from topwork.core.stores import CheckpointStore
 
-_ROUNDING = 1e-9  # one image that makes all the difference makes exactly one standard error
+_ROUNDING = 1e-9  # if only one image differs, the difference is exactly one standard error
 _FACTS = ("step", "steps", "epochs", "spent", "reserve", "precision", "rate", "best_epoch", "chosen_epoch", "history")
 
 
 class TrainingState:
-    """Steps done of ``steps`` planned (``epochs``), the weights now and as chosen, the history of the epochs.
+    """The state of a training: steps done and planned, current and chosen weights, and the history of the epochs.
 
-    ``spent`` are the seconds that it took to come so far, ``reserve`` those that are kept for what comes after.
-
-    The best epoch has the least loss on the inner split; the chosen one is the last that is as good (`is_as_good`).
+    ``step`` of ``steps`` (``epochs``) are done. ``spent`` are the seconds used so far, and ``reserve`` the seconds kept
+    for the scoring after the training. The best epoch has the least loss on the inner split. The chosen epoch is the
+    last one that is as good (`is_as_good`).
     """
 
     def __init__(self, checkpoints: CheckpointStore, name: str) -> None:
@@ -33,7 +33,7 @@ class TrainingState:
         self.best_epoch, self.chosen_epoch = 0, 0
         self.history: list[dict[str, float]] = []
         self.chosen: dict[str, Tensor] = {}
-        self._losses: dict[str, Tensor] = {}  # of the images of the inner split, at the start and in the best epoch
+        self._losses: dict[str, Tensor] = {}  # per image of the inner split, at the start and in the best epoch
         self._average: dict[str, Tensor] = {}
         self._now: dict[str, Tensor] = {}
         self._optimizer: dict[int, dict[str, Tensor]] = {}
@@ -49,33 +49,33 @@ class TrainingState:
 
     @property
     def begun(self) -> bool:
-        """Whether precision, rate and number of steps are settled."""
+        """Whether precision, learning rate and number of steps are set."""
         return bool(self.precision)
 
     @property
     def chosen_after(self) -> float:
-        """Epochs that the chosen weights had learnt."""
+        """Number of epochs after which the chosen weights were saved."""
         return self.epochs * self.history[self.chosen_epoch]["step"] / max(1, self.steps)
 
     def shorten(self, steps: int) -> None:
-        """Plan for fewer steps; the learning rate, which falls to nothing at the last, falls faster from now on."""
+        """Plan fewer steps; the learning rate then falls faster, so that it is zero at the new last step."""
         if steps < self.steps:
             self.epochs *= steps / self.steps
             self.steps = steps
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put the weights and the optimizer's state where they were; nothing before the first step."""
+        """Restore the weights and the optimizer's state from the checkpoint; before the first step nothing changes."""
         if self._now:
             network.load_state_dict(self._now)
         if self._optimizer:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self._optimizer})
-            for parameter, state in optimizer.state.items():  # laid out as the weights: fused optimizers rely on it
+            for parameter, state in optimizer.state.items():  # fused optimizers need the memory layout of the weights
                 for field, value in state.items():
                     if isinstance(value, Tensor) and value.shape == parameter.shape:
                         state[field] = torch.empty_like(parameter).copy_(value)
 
     def keep(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Take the present state into the checkpoint."""
+        """Write a checkpoint with the current weights and the optimizer's state."""
         self._now = network.state_dict()
         self._optimizer = optimizer.state_dict()["state"]
         self.save()
@@ -94,12 +94,12 @@ class TrainingState:
         self._checkpoints.put(self._name, tensors, {fact: getattr(self, fact) for fact in _FACTS})
 
     def note(self, network: nn.Module, facts: Mapping[str, float], losses: Floats | None) -> None:
-        """Add an epoch to the history; its weights are kept if it is the best so far, or as good as that.
+        """Add an epoch to the history, and choose its weights if it is the best so far or as good as the best.
 
         Args:
-            network: as it is after the epoch.
-            facts: about the epoch.
-            losses: of the images of the inner split; without them the last epoch is chosen.
+            network: the network after the epoch.
+            facts: measurements of the epoch.
+            losses: loss of each image of the inner split; if None, the last epoch is chosen.
 
         """
         epoch = len(self.history)
@@ -114,7 +114,7 @@ class TrainingState:
         self.chosen, self.chosen_epoch = _copied(network), epoch
 
     def average(self, network: nn.Module, decay: float) -> None:
-        """Move the averaged weights towards the present ones."""
+        """Update the moving average of the weights with the current weights."""
         if not self._average:
             self._average = _copied(network)
             return
@@ -124,7 +124,7 @@ class TrainingState:
 
     @contextmanager
     def averaged(self, network: nn.Module) -> Iterator[None]:
-        """Inside, the network has its averaged weights, if there are any."""
+        """A context in which the network has its averaged weights, if there are any."""
         if not self._average:
             yield
             return
@@ -137,11 +137,12 @@ class TrainingState:
 
 
 def is_as_good(losses: Tensor, best: Tensor, first: Tensor) -> bool:
-    """Whether losses ``[n]`` are at most one standard error above the best ones, image by image, and below the first.
+    """Whether losses ``[n]`` are at most one standard error above the best losses and below the first losses.
 
-    Few images cannot tell the best epoch from its neighbours; the later one has learnt at the lower rate (the rule of
-    one standard error, Breiman et al. 1984, with the end of the schedule in the place of the smaller tree). What gains
-    nothing over the start is not as good: then the start is kept.
+    The standard error is of the differences image by image. With few images, the best epoch cannot be distinguished
+    from its neighbours, and a later epoch has learnt at a lower rate. This is the rule of one standard error (Breiman
+    et al. 1984), which prefers smaller trees there and later epochs here. An epoch that is not better than the start is
+    not as good; the network at the start is then kept.
     """
     excess = losses - best
     error = float(excess.std()) / math.sqrt(len(excess)) if len(excess) > 1 else 0.0

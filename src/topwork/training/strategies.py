@@ -1,4 +1,4 @@
-"""The two ways in which a network learns: from pretrained weights under a probe's head, or from nothing."""
+"""Two strategies that train a network: from pretrained weights, usually with a probe as head, or from scratch."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def finetune(
     views: ViewPlan,
     split_digest: str,
 ) -> tuple[Classifier, TrainedNetwork]:
-    """A pretrained network whose last layers learn on under a new head.
+    """Train the last layers of a pretrained network together with a new head.
 
     Args:
-        examples: who is learnt from.
-        features: of the same images; the probe is fitted on them.
-        probe: what `fit_probe` found.
-        handles: where to read and keep.
-        parameters: of the block `finetune`.
-        of_features: which backbone, and which of its layers the head sees.
+        examples: images to learn from.
+        features: features of the same images, on which the probe is fitted.
+        probe: result of `fit_probe`.
+        stores: where images are read, and where features, engines and checkpoints are kept.
+        parameters: block `finetune`.
+        of_features: backbone, and the layers that are the input of the head.
         of_probe: how the probe is fitted.
-        views: what may be done to an image.
-        split_digest: names the splits.
+        views: plan of the augmented views.
+        split_digest: digest of the splits.
 
     """
     started = time.perf_counter()
@@ -111,7 +111,7 @@ def train_from_scratch(
     split_digest: str,
     content: str,
 ) -> tuple[Classifier, TrainedNetwork]:
-    """A network that learns from random weights on the images alone."""
+    """Train a network from random weights on the images alone."""
     started = time.perf_counter()
     spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed, parameters.white)
     layers, classes = ("last",), len(examples.class_names)
@@ -159,7 +159,7 @@ def _probe_head(
     fold: int,
     of_probe: LinearParameters,
 ) -> LinearHead:
-    """The logistic head fitted on no other images than these, with the C that was chosen without the fold."""
+    """The logistic head fitted on these rows only, with the C that was chosen without the fold."""
     C = probe["C"] if fold == FINAL else probe["C_by_fold"][str(fold)]
     at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
     samples = np.concatenate([features.vectors[None, at], features.views[:, at]])
@@ -171,7 +171,7 @@ def _graft(
     backbone: Backbone, layers: tuple[str, ...], pool: str, parameters: NetworkParameters, classes: int, fold: int
 ) -> Graft:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(parameters.seed + 1 + fold)  # of what is new: dense layers and a random head
+        torch.manual_seed(parameters.seed + 1 + fold)  # for the new weights: dense layers and a random head
         return Graft(backbone, layers, pool, parameters.hidden, parameters.dropout, classes)
 
 
@@ -205,7 +205,7 @@ def _classifier(
 
 
 def _digest(tensors: Mapping[str, Floats]) -> str:
-    """Of names and contents."""
+    """SHA-256 of the names and contents of the tensors."""
     digest = hashlib.sha256()
     for name, value in tensors.items():
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""How fast this machine trains, and in which precision."""
+"""Measures the speed of training steps on this machine, and chooses the precision."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from topwork.models.engines.hardware import accelerator, native_formats
 
-_WORTH = 1.2  # times as fast, before the shorter precision is taken: measuring is noisy, float32 the reference
+_WORTH = 1.2  # speed-up from which bfloat16 is used; the margin is for noise, and float32 is the reference
 
 
 @contextmanager
 def restored_afterwards(network: nn.Module) -> Iterator[None]:
-    """Puts weights, buffers, gradients and generator states back as they were."""
+    """A context that restores weights, buffers and random generators at its end, and removes gradients."""
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with torch.random.fork_rng(devices=[]):
         try:
@@ -29,7 +29,7 @@ def restored_afterwards(network: nn.Module) -> Iterator[None]:
 
 
 def step_seconds(network: nn.Module, inputs: Tensor, truth: Tensor, precision: str) -> float:
-    """Seconds of one step forward and back, the better of two after one that does not count."""
+    """Seconds of a forward and backward pass: the faster of two passes, after one that is not counted."""
     seconds = []
     with restored_afterwards(network):
         for _ in range(3):
@@ -43,7 +43,7 @@ def step_seconds(network: nn.Module, inputs: Tensor, truth: Tensor, precision: s
 
 
 def choose_precision(network: nn.Module, inputs: Tensor, truth: Tensor, wanted: str) -> str:
-    """The precision to train in; ``auto`` measures a step where the hardware has bfloat16."""
+    """The precision to train in; ``auto`` measures the speed if the hardware has bfloat16."""
     if wanted != "auto":
         return wanted
     if "bfloat16" not in native_formats():
@@ -53,5 +53,5 @@ def choose_precision(network: nn.Module, inputs: Tensor, truth: Tensor, wanted: 
 
 
 def autocast(precision: str) -> torch.autocast:
-    """Inside, layers that gain by it compute in the precision."""
+    """A context in which suitable layers compute in the precision (PyTorch's autocast)."""
     return torch.autocast(accelerator(), torch.bfloat16, enabled=precision == "bfloat16")

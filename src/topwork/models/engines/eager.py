@@ -13,6 +13,7 @@ from topwork.core.arrays import Floats
 from topwork.models.backbones import feature_function
 from topwork.models.engines.engine import Engine, Recipe
 from topwork.models.engines.hardware import accelerator
+from topwork.models.normalisation import normalised, pixel_statistics
 
 _Features = Callable[[Tensor], Tensor]
 
@@ -29,17 +30,12 @@ def torch_engine(recipe: Recipe, compiled: Callable[[_Features], _Features]) -> 
     backbone, device = recipe.backbone(), torch.device(accelerator())
     backbone.trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = compiled(feature_function(backbone, recipe.layers, recipe.pool))
-    mean, std = _scaled(recipe.preprocessing.mean, device), _scaled(recipe.preprocessing.std, device)
+    mean, std = pixel_statistics(recipe.preprocessing, device)
     format_ = getattr(torch, recipe.number_format)
 
     def run(pixels: NDArray[np.uint8]) -> Floats:
         with torch.inference_mode(), torch.autocast(device.type, format_, enabled=recipe.number_format != "float32"):
             batch = torch.from_numpy(pixels).to(device, non_blocking=True)
-            images = batch.permute(0, 3, 1, 2).float().sub_(mean).div_(std)  # a view, already channels last
-            return features(images).float().cpu().numpy()
+            return features(normalised(batch, mean, std)).float().cpu().numpy()
 
     return Engine(run, recipe.batch_size or _BATCH[device.type])
-
-
-def _scaled(value: tuple[float, float, float], device: torch.device) -> Tensor:
-    return torch.tensor(value, device=device).view(1, 3, 1, 1) * 255

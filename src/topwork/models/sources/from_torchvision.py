@@ -1,4 +1,4 @@
-"""torchvision's networks."""
+"""Networks of torchvision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topwork.models.weights import load_trunk, read_state
 
 
 class TorchvisionSource:
-    """torchvision's classifiers, named as torchvision names them."""
+    """Classifiers of torchvision, under their torchvision names."""
 
     def preprocessing(self, name: str) -> Preprocessing:
         weights = _torchvision_weights(name)

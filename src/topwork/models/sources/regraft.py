@@ -1,4 +1,4 @@
-"""The backbone of a Topwork classifier, for other classes."""
+"""The backbone of a Topwork classifier as a pretrained network for other classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from topwork.models.weights import load_trunk, read_state
 
 @dataclass(frozen=True)
 class RegraftSource:
-    """The backbone of a Topwork classifier (a folder with `spec.json`), as pretrained network for other classes."""
+    """The backbone of a Topwork classifier (a folder with `spec.json`), as a pretrained network for other classes."""
 
     folder: Path
     find: Callable[[str], Source]
@@ -38,7 +38,7 @@ class RegraftSource:
     def load_default(self, network: nn.Module, name: str) -> None:
         tensors = read_state(self.default_file(name))
         trunk = {key.removeprefix("trunk."): value for key, value in tensors.items() if key.startswith("trunk.")}
-        if not trunk:  # a linear head on a backbone that never learnt
+        if not trunk:  # the file has only a head, because the backbone was not trained
             self._own.load_default(network, self.architecture)
             return
         load_trunk(network, trunk, (f"{head_name(network)}.",), f"backbone={name}")
@@ -48,7 +48,7 @@ class RegraftSource:
 
     @property
     def architecture(self) -> str:
-        """Name of the network that the classifier was grafted on."""
+        """Name of the classifier's backbone."""
         return str(self._features["backbone"])
 
     @property

@@ -1,4 +1,4 @@
-"""What every source of networks does, and what several share."""
+"""The interface of all sources of networks, and functions that several sources use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Source(Protocol):
-    """The verbs that every source of networks has."""
+    """The interface of a source of networks."""
 
     def preprocessing(self, name: str) -> Preprocessing:
-        """What the default weights of this network were made for."""
+        """The preprocessing for which the default weights of this network were trained."""
         ...
 
     def default_file(self, name: str) -> Path:
-        """The file of the default weights, downloaded if need be; InputError where that is impossible."""
+        """The file of the default weights, downloaded if necessary.
+
+        Raises:
+            InputError: there are no default weights, or they cannot be downloaded.
+
+        """
         ...
 
     def build(self, name: str, side: int) -> nn.Module:
@@ -30,7 +35,7 @@ class Source(Protocol):
         ...
 
     def load_default(self, network: nn.Module, name: str) -> None:
-        """Put the default weights into the network."""
+        """Load the default weights into the network."""
         ...
 
     def truncate(self, network: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -39,15 +44,20 @@ class Source(Protocol):
 
 
 def no_weights(name: str) -> InputError:
-    """The error that a network without pretrained weights gives."""
+    """The error for a network without pretrained weights."""
     return InputError(f"backbone={name} has no pretrained weights: use weights=none or weights=FILE.")
 
 
 def downloaded(name: str, url: str) -> Path:
-    """The file of these weights in torch's cache, downloaded if need be; InputError where that is impossible."""
+    """The file of these weights in torch's cache, downloaded if necessary.
+
+    Raises:
+        InputError: the download failed; the message says which file is needed and where to put it.
+
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.is_file():
-        checked = torch.hub.HASH_REGEX.search(path.name)  # the start of the file's SHA-256, by custom in its name
+        checked = torch.hub.HASH_REGEX.search(path.name)  # by convention, the name contains the start of the file's SHA-256
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), checked.group(1) if checked else None)
@@ -57,7 +67,7 @@ def downloaded(name: str, url: str) -> Path:
 
 
 def cannot_download(name: str, what: str, where: Path | None) -> InputError:
-    """The error that says which file to bring, and where to put it."""
+    """The error that says which file is needed, and where to put it."""
     place = f" put it at {where}, or" if where else ""
     return InputError(
         f"backbone={name}: its weights cannot be downloaded here. Bring {what};{place} pass it with weights=FILE. "
@@ -66,22 +76,22 @@ def cannot_download(name: str, what: str, where: Path | None) -> InputError:
 
 
 def head_name(network: nn.Module) -> str:
-    """Name of the network's head: by custom its last child."""
+    """Name of the network's head, which is by convention its last child."""
     return [name for name, _ in network.named_children()][-1]
 
 
 def truncate_timm(network: Any) -> tuple[nn.Module, nn.Module]:
-    """The network of timm without its head, and the head."""
+    """A timm network without its head, and the head."""
     head = network.get_classifier()
     network.reset_classifier(0)
     return network, head if isinstance(head, nn.Module) else nn.Identity()
 
 
 def truncate_torchvision(network: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Cut the head off before its first fully connected layer.
+    """A torchvision network, cut before the first fully connected layer of its head, and the part cut off.
 
-    VGG and AlexNet flatten a map of 6 x 6 or 7 x 7 into their large fully connected layers; here the map is averaged
-    instead. SqueezeNet classifies with a convolution, which goes too.
+    VGG and AlexNet flatten a map of 6 x 6 or 7 x 7 as input of their large fully connected layers; here the map is
+    averaged instead. SqueezeNet classifies with a convolution, which is cut off too.
     """
     name = head_name(network)
     head = network.get_submodule(name)

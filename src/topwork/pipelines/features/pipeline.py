@@ -2,22 +2,26 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.features.nodes import extract_features, gather_features
+from topwork.pipelines.features.nodes import extract_features, gather_features, resolve_key
 
 
 def create_pipeline() -> Pipeline:
     """Compute what is missing, then gather."""
     return Pipeline(
         [
+            Node(resolve_key, ["engines", "params:features"], "feature_key", name="resolve_key"),
             Node(
                 extract_features,
-                ["images", "manifest", "known_features", "engines", "params:features", "params:augmentation"],
+                [
+                    *("images", "manifest", "known_features", "engines", "feature_key"),
+                    *("params:features", "params:augmentation"),
+                ],
                 "feature_shards",
                 name="extract_features",
             ),
             Node(
                 gather_features,
-                ["feature_shards", "manifest", "engines", "params:features", "params:augmentation"],
+                ["feature_shards", "manifest", "feature_key", "params:features", "params:augmentation"],
                 "features",
                 name="gather_features",
             ),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from topwork.core.columns import NO_FOLD, OK
-from topwork.core.features import Features, FeatureShard
+from topwork.core.features import FeatureKey, Features, FeatureShard
 from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.data.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
@@ -31,7 +31,7 @@ from topwork.images.batches import decode_unchanged
 from topwork.images.hashes import perceptual_hash
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.models.extraction import Extraction, extract_shards
-from topwork.models.feature_key import engine_for, feature_key
+from topwork.models.feature_key import engine_for, resolved_key
 from topwork.reporting.plots import plot_sheet
 from topwork.scoring.metrics import proportion_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
@@ -41,11 +41,19 @@ _TOLD_BY = {"merge", "least_cosine", "most_bits"}
 _HASHED_SIDE = 128  # pixels of the short side; a perceptual hash looks at 32
 
 
+def resolve_duplicate_key(
+    engines: EngineStore, features: FeatureParameters, parameters: DuplicateParameters
+) -> FeatureKey:
+    """The key of the features that tell near-duplicates: of one network at one size, whatever the run's own are."""
+    return resolved_key(_for_duplicates(features, parameters), engines)
+
+
 def describe_for_duplicates(
     images: ImageStore,
     manifest: pd.DataFrame,
     known_features: FeatureStore,
     engines: EngineStore,
+    duplicate_key: FeatureKey,
     features: FeatureParameters,
     parameters: DuplicateParameters,
 ) -> Iterator[FeatureShard]:
@@ -59,21 +67,19 @@ def describe_for_duplicates(
         return
     asked = _for_duplicates(features, parameters)
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    key = feature_key(asked, engines)
-    engine = cache(lambda: engine_for(key, asked, engines))
+    engine = cache(lambda: engine_for(duplicate_key, asked, engines))
     how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
-    missing = [(contents[sha256], sha256) for sha256 in known_features.missing(key, list(contents))]
+    missing = [(contents[sha256], sha256) for sha256 in known_features.missing(duplicate_key, list(contents))]
     _log.info("features to tell near-duplicates by: %d of %d images are computed now", len(missing), len(contents))
     if missing:
-        yield from extract_shards(images, missing, key, engine(), how)
+        yield from extract_shards(images, missing, duplicate_key, engine(), how)
 
 
 def find_near_duplicates(
     images: ImageStore,
     manifest: pd.DataFrame,
     duplicate_shards: FeatureStore,
-    engines: EngineStore,
-    features: FeatureParameters,
+    duplicate_key: FeatureKey,
     parameters: DuplicateParameters,
 ) -> pd.DataFrame:
     """Pairs of images of different bytes that show the same thing."""
@@ -91,9 +97,7 @@ def find_near_duplicates(
             return np.fromiter(pool.map(hash_of, places), np.uint64, len(places))
 
     ids = usable["image_id"].tolist()
-    vectors = duplicate_shards.get(
-        feature_key(_for_duplicates(features, parameters), engines), [sha for _, sha in contents]
-    )
+    vectors = duplicate_shards.get(duplicate_key, [sha256 for _, sha256 in contents])
     pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits)
     if len(pairs):
         _log.info("%d pairs of near-duplicates", len(pairs))

@@ -7,6 +7,7 @@ from topwork.pipelines.splitting.nodes import (
     draw_pairs,
     find_near_duplicates,
     report_leaks,
+    resolve_duplicate_key,
     split_images,
 )
 
@@ -16,14 +17,23 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                resolve_duplicate_key,
+                ["engines", "params:features", "params:duplicates"],
+                "duplicate_key",
+                name="resolve_duplicate_key",
+            ),
+            Node(
                 describe_for_duplicates,
-                ["images", "manifest", "known_features", "engines", "params:features", "params:duplicates"],
+                [
+                    *("images", "manifest", "known_features", "engines", "duplicate_key"),
+                    *("params:features", "params:duplicates"),
+                ],
                 "duplicate_shards",
                 name="describe_for_duplicates",
             ),
             Node(
                 find_near_duplicates,
-                ["images", "manifest", "duplicate_shards", "engines", "params:features", "params:duplicates"],
+                ["images", "manifest", "duplicate_shards", "duplicate_key", "params:duplicates"],
                 "near_duplicates",
                 name="find_near_duplicates",
             ),

@@ -1,4 +1,4 @@
-"""Heads on frozen features. A head is a module here with a function `fit` and a line in `decisions/strategies.py`."""
+"""Heads on frozen features: each is a module here with a function `fit`, and a line in `decisions/strategies.py`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from topwork.core.heads import Head
 
 @dataclass(frozen=True)
 class Examples:
-    """What a head is fitted on.
+    """The data that a head is fitted on.
 
-    ``samples`` ``[1 + k, n, d]`` are the features of the originals and of k augmented views of each; ``truth`` ``[n]``
-    are class numbers below ``classes``, ``folds`` ``[n]`` at least three different fold numbers. With ``average`` an
-    image is scored by the mean over all its samples, else by the original alone.
+    ``samples`` ``[1 + k, n, d]`` are the features of the originals and of k augmented views of each. ``truth`` ``[n]``
+    are class numbers below ``classes``. ``folds`` ``[n]`` are fold numbers, at least three different ones. With
+    ``average`` an image is scored by the mean over all its samples, otherwise by the original alone.
     """
 
     samples: Floats
@@ -29,16 +29,16 @@ class Examples:
 
     @property
     def vectors(self) -> Floats:
-        """What is scored, ``[n, d]``."""
+        """The feature vectors to score, ``[n, d]``."""
         return np.asarray(self.samples.mean(axis=0) if self.average else self.samples[0])
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head fitted on all examples, with what cross-validation says of its kind.
+    """A head fitted on all examples, with its temperature and the results of cross-validation.
 
-    ``out_of_fold`` are probabilities ``[n, c]``, each row from a model (its settings and temperature) that never saw
-    the row's fold; ``facts`` are what the report of the training says.
+    ``out_of_fold`` are probabilities ``[n, c]``. Each row comes from a model that did not use the row's fold, neither
+    for the fit nor for its settings and temperature. ``facts`` are shown in the report of the training.
     """
 
     head: Head
