@@ -225,7 +225,7 @@ import sys
 from pathlib import Path
 from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.models.extraction import extract_missing
-from topwork.models.feature_key import feature_key
+from topwork.models.feature_key import resolved_key
 from topwork.core.parameters import FeatureParameters
 resolved_key(FeatureParameters(**{ASKED.model_dump()!r}), FolderEngineStore(Path({str(tmp_path)!r})))
 print("torch" in sys.modules)

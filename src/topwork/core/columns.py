@@ -14,7 +14,7 @@ LISTING_COLUMNS = (
     "inode",
     "error",
 )
-STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # if they are equal, a file is not read again
+STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # if equal, a file is not read again
 INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason", "highest")
 MANIFEST_COLUMNS = (
     "image_id",

@@ -189,6 +189,10 @@ class Leaderboard(RootModel[tuple[Row, ...]]):
         """Number of images on which the strategies are compared."""
         return max((row.shared_images or 0 for row in self.rows if row.accuracy is not None), default=0)
 
+    def table(self) -> pd.DataFrame:
+        """One row per strategy, with the fields of `Row` as columns."""
+        return pd.DataFrame([row.model_dump(mode="json") for row in self.rows])
+
     def row_of(self, strategy: str | None) -> Row | None:
         """The row of this strategy, or None."""
         return next((row for row in self.rows if row.strategy == strategy), None)

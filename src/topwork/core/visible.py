@@ -6,7 +6,7 @@ import re
 
 _CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
 _HIDDEN, _HIDDEN_OR_BROKEN = re.compile(f"[{_CONTROL}]"), re.compile(f"[{_CONTROL}\t\n\u2028\u2029]")
-_FORMULA = re.compile("'*[=+\\-@\t\r]")  # start of a cell that spreadsheets compute (OWASP, CSV injection), or of a quoted one
+_FORMULA = re.compile("'*[=+\\-@\t\r]")  # cell that spreadsheets compute (OWASP, CSV injection), or quoted
 _QUOTE = "'"
 
 

@@ -1,4 +1,4 @@
-"""Files below a folder, as they are: nothing is opened."""
+"""Finds the files below a folder, without opening them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LITTER = {
     "desktop.ini",
     "icon\r",
 }
-"""Names, in small letters, of what systems and file servers put beside people's files."""
+"""Names in lower case of files and folders that systems and file servers create."""
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file by its name relative to what was given, its path, what the system says of it, or why it cannot be read."""
+    """A file: relative name, path, and its ``stat`` result, or the reason why it cannot be read."""
 
     relative: str
     path: str
@@ -41,12 +41,12 @@ class FoundFile:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or was put there by a system and not by a person."""
+    """Whether a file or folder with this name is hidden, or was created by a system."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Subfolders of a person's that are not empty, by name."""
+    """Subfolders that are not empty and not created by a system, sorted by name; empty if the folder is unreadable."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(Path(entry.path) for entry in entries if _is_folder(entry) and not is_litter(entry.name))
@@ -56,7 +56,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def loose_files(folder: Path) -> list[str]:
-    """Names of the files that lie in a folder itself."""
+    """Names of the files directly in a folder, sorted."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_file() and not is_litter(entry.name))
@@ -65,12 +65,12 @@ def loose_files(folder: Path) -> list[str]:
 
 
 def walk(folder: str, relative: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[FoundFile]:
-    """Files below a folder, by name, links followed; what cannot be listed is a file with an error.
+    """Files below a folder, sorted by name; links are followed, and unreadable folders are files with an error.
 
     Args:
-        folder: where to look.
-        relative: what the names of the files begin with.
-        above: device and inode of the folders that this one lies in.
+        folder: folder to search.
+        relative: prefix of the names of the files.
+        above: device and inode of the folders above this one.
 
     """
     try:
@@ -92,10 +92,10 @@ def walk(folder: str, relative: str, above: frozenset[tuple[int, int]] = frozens
 
 
 def look_at(relative: str, path: str) -> FoundFile:
-    """One file."""
+    """The file at this path, with an error if it cannot be read or is not a regular file."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError) as error:  # a name with a null character is no name
+    except (OSError, ValueError) as error:  # ValueError: the name has a null character
         return FoundFile(relative, path, None, _reason(error) if isinstance(error, OSError) else "file not found")
     if not stat.S_ISREG(status.st_mode):
         return FoundFile(relative, path, None, "not a regular file")
@@ -107,7 +107,7 @@ def _holds_anything(folder: Path) -> bool:
         with os.scandir(folder) as entries:
             return any(not is_litter(entry.name) for entry in entries)
     except PermissionError:
-        return True  # not empty for all we know; its unreadability is reported as a row
+        return True  # it may have files; the error is reported as a row later
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

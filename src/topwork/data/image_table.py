@@ -1,4 +1,4 @@
-"""A table of paths and labels, as people's spreadsheets and scripts write it."""
+"""Reads a table of paths and labels, as spreadsheets and scripts write it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_image_table(path: Path) -> pd.DataFrame:
-    """Columns ``path``, ``label``, ``group``, ``split`` (`train`, `val`, `test` or nothing), all of them text.
+    """A table with the text columns ``path``, ``label``, ``group``, ``split`` (`train`, `val`, `test` or empty).
 
     Raises:
-        InputError: the message names the file, the row, and what is wrong.
+        InputError: the table cannot be used; the message names the file, the row, and the problem.
 
     """
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
@@ -53,14 +53,14 @@ def read_image_table(path: Path) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
-    except Exception as error:  # readers fail in their own ways on files that are none of theirs
+    except Exception as error:  # readers raise different errors for files of other types
         raise InputError(f"images={path}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
     table = table.astype(object).reset_index(drop=True)
     return table.set_axis(table.index + 1)
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    """Rows by their number in the file; cells without blanks around them."""
+    """The table, indexed by row number in the file; spaces around cells are removed."""
     text = _decoded(path)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True)
     try:
@@ -92,7 +92,7 @@ def _decoded(path: Path) -> str:
 
 
 def _separator(text: str) -> str:
-    """Of the first line that holds anything; what stands in it most often."""
+    """The separator that occurs most often in the first line that is not blank."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(_SEPARATORS, key=first.count)
 

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: a folder for each class, or such folders in a folder for each split."""
+"""Recognises the layout of an image folder: a folder per class, or folders per split that contain class folders."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MEANINGS = {
     **dict.fromkeys(("test", "testing", "tst"), TEST),
 }
 _FILLERS = {"", "set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "seg", "folder", "final"}
-"""Words that stand beside the name of a split and mean nothing, as in `seg_train` and `training_set`."""
+"""Words without meaning that may be next to the name of a split, as in `seg_train` and `training_set`."""
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the class folders lie (``roots``: a folder and the split that it stands for), and what to tell of it."""
+    """The folders that contain class folders (``roots``: folder and split), and notes for the user."""
 
     kind: str
     roots: tuple[tuple[Path, str], ...]
@@ -30,7 +30,7 @@ class Layout:
 
 
 def split_meaning(name: str) -> str:
-    """The split that a folder or a cell of this name stands for: `train`, `val`, `test`, or nothing."""
+    """The split that the name of a folder or a cell means: `train`, `val`, `test`, or an empty text."""
     words = re.split(r"[\W_]+", re.sub(r"\d+", "", name).lower())
     meanings = {_MEANINGS[word] for word in words if word in _MEANINGS}
     others = {word for word in words if word not in _MEANINGS}
@@ -38,12 +38,12 @@ def split_meaning(name: str) -> str:
 
 
 def recognise(given: Path, wanted: str) -> Layout:
-    """The layout of a folder; ``wanted`` is `folders`, `split`, or `auto` to find out.
+    """The layout of a folder; ``wanted`` is `folders`, `split`, or `auto` to recognise it.
 
-    Where anything speaks for splits, they are never read as classes without a word.
+    Folders that may be splits are not read as classes without a message.
 
     Raises:
-        InputError: it may be either; the message says what was seen and how to decide.
+        InputError: the layout is ambiguous; the message says what was found and how to decide.
 
     """
     if wanted == "folders":
@@ -83,21 +83,21 @@ def recognise(given: Path, wanted: str) -> Layout:
 
 
 def _of_splits(given: Path, meaning: dict[Path, str], inner: dict[Path, Path], notes: tuple[str, ...]) -> Layout:
-    if set(meaning.values()) == {TRAIN}:  # nothing is held out: that is Topwork's own affair then
+    if set(meaning.values()) == {TRAIN}:  # no split is held out, so that Topwork splits the images itself
         (folder,) = meaning
         return Layout("folders", ((inner[folder], ""),), notes)
     return Layout("split", tuple((inner[folder], split) for folder, split in meaning.items()), notes)
 
 
 def _speaks_for_splits(named: dict[Path, str], labelled: dict[Path, Path], folders: list[Path]) -> bool:
-    """Whether folders called as splits hold class folders, or there are nothing but folders called as splits."""
+    """Whether folders with names of splits contain class folders, or all folders have names of splits."""
     trains = any(named[folder] == TRAIN for folder in labelled)
     several = len(set(named.values())) > 1
     return trains or (several and (bool(labelled) or len(named) == len(folders)))
 
 
 def _unwrapped(folder: Path) -> Path:
-    """The folder inside, where there is nothing else but one that holds folders itself, as archives unpack."""
+    """The only subfolder, if it contains folders and there is nothing beside it, as in unpacked archives."""
     inner = subfolders(folder)
     while len(inner) == 1 and not loose_files(folder) and len(subfolders(inner[0])) > 1:
         folder = inner[0]

@@ -1,4 +1,4 @@
-"""The files of a folder or table of images, with labels as its layout gives them; nothing is opened.
+"""Lists the files of a folder or table of images, with labels from its layout; no image is opened.
 
 A layout is a function from a path to rows, and a line in `LAYOUTS`.
 """
@@ -20,14 +20,14 @@ from topwork.data.image_table import TABLES, read_image_table
 from topwork.data.layouts import recognise
 
 AUTO = "auto"
-"""Stands for the layout that a folder or table seems to have."""
+"""Value for recognising the layout automatically."""
 
 _Rows = Iterator[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The table of all files (columns ``LISTING_COLUMNS``), the layout they were found by, and what to warn of."""
+    """The table of all files (columns ``LISTING_COLUMNS``), the name of the layout, and notes for the user."""
 
     table: pd.DataFrame
     layout: str
@@ -37,19 +37,19 @@ class Listing:
 @dataclass(frozen=True)
 class _Layout:
     described: str
-    rows: Callable[[Path], tuple[_Rows, str, tuple[str, ...]]]  # the rows, the name of what was found, notes
+    rows: Callable[[Path], tuple[_Rows, str, tuple[str, ...]]]  # rows, name of the layout, notes
 
 
 def list_files(path: Path, layout: str, parameter: str) -> Listing:
-    """The files of a folder or table that exists.
+    """The files of an existing folder or table.
 
     Args:
-        path: of the folder or table.
+        path: path of the folder or table.
         layout: a name in `LAYOUTS`, or `auto`.
-        parameter: what errors call the path.
+        parameter: name of the path in error messages.
 
     Raises:
-        InputError: it has no files where images should be, or is not what the layout wants.
+        InputError: there are no files in the expected places, or the path does not have this layout.
 
     """
     if layout == AUTO and path.is_file():
@@ -101,11 +101,11 @@ LAYOUTS = {
     "table": _Layout("a table of paths", _table),
     "flat": _Layout("files of no known class", _flat),
 }
-"""How people lay out their images: what the log calls it, and how its files are listed."""
+"""The known layouts: the description in the log, and the function that lists the files."""
 
 
 def _loose(path: Path) -> str:
-    """A hint for a folder whose images lie in it as they are."""
+    """A hint for a folder that contains files directly, or an empty text."""
     loose = len(loose_files(path))
     above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
     return f" ({loose} files lie loose in it: {above})" if loose else ""
@@ -125,7 +125,7 @@ def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _named_file(root: Path, name: str) -> FoundFile:
-    """The file of this name, whose folders may be told apart by backslashes, as Windows does."""
+    """The file with this name; if there is none, backslashes are read as separators, as on Windows."""
     found = look_at(name, os.path.normpath(root / name))
     if found.stat is None and "\\" in name:
         forward = name.replace("\\", "/")
@@ -141,7 +141,7 @@ def _row(file: FoundFile, label: str, group: str | None, given_split: str) -> tu
 
 
 def _as_text(name: str) -> str:
-    """File names are bytes; those that are not UTF-8 become text that no other name becomes."""
-    if os.name == "nt":  # names are text there, and full of backslashes
+    """The file name as text; names that are not UTF-8 are escaped, so that different names stay different."""
+    if os.name == "nt":  # names are already text there, and contain backslashes
         return name
     return name.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

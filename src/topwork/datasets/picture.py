@@ -1,4 +1,4 @@
-"""Figures as PNG files, which MLflow keeps too."""
+"""Datasets for figures as PNG files, which are logged to MLflow too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOTS_PER_INCH = 110
 
 
 class PictureDataset(MatplotlibDataset):
-    """Matplotlib's figure at the one resolution that the project uses."""
+    """A Matplotlib figure as PNG file, with the resolution of the project."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath=filepath, save_args={"dpi": DOTS_PER_INCH}, metadata=metadata)
@@ -27,12 +27,12 @@ class PictureDataset(MatplotlibDataset):
 
     @property
     def artifacts(self) -> list[Path]:
-        """The file to log: rendering the figure once more takes a third of a second."""
+        """The file to log, because rendering the figure again takes a third of a second."""
         return [self._path]
 
 
 class PicturesDataset(AbstractDataset[Mapping[str, Figure], Any]):
-    """Figures of these ``names``, each a PNG file in a folder that others write to, too."""
+    """Figures with these ``names``, each as a PNG file; other datasets may use the same folder."""
 
     def __init__(self, *, path: str, names: list[str], metadata: dict[str, Any] | None = None) -> None:
         self._path_of = {name: Path(path) / f"{name}.png" for name in names}
@@ -51,11 +51,16 @@ class PicturesDataset(AbstractDataset[Mapping[str, Figure], Any]):
             figure.savefig(path, dpi=DOTS_PER_INCH)
 
     def load(self) -> Any:
-        """They are for people, not for nodes."""
+        """Raise an error, because the pictures are only written.
+
+        Raises:
+            DatasetError: always.
+
+        """
         raise DatasetError(f"{self.artifacts[0]}: pictures are for people, and only written")
 
     def preview(self) -> ImagePreview:
-        """All pictures below one another, for kedro-viz."""
+        """All pictures in one column, for kedro-viz."""
         pictures = [Image.open(path).convert("RGB") for path in self.artifacts]
         width, height = max(each.width for each in pictures), sum(each.height for each in pictures)
         sheet, top = Image.new("RGB", (width, height), "white"), 0

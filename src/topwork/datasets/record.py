@@ -1,4 +1,4 @@
-"""A result with a type (`core/results.py`) as JSON."""
+"""Dataset for a typed result (`core/results.py`) as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from topwork.datasets.previews import JSONPreview
 
 
 class RecordDataset(AbstractDataset[BaseModel, Any]):
-    """A JSON file of one type, which ``record`` names by its import path; written whole or not at all."""
+    """A JSON file of one type; ``record`` is the type's import path, and writing is atomic."""
 
     def __init__(self, *, record: str, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._type: type[BaseModel] = load_obj(record)
@@ -28,8 +28,8 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
         """The record.
 
         Raises:
-            InputError: the file is damaged, or of another version.
-            FileNotFoundError: there is none.
+            InputError: the file is damaged, or was written by another version.
+            FileNotFoundError: there is no file.
 
         """
         try:
@@ -41,7 +41,7 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
             ) from error
 
     def save(self, data: BaseModel) -> None:
-        """Replace the content."""
+        """Replace the content of the file."""
         text = json.dumps(data.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
         with appearing_whole(self._path) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The result of a strategy, put together from the files that its parts lie in."""
+"""Dataset for the result of a strategy, which is stored in several files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
 
 _WORDS = ("strategy", "backbone", "status", "reason", "split_digest", "training")
-"""What stands in the file beside the scores."""
+"""Keys of the JSON file that are not scores."""
 
 
 class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
-    """Status, scores and training as one JSON file; seconds, serving, ids and tables are read from where they lie.
+    """Status, scores and training in one JSON file; seconds, serving, ids and tables are read from their own files.
 
-    A strategy without a file, or with a damaged one, loads as `not run`. A result exists, for `--only-missing-outputs`,
-    where it has scores.
+    A strategy without a file, or with a damaged one, loads as `not run`. For `--only-missing-outputs`, a result exists
+    if it has scores.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         self.metadata = metadata
 
     def load(self) -> StrategyResult:
-        """The result, whatever became of the strategy."""
+        """The result of the strategy, with any status."""
         result = self._read()
         if result.status is not Status.OK:
             return result
@@ -60,14 +60,14 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         return replace(result, **parts)
 
     def save(self, data: StrategyResult) -> None:
-        """Replace status, scores and training; the other parts are kept by their own entries of the catalog."""
+        """Replace status, scores and training; the other parts are saved by their own catalog entries."""
         self._file.save(as_json(data))
 
     def _read(self) -> StrategyResult:
         told = {"strategy": self._strategy, "status": Status.NOT_RUN, **self._file.load()}
         try:
             status = Status(told["status"])
-        except ValueError:  # of another version
+        except ValueError:  # a status of another version
             status = Status.NOT_RUN
         words = {name: told[name] for name in _WORDS if name in told}
         scores = {name: value for name, value in told.items() if name not in _WORDS}
@@ -81,7 +81,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
 
 
 def as_json(result: StrategyResult) -> Mapping[str, Any]:
-    """What the file holds: scores beside the words, so that it is read without knowing more."""
+    """The content of the JSON file, with scores and other keys at the top level."""
     told: dict[str, Any] = {"strategy": result.strategy, "status": str(result.status)}
     if result.status is Status.OK:
         told |= {"backbone": result.backbone, "split_digest": result.split_digest, **result.scores}

@@ -43,8 +43,7 @@ def foldable_norms(network: nn.Module, inputs: Tensor) -> dict[str, str]:
         if isinstance(module, nn.Conv2d)
         else module.register_forward_pre_hook(partial(enter, name))
         for name, module in modules.items()
-        if isinstance(module, nn.Conv2d)
-        or (isinstance(module, BATCH_NORMS) and module.affine and module.track_running_stats)
+        if isinstance(module, nn.Conv2d) or _is_foldable(module)
     ]
     was_training = {name: module.training for name, module in modules.items()}
     network.eval()

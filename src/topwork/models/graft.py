@@ -52,7 +52,7 @@ class Graft(nn.Module):
 
     def trunk_features(self, inputs: Tensor) -> Tensor:
         """Bottleneck features ``[b, d]`` of the inputs."""
-        if inputs.dtype == torch.uint8:  # [b, h, w, 3] to [b, 3, h, w]; in memory it is channels last
+        if inputs.dtype == torch.uint8:  # pixels; other inputs are the output of frozen layers
             inputs = normalised(inputs, self._mean, self._std)
         return self._features(inputs)
 

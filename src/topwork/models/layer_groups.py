@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from topwork.core.errors import InputError
+from topwork.core.errors import DefectError, InputError
 
 ALL_GROUPS = "all"
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -122,13 +122,13 @@ def check_frozen(trunk: nn.Module, before: Mapping[str, str]) -> None:
     """Check that frozen parameters and buffers still have the digests that `frozen_digests` returned.
 
     Raises:
-        RuntimeError: a frozen parameter or buffer has changed; the message names it.
+        DefectError: a frozen parameter or buffer has changed; the message names it.
 
     """
     state = trunk.state_dict()
     moved = [name for name, digest in before.items() if _digest(state[name]) != digest]
     if moved:
-        raise RuntimeError(f"{len(moved)} frozen parameters or buffers have moved in training, first {moved[0]!r}.")
+        raise DefectError(f"{len(moved)} frozen parameters or buffers have moved in training, first {moved[0]!r}.")
 
 
 def _digest(value: torch.Tensor) -> str:

@@ -1,4 +1,4 @@
-"""From pixels to the input of a network."""
+"""Converts pixels to the input of a network."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
 
 
 def requested_features(parameters: FeatureParameters, augmentation: AugmentationParameters) -> dict[str, Any]:
-    """The parameters that the vectors depend on; a weight file by its digest, and the plan of views if there are any."""
+    """The parameters that the vectors depend on; a weight file by its digest, the plan of views if there are any."""
     asked = _requested_originals(parameters)
     asked["views"] = augmentation.views
     asked["view_plan"] = asdict(plan_views(augmentation)) if augmentation.views else {}

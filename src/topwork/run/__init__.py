@@ -1,1 +1,1 @@
-"""`kedro run`: from options to a plan, its record in MLflow, and what the terminal shows."""
+"""The `kedro run` command: checks of the options, the plan, records in MLflow, and terminal output."""

@@ -1,4 +1,4 @@
-"""What only the network itself can say of the parameters, found out before any long work; torch is imported here."""
+"""Checks of parameters that need the network itself, before any long work; torch is imported here."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from topwork.core.errors import InputError
 
 _INSTALLED_BACKBONE, _OWN_NETWORK = "efficientnet_lite0", "shallow"
-_SET_WEIGHTS = {"default", "none"}  # words that stand where else a file is named
+_SET_WEIGHTS = {"default", "none"}  # values that are not the name of a file
 
 
 def check_backbones(names: Sequence[str], strategies: Sequence[str], parameters: Mapping[str, Any]) -> None:
-    """Try out the networks that the run will use: weights at hand, size and layers that they can take.
+    """Check that the networks of the run have their weights, and work with the image size and layers.
 
-    The default network is installed and takes any size: it needs no trial, and no import of torch.
+    The default network is installed and takes any size, so that it needs no check and no import of torch.
 
     Raises:
-        InputError: one cannot be used so.
+        InputError: a network cannot be used with these parameters.
 
     """
     of_features, of_scratch = parameters["features"], parameters["scratch"]
@@ -44,11 +44,11 @@ def _try_out(backbone: str, weights: str, parameters: Mapping[str, Any], layers:
     spec = describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
     try_out(spec, layers, pool)
     if weights not in _SET_WEIGHTS:
-        load_backbone(spec)  # a file that is none of this network's
+        load_backbone(spec)  # fails if the file does not fit this network
 
 
 def _check_trainable_groups(wanted: str, parameters: Mapping[str, Any]) -> None:
-    """Names and numbers of layer groups need the network, without its weights."""
+    """Check the name or number of layer groups, for which the network is built without its weights."""
     if wanted in {"auto", "all"}:
         return
     from topwork.models.backbones import describe_backbone, load_backbone

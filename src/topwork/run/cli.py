@@ -1,6 +1,6 @@
-"""`kedro run` for this project: from options to a plan that is known to hold.
+"""The `kedro run` command of this project, which checks the options and runs a plan.
 
-Everything that can be refused is refused here, before MLflow, torch or a pipeline is imported.
+Everything that can be checked early is checked here, before MLflow, torch or a pipeline is imported.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from topwork.run.preflight import (
 from topwork.run.record import check_unchanged, describe_run, keep_record, void_record
 
 _APART = {"prediction", "history"}
-"""Pipelines that write nothing that others read: they may run beside a training in the same folder."""
+"""Pipelines with outputs that no other pipeline reads; they may run during a training in the same folder."""
 
 
 class Stopped(click.ClickException):
-    """A run that was stopped; the exit code says by which signal, as shells count."""
+    """A run that was stopped by a signal."""
 
     def __init__(self, by: signal.Signals) -> None:
         super().__init__("Stopped. The same command goes on where it was.")
@@ -59,7 +59,7 @@ class Stopped(click.ClickException):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
-        """As shells count."""
+        """128 plus the number of the signal, as in shells."""
         return 128 + self.by
 
 
@@ -69,7 +69,7 @@ def cli() -> None:
 
 
 def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
-    """Check, plan, and run part by part under one MLflow run."""
+    """Check the options, plan the run, and run its parts as one MLflow run."""
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
     read = lambda params: read_configuration(metadata.project_path, conf_source, options["env"], params)  # noqa: E731
@@ -103,14 +103,14 @@ def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> li
 def _run_alone(
     options: dict[str, Any], configuration: Configuration, names: Sequence[str], strategies: tuple[str, ...]
 ) -> None:
-    """Run in a data folder that nobody else works in."""
+    """Run in a data folder that no other process uses."""
     catalog, skips = configuration.open_catalog(), configuration.parameters["strategies"] == AUTO
     if options["only_missing_outputs"]:
         check_unchanged(configuration, catalog)
     void_record(configuration, catalog)
-    if "export" in names:  # what an earlier one wrote says nothing about this one
+    if "export" in names:  # remove the files of an earlier export
         remove_files(catalog, "onnx_model", "export_parity")
-    for strategy in () if skips else STRATEGIES:  # nor does what an earlier run skipped
+    for strategy in () if skips else STRATEGIES:  # and forget what an earlier run skipped
         if catalog.load(f"{strategy}.result").status is Status.SKIPPED:
             catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.NOT_RUN))
     run_parts(options, Plan(tuple(names), strategies, catalog, skips))
@@ -121,7 +121,7 @@ def _run_alone(
 def _with_backbone_at_hand(
     read: Callable[[Mapping[str, Any]], Configuration], params: dict[str, Any]
 ) -> dict[str, Any]:
-    """`backbone=models:/NAME@ALIAS` becomes the folder of that classifier, fetched from MLflow's registry."""
+    """The parameters, with `backbone=models:/NAME@ALIAS` replaced by the folder of the fetched classifier."""
     if not str(params.get("backbone", "")).startswith(MODEL_SCHEME):
         return params
     from topwork.run.registry import fetch_classifier
@@ -132,7 +132,7 @@ def _with_backbone_at_hand(
 
 
 def _check_compared_runs(configuration: Configuration, names: str) -> None:
-    """Ids that MLflow does not know are refused now, not after the training."""
+    """Check that MLflow has the runs with these ids, before the training."""
     from topwork.run.registry import check_runs
 
     check_runs(names, _tracking_uri(configuration))
@@ -171,7 +171,7 @@ def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
 
 
 def _run_command() -> click.Command:
-    """Kedro's own `run` with all its options, and this project's way of running."""
+    """Kedro's `run` command with all its options, but with this project's function."""
     options = []
     for original in kedro_run.params:
         option = copy.copy(original)

@@ -1,4 +1,4 @@
-"""How the configuration in `conf/` is read; shared by Kedro's settings and by the `run` command's early checks."""
+"""Reads the configuration in `conf/`, for Kedro's settings and for the early checks of the `run` command."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
-    # Kedro's default merge drops the sibling keys of an overridden one.
+    # Kedro's default merge drops the other keys of a block if one key is overridden.
     "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
 }
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the run will see: the parameter blocks, the headline knobs, the catalog; ``data`` and ``store`` whole."""
+    """The configuration of the run: parameter blocks, main parameters, catalog, and absolute folders."""
 
     project: Path
     loader: OmegaConfigLoader
@@ -30,17 +30,17 @@ class Configuration:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """The blocks, as plain values."""
+        """The parameter blocks as plain values."""
         return dict(self.loader["parameters"])
 
     @cached_property
     def knobs(self) -> dict[str, Any]:
-        """The headline knobs, those of the command first."""
+        """The main parameters (`globals.yml`); values from the command have priority."""
         return {**self.loader["globals"], **self.given}
 
     @property
     def data(self) -> Path:
-        """The folder of everything that a run makes."""
+        """The folder for all outputs of a run."""
         return self.project / str(self.knobs["data"])
 
     @property
@@ -49,7 +49,7 @@ class Configuration:
         return self.project / str(self.knobs["store"])
 
     def open_catalog(self) -> DataCatalog:
-        """The catalog of the run, whatever folder this process is in."""
+        """The catalog of the run, with paths that do not depend on the current folder."""
         folders = {"data": self.data, "store": self.store}
         if self.knobs["images"]:
             folders["images"] = self.project / self.knobs["images"]
@@ -69,14 +69,14 @@ def read_configuration(
 
 
 def load_configuration(conf_source: Path, env: str | None, runtime_params: Mapping[str, Any]) -> OmegaConfigLoader:
-    """A loader that sees what the run will see."""
+    """A configuration loader with the same settings as in the run."""
     return OmegaConfigLoader(
         conf_source=str(conf_source), env=env, runtime_params=dict(runtime_params), **CONFIG_LOADER_ARGS
     )
 
 
 def remove_files(catalog: DataCatalog, *names: str) -> None:
-    """Remove what an earlier run left under these entries."""
+    """Remove the files of these catalog entries."""
     for name in names:
         dataset: Any = catalog[name]
         dataset.remove()

@@ -1,4 +1,4 @@
-"""What the terminal shows: progress with rate and time left, and the leaderboard at the end."""
+"""Terminal output: progress with rate and remaining time, and the leaderboard at the end."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from topwork.core import progress
 from topwork.core.results import Champion, Leaderboard, Row
 from topwork.core.visible import visible
 
-_QUIET_SECONDS = 30.0  # between two lines where no bar can be drawn
-_FEW = 100  # shared images, below which the leaderboard says what makes them more
+_QUIET_SECONDS = 30.0  # between two progress lines if no bar can be drawn
+_FEW = 100  # shared images below which a hint says how to get more
 _WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
 _log = logging.getLogger(__name__)
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """A column with the units per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -42,12 +42,12 @@ class _Rate(ProgressColumn):
 
 
 class ProgressHandler(logging.Handler):
-    """Draws the events of `topwork.core.progress` as bars on a terminal, and as a line now and then elsewhere."""
+    """Shows the events of `topwork.core.progress` as bars on a terminal, and as occasional lines elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self._bars: Progress | None = None
-        self._started: dict[str, tuple[float, int]] = {}  # when, and how far the work was then
+        self._started: dict[str, tuple[float, int]] = {}  # start time, and units done at that time
         self._last_line: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,7 +61,7 @@ class ProgressHandler(logging.Handler):
             self._say(event)
 
     def stop(self) -> None:
-        """Leave the terminal as it is: after the run, or after an error in mid-work."""
+        """Stop drawing, after the run or after an error."""
         if self._bars:
             self._bars.stop()
             self._bars = None
@@ -89,7 +89,7 @@ class ProgressHandler(logging.Handler):
     def _say(self, event: progress.Progress) -> None:
         now = time.monotonic()
         started, done = self._started.get(event.task, (now, event.total))
-        if event.done <= done:  # begun, or begun again
+        if event.done <= done:  # started or restarted
             self._started[event.task], self._last_line[event.task] = (now, event.done), now
         elif event.done < event.total and now - self._last_line[event.task] >= _QUIET_SECONDS:
             self._last_line[event.task] = now
@@ -103,10 +103,10 @@ class ProgressHandler(logging.Handler):
 
 
 class _Visible(logging.Filter):
-    """Writes control characters out: names of files and classes come from anywhere, and terminals obey them."""
+    """Escapes control characters, because names of files and classes may contain terminal commands."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, its message made safe."""
+        """Pass every record on, with a safe message."""
         message = record.getMessage()
         if (shown := visible(message)) != message:
             record.msg, record.args = shown, None
@@ -129,13 +129,13 @@ class Display:
 
     @hook_impl
     def after_context_created(self) -> None:
-        """Make what is logged safe to show."""
+        """Add a filter that makes log messages safe to show."""
         for handler in logging.getLogger().handlers:
-            handler.addFilter(_VISIBLE)  # once, however often it is added
+            handler.addFilter(_VISIBLE)  # adding it again has no effect
 
     @hook_impl
     def before_pipeline_run(self, catalog: Any) -> None:
-        """Listen to progress."""
+        """Start to show progress."""
         self._catalog = catalog
         logger = logging.getLogger("topwork.core.progress")
         logger.setLevel(logging.INFO)
@@ -144,25 +144,25 @@ class Display:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Announce the node, after what the one before it took."""
+        """Show the time of the previous node, and the name of this one."""
         self._finish_node()
         self._node_started = time.monotonic()
         _log.info("[bold]%s[/bold]", node.name, extra={"markup": True})
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Stop listening."""
+        """Stop showing progress."""
         self._finish_node()
         self.close()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Stop listening."""
+        """Stop showing progress."""
         self.close()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Keep the leaderboard and the champion for the end of the run, and what can be read then."""
+        """Remember the leaderboard, the champion and the names of saved outputs for the end of the run."""
         self._saved.add(dataset_name)
         if dataset_name == "leaderboard":
             self._leaderboard = data
@@ -170,27 +170,27 @@ class Display:
             self._champion = data
 
     def close(self) -> None:
-        """Stop listening and leave the terminal whole."""
+        """Stop showing progress, and restore the terminal."""
         self._node_started = None
         self._handler.stop()
         logging.getLogger("topwork.core.progress").removeHandler(self._handler)
 
     def _finish_node(self) -> None:
-        # A node that yields goes on after Kedro calls it finished: it is over when the next one starts.
+        # A node that yields still runs after Kedro reports it as finished. It has ended when the next node starts.
         if self._node_started is not None and (seconds := time.monotonic() - self._node_started) >= _WORTH_SAYING:
             _log.info("  %.1f s", seconds)
         self._node_started = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show what happens inside, and leave the terminal whole whatever does."""
+        """A context that shows progress, and restores the terminal at its end, even after an error."""
         try:
             yield
         finally:
             self.close()
 
     def show_results(self, strategies: Set[str]) -> None:
-        """Print the leaderboard, if one was made, its strategies told from earlier runs'; and what to read."""
+        """Print the leaderboard, if there is one, and the files to read; rows of earlier runs are marked."""
         if self._leaderboard:
             get_console().print(leaderboard_table(self._leaderboard, strategies))
             _print(_what_is_shared(self._leaderboard))
@@ -209,7 +209,7 @@ class Display:
 
 
 def _print(text: str) -> None:
-    """Print it as it is: without markup, emoji or colours for what looks like numbers and paths."""
+    """Print the text without markup, emoji or automatic colours for numbers and paths."""
     get_console().print(Text(visible(text)), soft_wrap=True)
 
 
@@ -236,7 +236,7 @@ def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
         if row.accuracy is None:
             shared = f"{row.shared_accuracy:.3f} of {row.shared_images:,}" if row.shared_images else ""
             behind = _behind(row) if shared else ""
-            # the reason is a line below the table
+            # the reason is printed below the table
             table.add_row(Text(visible(row.strategy)), row.status, shared, behind, style="dim")
             continue
         name = row.strategy if row.strategy in strategies else f"{row.strategy} (earlier run)"
@@ -253,7 +253,7 @@ def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
 
 
 def champion_lines(champion: Champion) -> str:
-    """Which strategy to take, and what became of the alias."""
+    """Text on the strategy to use, and on the alias."""
     if not champion.strategy:
         return f"No champion: {champion.reason}."
     alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)

@@ -1,4 +1,4 @@
-"""Which errors are told to the user in one line, whatever wrapped them: a wrong input, a full disk, a lost server."""
+"""Finds errors to show in one line, even inside other errors: wrong input, full disk, lost server."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _MOVE_DATABASE = (
     "Give another one, such as MLFLOW_TRACKING_URI=sqlite:////home/me/mlflow.db, or put back a copy. "
     "What was finished is kept; the same command goes on."
 )
-# The two errors that their libraries tell from others by words alone; `tests/run/test_failures.py` has them raised.
+# Two errors that can be recognised only by their text; `tests/run/test_failures.py` raises them.
 _NEWER_DATABASE = "out-of-date database schema"
 _RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 def told_error(error: BaseException) -> InputError | MachineError | None:
-    """What to tell the user instead of a trace; None if the error is a defect."""
+    """The error to show to the user instead of a traceback; None if the error is a defect."""
     chain = list(_chain(error))
     ours = next((each for each in chain if isinstance(each, TopworkError)), None)
     if ours is not None:
@@ -60,12 +60,12 @@ def told_error(error: BaseException) -> InputError | MachineError | None:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether a server did not answer."""
+    """Whether the error, or one of its causes, is that a server did not answer."""
     return any(isinstance(each, RequestException) for each in _chain(error))
 
 
 def _of_the_store(chain: Sequence[BaseException]) -> MachineError | None:
-    """What is wrong with MLflow's database or server."""
+    """The error to show for a problem with MLflow's database or server, or None."""
     if any(isinstance(each, RequestException) for each in chain):
         return StoreLostError()
     for each in chain:
@@ -104,7 +104,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _never_made(error: BaseException, chain: Sequence[BaseException]) -> str | None:
-    """The file that a dataset was asked for before anything wrote it."""
+    """Path of a file that was loaded before a pipeline wrote it, or None."""
     if not any(isinstance(each, DatasetError) for each in chain):
         return None
     lost = [each for each in chain if isinstance(each, FileNotFoundError)]
@@ -120,6 +120,6 @@ def _disk_error(error: BaseException) -> int | None:
 
 
 def _dataset_path(error: BaseException) -> str | None:
-    """The path in Kedro's description of the dataset that failed."""
+    """The path in Kedro's description of the failed dataset, or None."""
     named = re.search(r"path=(?:\w+\()?'([^']+)'", str(error))
     return named[1] if named else None

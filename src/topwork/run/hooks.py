@@ -1,4 +1,4 @@
-"""The hooks that every run of this project has: one that shows it, one that records it."""
+"""The hooks of every run of this project: terminal output and records in MLflow."""
 
 from topwork.run.display import Display
 from topwork.run.tracking import RunTracking

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""A lock, so that only one run at a time works in a folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def sole_run(data: Path, work: str) -> Iterator[None]:
-    """Hold the lock for one kind of ``work`` in the folder ``data``; the end of the process frees it, however it ends.
+    """Hold the lock for one kind of ``work`` in the folder ``data``; it is also released if the process is killed.
 
     Raises:
-        InputError: another process holds it; the message names its number.
+        InputError: another process holds the lock; the message names its process id.
 
     """
     folder = data / _FOLDER
@@ -35,7 +35,7 @@ def sole_run(data: Path, work: str) -> Iterator[None]:
         raise InputError(
             f"data={data}: another {work}{_named(holder)} works here. Wait for its end, or give another data=DIR."
         ) from None
-    except NotImplementedError:  # so filelock says that the file system has no locks
+    except NotImplementedError:  # filelock raises this if the file system has no locks
         _log.warning("%s lies on a file system without locks: do not start two runs in it at once.", data)
         yield
         return
@@ -48,6 +48,6 @@ def sole_run(data: Path, work: str) -> Iterator[None]:
 
 
 def _named(holder: Path) -> str:
-    with suppress(OSError, ValueError, KeyError, TypeError):  # it may be written just now
+    with suppress(OSError, ValueError, KeyError, TypeError):  # the file may be incomplete at this moment
         return f" (process {json.loads(holder.read_text(encoding='utf-8'))['pid']})"
     return ""

@@ -1,4 +1,4 @@
-"""Where MLflow's store is, as `mlflow.yml` and the environment say."""
+"""Finds MLflow's store from `mlflow.yml` and the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from topwork.datasets.mlflow_store import sqlite_uri
 
 
 def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
-    """`mlflow.yml` with its local paths made absolute, or the server of the environment variable in its place."""
+    """The settings of `mlflow.yml` with absolute paths; MLFLOW_TRACKING_URI replaces the server, if it is set."""
     server = {**configuration["server"]}
     experiment = {**configuration["tracking"]["experiment"]}
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
@@ -20,7 +20,7 @@ def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
         server["mlflow_tracking_uri"] = sqlite_uri(project / uri.removeprefix("sqlite:///"))
     creation = {**experiment.get("create_experiment_kwargs", {})}
     if uri.startswith(("http:", "https:", "databricks")):
-        creation.pop("artifact_location", None)  # the server knows where
+        creation.pop("artifact_location", None)  # the server decides this
     elif "://" not in creation.get("artifact_location", "://"):
         creation["artifact_location"] = (project / creation["artifact_location"]).as_uri()
     experiment["create_experiment_kwargs"] = creation

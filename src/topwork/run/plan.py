@@ -1,4 +1,4 @@
-"""A run in parts, a session each, so that a strategy that fails leaves the others standing."""
+"""Runs the pipelines in parts, each in its own session, so that a failed strategy does not stop the others."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as Ctrl-C does."""
+    """Raised on SIGTERM, which ends a run like Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Nodes that run in one session; ``strategy`` where they are all of one."""
+    """Nodes that run in one session; ``strategy`` is their strategy, or None if they do not belong to one."""
 
     strategy: str | None
     node_names: tuple[str, ...]
@@ -38,9 +38,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run: ``strategies`` of the ``pipelines``; ``catalog`` knows the results that there are.
+    """The ``pipelines`` and ``strategies`` to run; ``catalog`` gives access to existing results.
 
-    With ``skips`` a strategy is left out where the advice, or the scores of those that ran, say that it cannot win.
+    With ``skips`` a strategy is left out if it cannot win according to the advice or to the scores of other strategies.
     """
 
     pipelines: tuple[str, ...]
@@ -50,7 +50,7 @@ class Plan:
 
 
 def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:
-    """The pipeline cut into what comes before the strategies, each strategy chosen, and what comes after."""
+    """The parts of the pipeline: before the strategies, each chosen strategy, and after the strategies."""
     of_strategy = {name: [node for node in pipeline.nodes if node.namespace == name] for name in STRATEGIES}
     every = [node.name for nodes in of_strategy.values() for node in nodes]
     after = {node.name for node in pipeline.from_nodes(*every).nodes} - set(every) if every else set()
@@ -61,10 +61,10 @@ def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:
 
 
 def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
-    """Run part by part, as one run in MLflow.
+    """Run the parts one after the other, as one run in MLflow.
 
     Raises:
-        InputError: a strategy failed, which is said after the others have run.
+        InputError: a strategy failed; this is raised after the other parts have run.
 
     """
     from topwork.run.hooks import display, tracking
@@ -91,7 +91,7 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
 
 
 class _Failures:
-    """Strategies that failed, and why; what else fails ends the run."""
+    """Failed strategies with their errors; other failures end the run."""
 
     def __init__(self) -> None:
         self.by_strategy: dict[str, Exception] = {}
@@ -113,7 +113,7 @@ class _Failures:
 
 
 def _selected(options: Mapping[str, Any], names: Sequence[str]) -> Pipeline:
-    """The nodes that the options leave."""
+    """The nodes of the pipelines that the filter options select."""
     from kedro.framework.project import pipelines
 
     pipelines.set_requested(list(names))
@@ -125,9 +125,9 @@ def _selected(options: Mapping[str, Any], names: Sequence[str]) -> Pipeline:
 
 
 def _why_skip(plan: Plan, strategy: str, done: Sequence[str]) -> str:
-    """Why the strategy is left out, or nothing.
+    """The reason why the strategy is left out, or an empty text if it runs.
 
-    The leaderboard says so too, unless the strategy has a score from before.
+    The reason is saved for the leaderboard, unless the strategy has a result of an earlier run.
     """
     if not plan.skips:
         return ""
@@ -159,7 +159,7 @@ def _run_part(options: Mapping[str, Any], names: Sequence[str], part: Part) -> N
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that MLflow hears of it."""
+    """A context in which SIGTERM acts like Ctrl-C, so that the MLflow run is closed."""
 
     def stop(*_: object) -> None:
         raise Terminated

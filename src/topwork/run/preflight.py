@@ -1,4 +1,4 @@
-"""What is refused before any long work: unknown names, values out of range, missing images."""
+"""Checks before any long work: unknown names, values out of range, missing images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
 
 FOLDERS = ("images", "data", "store", "new_images")
-"""Parameters that name a folder: relative to where the command was given."""
+"""Parameters that name a folder, relative to the folder in which the command was started."""
 _TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
 MODEL_SCHEME = "models:/"
-"""How MLflow's models are named."""
+"""Prefix of the URI of a model in MLflow."""
 AUTO = "auto"
-"""Stands for the strategies that the advice cannot rule out."""
+"""Value for all strategies that the advice does not rule out."""
 _WEIGHT_WORDS = ("default", "none")
 
 
 def check_texts(raw: str | Mapping[str, Any]) -> None:
-    """Refuse what the command line or OmegaConf would take apart.
+    """Check that the command line and OmegaConf can read the values.
 
     Raises:
-        InputError: a value holds a comma, which ends it, `${`, which stands for another value, or what is no text.
+        InputError: a value has a comma (which ends a value), `${` (which refers to another value), or undecodable text.
 
     """
     if isinstance(raw, str):
@@ -51,12 +51,12 @@ def check_texts(raw: str | Mapping[str, Any]) -> None:
 
 
 def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], working_folder: Path) -> dict[str, Any]:
-    """Parameters of the command line with names kept as text (`images=2024`) and folders made absolute.
+    """Parameters of the command line, with names as text (`images=2024`) and absolute folders.
 
     Args:
-        raw: the text behind `--params`, or the mapping of a `--config` file.
-        parsed: the same as Kedro parsed it.
-        working_folder: where relative folders start.
+        raw: the text after `--params`, or the mapping of a `--config` file.
+        parsed: the same parameters, parsed by Kedro.
+        working_folder: base of relative folders.
 
     """
     texts = dict(raw) if isinstance(raw, Mapping) else _texts(raw)
@@ -76,15 +76,15 @@ def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], wo
 
 
 def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], knobs: Iterable[str]) -> None:
-    """Refuse names that nothing reads and values out of range.
+    """Check for unknown names and for values out of range.
 
     Args:
         given: the runtime parameters.
         parameters: all resolved parameters.
-        knobs: names of the headline knobs, the keys of `globals.yml`.
+        knobs: names of the main parameters, which are the keys of `globals.yml`.
 
     Raises:
-        InputError: the message names the parameter, and the nearest or the allowed ones.
+        InputError: the message names the parameter, and similar names or allowed values.
 
     """
     known = {*knobs, *BLOCKS}
@@ -104,10 +104,10 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
 
 
 def chosen_strategies(wanted: str) -> tuple[str, ...]:
-    """The strategies that `strategies=svm+logistic`, `all` or `auto` asks for, cheapest first; `auto` skips some later.
+    """The strategies for a value such as `svm+logistic`, `all` or `auto`, cheapest first; `auto` skips some later.
 
     Raises:
-        InputError: no such strategy.
+        InputError: there is no such strategy.
 
     """
     names = STRATEGIES if wanted in {"all", AUTO} else tuple(wanted.split("+"))
@@ -122,10 +122,10 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
 
 
 def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
-    """The pipelines asked for, each once; if none, the default, after the example that makes its images.
+    """The given pipelines, each once; if none are given, the example, if there is one, and the default pipeline.
 
     Raises:
-        InputError: no such pipeline.
+        InputError: there is no such pipeline.
     """
     for name in asked:
         if name not in known:
@@ -138,10 +138,10 @@ def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | 
 
 
 def check_images(names: Sequence[str], images: str | None, example: str | None, project: Path) -> None:
-    """Refuse a run over images that are not there, unless an example makes them.
+    """Check that the images exist, unless an example makes them.
 
     Raises:
-        InputError: nothing was given, or it does not exist.
+        InputError: no images were given, or they do not exist.
     """
     if not {"__default__", "ingestion"} & set(names) or example in names:
         return
@@ -155,10 +155,10 @@ def check_images(names: Sequence[str], images: str | None, example: str | None, 
 
 
 def check_new_images(names: Sequence[str], new_images: str | None) -> None:
-    """Refuse to predict for images that are not there.
+    """Check that the new images exist, if the run predicts.
 
     Raises:
-        InputError: nothing was given, or it is no folder.
+        InputError: no folder was given, or it does not exist.
     """
     if "prediction" not in names:
         return
@@ -169,10 +169,10 @@ def check_new_images(names: Sequence[str], new_images: str | None) -> None:
 
 
 def check_model(names: Sequence[str], model: str | None) -> None:
-    """Refuse to register a champion under what is no name.
+    """Check the name under which the champion is registered.
 
     Raises:
-        InputError: the name has characters that MLflow's registry does not take.
+        InputError: the name has characters that MLflow's registry does not accept.
     """
     if {"__default__", "comparison"} & set(names) and model and set(model) & set("/:@"):
         raise InputError(
@@ -182,7 +182,7 @@ def check_model(names: Sequence[str], model: str | None) -> None:
 
 
 def check_history(names: Sequence[str], configuration: Configuration) -> None:
-    """Refuse to tell the history of images that no run has listed.
+    """Check that the images have been listed, if the run shows their history.
 
     Raises:
         InputError: there is no manifest in this data folder.
@@ -196,10 +196,10 @@ def check_history(names: Sequence[str], configuration: Configuration) -> None:
 
 
 def check_runner(runner: str) -> None:
-    """Refuse ParallelRunner.
+    """Check that the runner is not ParallelRunner.
 
     Raises:
-        InputError: with the reason.
+        InputError: it is; the message gives the reason.
     """
     if "Parallel" in runner:
         raise InputError(
@@ -214,7 +214,7 @@ def knob_names(conf_source: Path) -> list[str]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it holds no bytes that the locale could not decode."""
+    """Whether the locale could decode all bytes of the value."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -241,7 +241,7 @@ def _explain(name: str, block: type[Block], error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(parameter, parameter_names(block, name), n=1)
             lines.append(f"Unknown parameter {parameter!r}" + (f": perhaps {near[0]}?" if near else "."))
-        elif problem["type"] == "value_error":  # of several parameters together
+        elif problem["type"] == "value_error":  # raised by a check of several parameters together
             lines.append(f"{parameter}: {problem['ctx']['error']}.")
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]

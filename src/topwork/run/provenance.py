@@ -1,4 +1,4 @@
-"""Where a run came from: process, code and packages, as tags of an MLflow run."""
+"""The origin of a run (process, code and packages) as tags of an MLflow run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 _PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")
 _PID, _STARTED = "topwork.pid", "topwork.process_started"
 _BOOT, _NAMESPACE, _MACHINE = "topwork.boot", "topwork.pid_namespace", "topwork.machine"
-_FIRST_NAMESPACE = "pid:[4026531836]"  # of Linux itself, outside of any container: a constant of the kernel
+_FIRST_NAMESPACE = "pid:[4026531836]"  # of Linux outside of containers: a constant of the kernel
 HOST_TAG = "topwork.host"
 HOST = socket.gethostname()
 
 
 def process_tags() -> dict[str, str]:
-    """Who runs it where, and what tells this process from another with the same number."""
+    """Tags with user, host and process, which also distinguish this process from another with the same process id."""
     return {
         MLFLOW_SOURCE_NAME: "kedro run",
         MLFLOW_SOURCE_TYPE: "PROJECT",
@@ -35,14 +35,14 @@ def process_tags() -> dict[str, str]:
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process that wrote these tags may still run; only of one that is known to be gone it is False.
+    """Whether the process that wrote these tags may still run; False only if it is known to have ended.
 
-    A process of another container, which may have the same host name, cannot be seen from here: it counts as alive.
+    A process in another container cannot be seen from here, and may have the same host name. It counts as alive.
     """
     here = _place()
     if any(tags.get(name) is None for name in (_PID, _STARTED, *here)) or tags[_MACHINE] != here[_MACHINE]:
         return True
-    if tags[_BOOT] != here[_BOOT]:  # the machine was started anew; but a container's machine may be another one
+    if tags[_BOOT] != here[_BOOT]:  # the machine was restarted; but in a container it may be another machine
         return _FIRST_NAMESPACE not in {tags[_NAMESPACE]} & {here[_NAMESPACE]}
     if tags[_NAMESPACE] != here[_NAMESPACE]:
         return True
@@ -50,7 +50,7 @@ def is_alive(tags: Mapping[str, str]) -> bool:
 
 
 def _place() -> dict[str, str]:
-    """The machine, its present start, and the set of process numbers that this process counts in."""
+    """Tags with the machine id, the boot id, and the process id namespace of this process."""
     return {
         _MACHINE: _line("/etc/machine-id") or HOST,
         _BOOT: _line("/proc/sys/kernel/random/boot_id") or str(round(psutil.boot_time())),
@@ -59,7 +59,7 @@ def _place() -> dict[str, str]:
 
 
 def _started(pid: int) -> str:
-    """When the process began, in ticks since the start of the machine where the system tells, else in seconds."""
+    """Start time of the process: in ticks since boot on Linux, otherwise in seconds; `gone` if there is no process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[19]  # `starttime`, the 22nd field of proc_pid_stat(5)
@@ -88,12 +88,12 @@ def _link(path: str) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in many containers
+    except (KeyError, OSError):  # the user id has no name, as in many containers
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def code_tags(project: Path) -> dict[str, str]:
-    """Versions of the packages that decide the numbers; commit and dirty flag where the project is a git checkout."""
+    """Versions of packages that affect results; commit and dirty flag if the project is a git checkout."""
     versions = {f"version.{package}": version(package) for package in _PACKAGES}
 
     def git(*arguments: str) -> str:

@@ -1,6 +1,6 @@
-"""What the last complete run was made of, so that `--only-missing-outputs` cannot mistake old results for current ones.
+"""A record of the inputs of the last complete run, so that `--only-missing-outputs` does not reuse outdated results.
 
-Kedro's option looks at whether a file exists, not at what it was made from.
+Kedro's option only checks whether a file exists, and not from which inputs it was made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RECORD = "complete_run"
 
 
 def describe_run(configuration: Configuration, catalog: DataCatalog) -> dict[str, Any]:
-    """The parameter blocks, and a digest of the image files by path, size and time."""
+    """The parameter blocks, and a digest of the image files by path, label, size, time and inode."""
     listing = catalog.load("images").listing
     return {
         "parameters": _blocks(configuration),
@@ -29,10 +29,10 @@ def describe_run(configuration: Configuration, catalog: DataCatalog) -> dict[str
 
 
 def check_unchanged(configuration: Configuration, catalog: DataCatalog) -> None:
-    """Refuse to build on results that other parameters or other files made.
+    """Check that the existing results were made with the same parameters and image files.
 
     Raises:
-        InputError: the message names what differs.
+        InputError: they were not, or there is no record; the message names the difference.
     """
     now, before = describe_run(configuration, catalog), catalog.load(_RECORD)
     way_out = "Run without --only-missing-outputs: what is unchanged is not computed again anyway."
@@ -47,13 +47,13 @@ def check_unchanged(configuration: Configuration, catalog: DataCatalog) -> None:
 
 
 def void_record(configuration: Configuration, catalog: DataCatalog) -> None:
-    """Before a run: forget the record if this run will overwrite results with those of other parameters."""
+    """Remove the record before a run with other parameters, which will overwrite results."""
     if catalog.load(_RECORD).get("parameters") != _blocks(configuration):
         remove_files(catalog, _RECORD)
 
 
 def keep_record(catalog: DataCatalog, now: Mapping[str, Any]) -> None:
-    """After a complete run."""
+    """Save the record after a complete run."""
     catalog.save(_RECORD, dict(now))
 
 

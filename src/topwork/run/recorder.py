@@ -1,6 +1,6 @@
-"""The runs of one command in MLflow: a parent, and a child and a logged model for each strategy.
+"""Writes the MLflow runs of one command: a parent run, and a child run and a logged model for each strategy.
 
-Runs are opened and closed by id, so that several runs in one process do not meet on MLflow's stack of active runs.
+Runs are opened and closed by id, so that several runs in one process do not conflict on MLflow's stack of active runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Client:
-    """MLflow's client; a server that does not answer any more is asked no further."""
+    """MLflow's client; after a server has failed to answer once, no more requests are sent to it."""
 
     def __init__(self) -> None:
         self._client = MlflowClient()
@@ -41,7 +41,7 @@ class _Client:
         return partial(self.ask, getattr(self._client, name))
 
     def ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """What the call gives.
+        """The result of the call.
 
         Raises:
             StoreLostError: the server does not answer.
@@ -59,7 +59,7 @@ class _Client:
 
 
 class Recorder:
-    """Opens, fills and closes runs; the store is opened with the first request."""
+    """Opens, fills and closes MLflow runs; the store is opened with the first request."""
 
     def __init__(self) -> None:
         self.parent: str | None = None
@@ -76,13 +76,13 @@ class Recorder:
         return self._client
 
     def use(self, experiment: str) -> None:
-        """Record into the experiment of this id, in the store that MLflow is set to now."""
+        """Use the experiment with this id, in the store that MLflow is set to at this time."""
         self._experiment, self._client = experiment, None
 
     # ---- runs --------------------------------------------------------------------------------------------------
 
     def run_of(self, strategy: str | None) -> str:
-        """Id of the child of the strategy, or of the parent where it has none."""
+        """Id of the child run of the strategy, or of the parent run if there is no child."""
         return self._children.get(str(strategy)) or str(self.parent)
 
     def has_child(self, strategy: str) -> bool:
@@ -90,7 +90,7 @@ class Recorder:
         return strategy in self._children
 
     def open_parent(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any], run_file: str) -> None:
-        """Open the parent, after closing what killed processes left open; inside the user's active run, if any."""
+        """Open the parent run, inside the user's active run, if any; runs of killed processes are closed first."""
         self._end_orphans()
         outer = mlflow.active_run()
         above = {MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}
@@ -116,7 +116,7 @@ class Recorder:
         self._children.clear()
 
     def close(self, status: str) -> None:
-        """Close the parent and what is open under it."""
+        """Close the parent run and its open child runs."""
         self.close_children(status)
         with suppress(StoreLostError):
             if self.parent:
@@ -128,7 +128,7 @@ class Recorder:
         return str(self.store.create_run(self._experiment, tags=dict(tags), run_name=name).info.run_id)
 
     def _end_orphans(self) -> None:
-        """Close the runs of processes on this host that are no more: after kill -9 nobody else would."""
+        """Close the runs of processes on this host that have ended, for example after kill -9."""
         running = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{HOST}'"
         for run in self.store.search_runs([self._experiment], running):
             if not is_alive(run.data.tags):
@@ -138,18 +138,18 @@ class Recorder:
     # ---- what is recorded --------------------------------------------------------------------------------------
 
     def log_metrics(self, run: str, values: Mapping[str, float], model: str | None = None) -> None:
-        """Numbers of a run, and of its logged model."""
+        """Log numbers of a run, and of its logged model."""
         now = int(time.time() * 1000)
         self.store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in values.items()])
 
     def log_point(self, strategy: str, measured: Measured) -> None:
-        """A point of a curve for each number; MLflow's names have no commas."""
+        """Log each number as a point of a curve; commas are removed, because MLflow's names cannot have them."""
         now, model = int(time.time() * 1000), measured.task.partition(", ")[2].replace(" ", "_")
         points = [Metric(f"{model}.{name}", value, now, measured.step) for name, value in measured.values.items()]
         self.store.log_batch(self._children[strategy], points)
 
     def log_input(self, run: str, name: str, digest: str, table: pd.DataFrame, source: Path) -> None:
-        """A table that the run used, by its digest, once."""
+        """Log a table that the run used, with its digest, once per run."""
         if (run, name) in self._inputs_logged:
             return
         self._inputs_logged.add((run, name))
@@ -158,14 +158,14 @@ class Recorder:
         self.store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def log_model(self, strategy: str, folder: Path) -> dict[str, str]:
-        """The classifier in a folder as the logged model of its strategy: its id and that of the run."""
+        """Log the classifier in a folder as model of its strategy; return the ids of the model and the run."""
         from topwork.serving.logged_model import log_classifier
 
         run = self._children[strategy]
         return {"model_id": str(self.store.ask(log_classifier, strategy, folder, run)), "run_id": run}
 
     def has_model(self, model: str) -> bool:
-        """Whether this store has the logged model of this id."""
+        """Whether this store has the logged model with this id."""
         try:
             return bool(self.store.get_logged_model(model))
         except mlflow.MlflowException:

@@ -1,4 +1,4 @@
-"""What the user names in MLflow's store: classifiers in its registry, fetched as folders, and runs."""
+"""Finds classifiers and runs that the user names in MLflow's store."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from topwork.core.errors import InputError
 
 
 def fetch_classifier(uri: str, into: Path, tracking_uri: str) -> Path:
-    """The folder with the classifier that `models:/NAME@ALIAS` (or `models:/NAME/VERSION`, `models:/ID`) names now.
+    """The folder of the downloaded classifier `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `models:/ID`.
 
     Raises:
-        InputError: there is no such model, or it is no Topwork classifier.
+        InputError: there is no such model, or it is not a Topwork classifier.
 
     """
     mlflow.set_tracking_uri(tracking_uri)
@@ -33,10 +33,10 @@ def fetch_classifier(uri: str, into: Path, tracking_uri: str) -> Path:
 
 
 def check_runs(names: str, tracking_uri: str) -> None:
-    """Refuse ids of runs, joined by `+`, that MLflow does not have or that are not of a strategy.
+    """Check that MLflow has the runs with these ids, joined by `+`, and that they are runs of a strategy.
 
     Raises:
-        InputError: names the id.
+        InputError: it has not, or they are not; the message names the id.
 
     """
     client = MlflowClient(tracking_uri)

@@ -1,4 +1,4 @@
-"""The file that repeats a run: `kedro run --config run.yml`."""
+"""Writes the file with which a run can be repeated: `kedro run --config run.yml`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs"
 
 
 def run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], project: Path) -> str:
-    """The options given, and every parameter as it was, as YAML."""
+    """The options and all parameters of the run as YAML."""
     options: dict[str, Any] = {
         name: ",".join(value) if isinstance(value, list | tuple) else value
         for name in _OPTIONS

@@ -1,6 +1,6 @@
-"""Every run in MLflow: hooks that hand on to the recorder what the catalog loads and saves. Nodes know nothing of it.
+"""Hooks that record every run in MLflow, from what the catalog loads and saves; nodes do not use MLflow.
 
-kedro-mlflow settles where the store is; the runs are our own, since its hook opens and closes one run a session.
+kedro-mlflow sets the store. The runs are opened here, because its hook opens and closes one run per session.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIM
 
 
 class _Curves(logging.Handler):
-    """Passes on what is measured while a node runs: the epochs of a training."""
+    """Passes on the measurements of a running node, such as the epochs of a training."""
 
     def __init__(self, log: Callable[[Measured], None]) -> None:
         super().__init__(logging.INFO)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one event on."""
+        """Pass on one measurement."""
         if measured := getattr(record, "measured", None):
             self._log(measured)
 
 
 class RunTracking:
-    """One parent run for a command, however many sessions; a child for each strategy."""
+    """Records one parent run per command, also with several sessions, and a child run for each strategy."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -79,8 +79,8 @@ class RunTracking:
 
         Args:
             command: the options of the `run` command, for `run.yml`.
-            keeps_failures: whether a strategy that fails says so in its result, for the leaderboard to come; else
-                that of its last run stays.
+            keeps_failures: whether the failure of a strategy is saved as its result, for a later leaderboard;
+                otherwise the result of its last run stays.
 
         """
         self._held, self._command, self._failed = True, dict(command), []
@@ -99,7 +99,7 @@ class RunTracking:
             self._held, self._command, self._keeps_failures = False, {}, True
 
     def note_failed(self, strategies: list[str]) -> None:
-        """Say on the run which strategies failed; it ends as FAILED."""
+        """Tag the run with the failed strategies; it then ends as FAILED."""
         self._failed = strategies
         if self._recorder.parent:
             self._recorder.store.set_tag(self._recorder.parent, "topwork.failed_strategies", "+".join(strategies))
@@ -108,7 +108,7 @@ class RunTracking:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Settle where the store is; refuse parameters that nothing reads."""
+        """Check the parameters, and set the store and the experiment."""
         loader = context.config_loader
         self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
         check_parameters(loader.runtime_params or {}, self._parameters, knob_names(Path(loader.conf_source)))
@@ -118,32 +118,32 @@ class RunTracking:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
-        """Refuse runners that cannot be tracked. The MLflow run is opened by the first node: no node, no run."""
+        """Check the runner; the MLflow run is opened later by the first node, so that there is no run without nodes."""
         check_runner(str(run_params["runner"]))
         if not self._held:
-            self._close("KILLED")  # what an interrupted session of this process left: Kedro fires no hook on Ctrl-C
+            self._close("KILLED")  # runs of an interrupted session of this process: Kedro calls no hook on Ctrl-C
         self._catalog = catalog
         observed = logging.getLogger("topwork.core.progress")
         observed.setLevel(logging.INFO)
-        observed.addHandler(self._curves)  # once, however often it is added
+        observed.addHandler(self._curves)  # adding it again has no effect
         if not self._command:
             self._command = dict(run_params)
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
-        """Remember at what the run is, in case it fails there."""
+        """Remember the namespace of the current node, in case it fails."""
         self._namespace = node.namespace
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Open the runs that this node belongs to, and start its clock."""
+        """Open the runs that this node belongs to, and store its start time."""
         with self._lock:
             self._open(node.namespace)
             self._node_started[node.name] = time.perf_counter()
 
     @hook_impl
     def after_node_run(self, node: Node, catalog: Any) -> None:
-        """Keep how long the nodes of a strategy took; they have no clock of their own."""
+        """Save and log the seconds that a node of a strategy took."""
         seconds = time.perf_counter() - self._node_started.pop(node.name)
         if node.namespace in STRATEGIES:
             name = f"{node.namespace}.timings"
@@ -160,7 +160,7 @@ class RunTracking:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Record what was made, as the catalog's `metadata.mlflow` says."""
+        """Log the saved data according to `metadata.mlflow` in the catalog."""
         run, dataset = self._recorder.run_of(node.namespace), self._catalog[dataset_name]
         store, file = self._recorder.store, f"{dataset_name.rsplit('.', maxsplit=1)[-1]}.json"
         match (getattr(dataset, "metadata", None) or {}).get("mlflow"):
@@ -186,7 +186,7 @@ class RunTracking:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Close the children, and the parent unless more sessions belong to it."""
+        """Close the child runs, and the parent run unless more sessions belong to it."""
         self._recorder.close_children("FINISHED")
         if not self._held:
             self._close("FINISHED")
@@ -210,7 +210,7 @@ class RunTracking:
     # ---- what the recorder is told -----------------------------------------------------------------------------
 
     def _open(self, namespace: str | None) -> None:
-        """Open the parent, and the child where the namespace is a strategy."""
+        """Open the parent run, and a child run if the namespace is a strategy."""
         if self._context is None:
             return
         resolved, recorder = self._resolved(), self._recorder
@@ -229,7 +229,7 @@ class RunTracking:
             self._command = {}
 
     def _resolved(self) -> dict[str, Any]:
-        """The headline knobs as they were, then the blocks: the same names for every run."""
+        """The main parameters of the run, followed by the parameter blocks; every run has the same names."""
         assert self._context is not None
         loader = self._context.config_loader
         knobs = {**loader["globals"], **(loader.runtime_params or {})}
@@ -248,7 +248,7 @@ class RunTracking:
         return logged["model_id"]
 
     def _model_of(self, strategy: str) -> str:
-        """Id of the strategy's logged model; logged again where this store does not have it."""
+        """Id of the strategy's logged model; the model is logged again if this store does not have it."""
         model = self._catalog.load(f"{strategy}.logged_model").get("model_id")
         if model and self._recorder.has_model(model):
             return str(model)
@@ -257,7 +257,7 @@ class RunTracking:
 
 
 def _experiment(context: KedroContext, configuration: dict[str, Any]) -> str:
-    """Id of the experiment that `mlflow.yml` names, in the store that it names; of the user's active run, if any."""
+    """Id of the experiment in the store of `mlflow.yml`, or of the user's active run, if there is one."""
     uri = configuration["server"]["mlflow_tracking_uri"]
     check_server(uri)
     for name, value in _FEW_RETRIES.items():
@@ -273,7 +273,7 @@ def _experiment(context: KedroContext, configuration: dict[str, Any]) -> str:
 
 
 def _as_json(data: Any) -> Any:
-    """A result as its file holds it."""
+    """A result as in its JSON file."""
     if isinstance(data, StrategyResult):
         return as_json(data)
     return data.model_dump(mode="json") if isinstance(data, BaseModel) else data

@@ -1,4 +1,4 @@
-"""kedro-viz's view of the last run, which it leaves empty where a run has several sessions."""
+"""Sets the run status for kedro-viz, which is otherwise empty for a run with several sessions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kedro.pipeline.node import Node
 
 @contextmanager
 def run_status(nodes: Sequence[Node]) -> Iterator[None]:
-    """Have kedro-viz's hook collect what all sessions inside do, as one run of these nodes.
+    """A context in which kedro-viz's hook collects the events of all sessions as one run of these nodes.
 
-    The hook would collect nothing in a session of some nodes; the fields set here are its own
-    (`tests/run/test_viz_status.py` says so if they change).
+    By default, the hook collects nothing in a session that runs only some nodes. The fields set here are private fields
+    of the hook (`tests/run/test_viz_status.py` fails if they change).
     """
     from kedro_viz.integrations.kedro.run_hooks import pipeline_run_hook as hook
 

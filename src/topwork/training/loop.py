@@ -244,9 +244,7 @@ def _epoch(
             of_inner = state.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             _tell(subset, plan, state, note)
-        if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(
-            batches
-        ):  # else kept after scoring
+        if time.perf_counter() - saved > _SAVE_EVERY and len(running) < len(batches):  # else kept after scoring
             state.spent = time.perf_counter() - pace.began
             state.keep(graft, optimizer)
             saved = time.perf_counter()

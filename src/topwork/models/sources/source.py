@@ -57,7 +57,7 @@ def downloaded(name: str, url: str) -> Path:
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.is_file():
-        checked = torch.hub.HASH_REGEX.search(path.name)  # by convention, the name contains the start of the file's SHA-256
+        checked = torch.hub.HASH_REGEX.search(path.name)  # by convention, the start of the file's SHA-256
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), checked.group(1) if checked else None)

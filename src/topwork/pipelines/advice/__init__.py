@@ -1,4 +1,4 @@
-"""Which strategy to use, before anything expensive runs."""
+"""Advises which strategy to use, before expensive training."""
 
 from topwork.pipelines.advice.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Evidence from the cached features, and what follows from it."""
+"""Gathers evidence from the cached features, and gives advice from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, parameters: LinearParameters) -> Evidence:
-    """What the features of all images but the test split tell."""
+    """Evidence from the features of all images except the test split."""
     learnt = splits[splits["split"] != TEST]
     of_image = manifest.set_index("image_id").loc[learnt["image_id"]]
     return gather_evidence(
@@ -39,7 +39,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
 
 
 def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:
-    """Practice, evidence, recommendation, expected score and cost."""
+    """Advice with practice, evidence, recommendation, expected score and cost."""
     minutes = {"finetune": finetune.minutes, "scratch": scratch.minutes}
     advice = give_advice(evidence, minutes)
     for line in (advice.practice, advice.says, advice.more_images):
@@ -51,5 +51,5 @@ def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchPar
 
 
 def draw_learning_curve(evidence: Evidence) -> Figure:
-    """The probe's score by number of images, and where it is going."""
+    """A plot of the probe's score by number of images, with the forecast."""
     return plot_forecast(evidence.learning_curve, evidence.forecast)

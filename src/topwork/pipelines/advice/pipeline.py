@@ -1,4 +1,4 @@
-"""`features` and `splits` to `advice`."""
+"""From `features` and `splits` to `advice`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.advice.nodes import advise, draw_learning_curve, gather
 
 
 def create_pipeline() -> Pipeline:
-    """Gather evidence, advise, show how the score grows."""
+    """Gather evidence, give advice, and draw the learning curve."""
     return Pipeline(
         [
             Node(gather, ["features", "manifest", "splits", "params:logistic"], "evidence", name="gather_evidence"),

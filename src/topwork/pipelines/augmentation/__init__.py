@@ -1,4 +1,4 @@
-"""Augmented views: the table of what is drawn, and a sheet that shows it."""
+"""Augmented views: the table of their random parameters, and a contact sheet."""
 
 from topwork.pipelines.augmentation.pipeline import create_pipeline
 

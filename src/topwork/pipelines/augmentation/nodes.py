@@ -1,4 +1,4 @@
-"""Which views there are of each image, as a table and as a picture."""
+"""Lists the augmented views of each image, and draws some of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def list_views(manifest: pd.DataFrame, parameters: AugmentationParameters) -> pd.DataFrame:
-    """What is drawn (columns ``VIEW_COLUMNS``) for each view that is trained on, and for those of the contact sheet."""
+    """Random parameters (columns ``VIEW_COLUMNS``) of the views for training and for the contact sheet."""
     plan = plan_views(parameters)
     usable = manifest[manifest["status"] == OK]
     if parameters.views:
@@ -39,7 +39,7 @@ def list_views(manifest: pd.DataFrame, parameters: AugmentationParameters) -> pd
 def draw_sheet(
     images: ImageStore, manifest: pd.DataFrame, views: pd.DataFrame, parameters: AugmentationParameters
 ) -> Figure:
-    """Some originals, each beside its first views."""
+    """A contact sheet of some originals, each beside its first views."""
     from topwork.images.augmentation import apply_views
 
     pictures, captions = [], []
@@ -55,7 +55,7 @@ def draw_sheet(
 
 
 def _one_a_class(usable: pd.DataFrame, at_most: int) -> pd.DataFrame:
-    """Images of different content, and of different classes as far as there are as many."""
+    """Images of different content, from as many different classes as possible."""
     distinct = usable.drop_duplicates("sha256")
     rank = distinct.groupby("label").cumcount()
     return distinct.assign(rank=rank).sort_values(["rank", "label"], kind="stable").head(at_most)

@@ -1,4 +1,4 @@
-"""`manifest` and `params:augmentation` to `views` and `view_sheet`."""
+"""From `manifest` and `params:augmentation` to `views` and `view_sheet`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.augmentation.nodes import draw_sheet, list_views
 
 
 def create_pipeline() -> Pipeline:
-    """List what is drawn, and show it."""
+    """List the views, and draw some of them."""
     return Pipeline(
         [
             Node(list_views, ["manifest", "params:augmentation"], "views", name="list_views"),

@@ -1,4 +1,4 @@
-"""Linear classifiers on frozen features, one namespace a strategy."""
+"""Linear classifiers on frozen features, with one namespace per strategy."""
 
 from topwork.pipelines.classifier.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Fit heads on frozen features."""
+"""Fits heads on frozen features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Trained = tuple[Classifier, pd.DataFrame]
 
 
 def trainer(strategy: Strategy) -> Callable[..., Trained]:
-    """The node that fits the head of a strategy; Kedro checks its parameters by the type that stands in it."""
+    """The function of the node that fits a strategy's head; Kedro checks parameters by its type annotation."""
 
     def train(
         features: Features,
@@ -84,7 +84,7 @@ def _classifier(
 
 
 def _bundled(classifier: Classifier, parameters: FeatureParameters) -> Classifier:
-    """With the network that made the features, so that nothing else is needed to answer."""
+    """The classifier with the network that computed the features, so that it can predict without other files."""
     from topwork.models.backbones import describe_backbone, load_backbone
     from topwork.models.graft import with_network
 

@@ -1,4 +1,4 @@
-"""`features` and `splits` to `{strategy}.classifier`, for every strategy that is a head on frozen features."""
+"""From `features` and `splits` to `{strategy}.classifier`, for every strategy with a head on frozen features."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,7 +7,7 @@ from topwork.pipelines.classifier.nodes import trainer
 
 
 def create_pipeline() -> Pipeline:
-    """The training of each head in a namespace of its own."""
+    """The training of each head, in the namespace of its strategy."""
     return sum((_training(strategy) for strategy in REGISTRY if strategy.head), Pipeline([]))
 
 

@@ -1,4 +1,4 @@
-"""All strategies side by side."""
+"""Compares all strategies."""
 
 from topwork.pipelines.comparison.pipeline import create_pipeline
 

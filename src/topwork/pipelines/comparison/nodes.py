@@ -1,4 +1,4 @@
-"""A leaderboard of all strategies, the champion among them, and whether it takes the registered champion's place."""
+"""Builds the leaderboard, chooses the champion, and decides whether it replaces the registered champion."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _AT_ONCE = 64  # images held in memory
 def build_leaderboard(
     splits: pd.DataFrame, named_runs: LoggedRuns, parameters: ComparisonParameters, *results: StrategyResult
 ) -> Leaderboard:
-    """One row a strategy, best out of fold first; what failed or did not run is last and says so.
+    """One row per strategy, best out of fold first; strategies that failed or did not run are last.
 
-    Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`.
-    One that was scored on another split is compared with the best on the images that these two share, and its test
-    accuracy, which is of other images, is left out.
+    Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`. A
+    strategy that was scored on another split is compared with the best one on the images that these two share. Its test
+    accuracy is left out, because it belongs to other images.
 
     Args:
-        splits: those that the scores must be of.
-        named_runs: earlier runs that the user wants to see beside them.
-        parameters: of the block `comparison`.
-        results: of all strategies.
+        splits: splits that the scores must belong to.
+        named_runs: earlier runs to list too, as the user asked.
+        parameters: block `comparison`.
+        results: results of all strategies.
 
     """
     digest = split_digest(splits)
@@ -66,16 +66,16 @@ def crown_champion(
     parameters: ComparisonParameters,
     *results: StrategyResult,
 ) -> tuple[Champion, Promotion]:
-    """The strategy to take, and whether MLflow's alias moves to it.
+    """The strategy to use, and whether MLflow's alias moves to it.
 
     Args:
-        leaderboard: the strategies compared.
-        registered: what the alias names now.
-        images: to ask an older champion about, where the data changed.
-        manifest: of the images.
-        splits: of this run.
-        parameters: of the block `comparison`.
-        results: of all strategies.
+        leaderboard: comparison of the strategies.
+        registered: the present champion in the registry.
+        images: images on which an older champion is tested if the data has changed.
+        manifest: manifest of the images.
+        splits: splits of this run.
+        parameters: block `comparison`.
+        results: results of all strategies.
 
     """
     champion, digest = choose_champion(leaderboard, parameters.errors), split_digest(splits)
@@ -110,7 +110,7 @@ def crown_champion(
 
 
 def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
-    """The scores with their intervals."""
+    """A plot of the scores with their intervals."""
     return plot_leaderboard(leaderboard)
 
 
@@ -128,7 +128,7 @@ def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd
 
 
 def _row(result: StrategyResult, digest: str) -> Row:
-    """The row of a strategy that is not compared with others yet."""
+    """The row of a strategy, without the comparison with others."""
     row = Row(strategy=result.strategy, backbone=result.backbone, status=result.status, reason=result.reason)
     if result.status is not Status.OK:
         return row
@@ -145,7 +145,7 @@ def _compared(row: Row, compared: Mapping[str, Comparison]) -> Row:
 
 
 def _result_of_run(run: Mapping[Hashable, Any], runs: LoggedRuns) -> StrategyResult:
-    """As that of a strategy; a run from before out-of-fold predictions were kept cannot be compared."""
+    """An earlier run as a strategy result; without stored out-of-fold predictions it cannot be compared."""
     name, metrics = f"{run['strategy']} {str(run['run_id'])[:8]}", run["metrics"]
     backbone, table = run["parameters"].get("backbone"), runs.out_of_fold(str(run["run_id"]))
     if table is None:

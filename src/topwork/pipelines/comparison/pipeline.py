@@ -1,4 +1,4 @@
-"""`{strategy}.result` to `leaderboard`, `champion` and its `promotion`."""
+"""From `{strategy}.result` to `leaderboard`, `champion` and `promotion`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,7 +9,7 @@ _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATE
 
 
 def create_pipeline() -> Pipeline:
-    """Every strategy in one table, whether it ran or not."""
+    """Compare all strategies, choose the champion, and draw the leaderboard."""
     judged = ["leaderboard", "registered_champion", "images", "manifest", "splits", "params:comparison"]
     nodes = [
         Node(

@@ -1,4 +1,4 @@
-"""Render scikit-learn's digits."""
+"""Renders scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sklearn.datasets import load_digits
 
 from topwork.core.parameters import DigitsParameters
 
-_BRIGHTEST = 16  # of scikit-learn's grey levels
+_BRIGHTEST = 16  # highest grey level of scikit-learn's digits
 
 
 def render_digits(parameters: DigitsParameters) -> list[tuple[str, bytes]]:
-    """PNG files of 8 x 8 pixels by relative name (`digit_class/number.png`), all or some a class drawn by the seed."""
+    """PNG files of 8 x 8 pixels by relative name (`digit_class/number.png`): all, or a random sample of each class."""
     digits = load_digits()
     order = np.random.default_rng(parameters.seed).permutation(len(digits.target))
     files: list[tuple[str, bytes]] = []

@@ -1,4 +1,4 @@
-"""`params:digits` to `images`."""
+"""From `params:digits` to `images`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.digits.nodes import render_digits
 
 
 def create_pipeline() -> Pipeline:
-    """Write the digits where ingestion reads."""
+    """Write the digits into the folder that ingestion reads."""
     return Pipeline(
         [Node(render_digits, "params:digits", "images", name="render_digits")],
         namespace="digits",

@@ -1,4 +1,4 @@
-"""Predict the test split once, and say how good that is and how sure."""
+"""Predicts the test split once, and computes scores with intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ _UNTRAINED = "no step of training did better than the network that it started fr
 def predict_test_split(
     images: ImageStore, classifier: Classifier, features: Features, manifest: pd.DataFrame, splits: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions on the images that no training saw, and how far each is from what was learnt."""
+    """Predictions on the test split, and the distance of each image to the training images.
+
+    Raises:
+        InputError: the classifier was trained on another split, on other features, or with other views.
+
+    """
     if classifier.split_digest != split_digest(splits):
         raise InputError(f"{classifier.strategy} was trained on another split: train it again.")
     held_out = splits[splits["split"] == TEST]
@@ -110,7 +115,7 @@ def score_strategy(
 
 
 def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, float]:
-    """Share of the test images that lie near enough to be answered, and the accuracy among them."""
+    """Share of the test images that are not rejected, and the accuracy on them."""
     if "rejected" not in distances:
         return {}
     answered = ~distances["rejected"].to_numpy()
@@ -124,10 +129,10 @@ def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, 
 def try_serving(
     images: ImageStore, classifier: Classifier, predictions: pd.DataFrame, parameters: EvaluationParameters
 ) -> dict[str, Any]:
-    """That image bytes get the probabilities that are reported, and what that costs.
+    """Measurements of serving from image bytes: agreement with the reported probabilities, and cost.
 
     Raises:
-        ServedOtherwiseError: they do not.
+        ServedOtherwiseError: the probabilities differ from the reported ones.
 
     """
     from topwork.inference.parity import try_serving as answers
@@ -148,7 +153,7 @@ def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: C
 def draw_figures(
     images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
 ) -> dict[str, Figure]:
-    """What the test split shows: which classes are taken for which, and the most confident mistakes."""
+    """Figures of the test split: the confusion matrix, and the most confident mistakes."""
     return {
         "confusion_matrix": draw_confusion(predictions, classifier),
         "mistakes": draw_mistakes(images, predictions, classifier, parameters),
@@ -168,7 +173,7 @@ def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:
 def draw_mistakes(
     images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
 ) -> Figure:
-    """The test images that were called wrong with the most confidence."""
+    """The wrongly predicted test images with the highest confidence."""
     worst = most_confident_mistakes(predictions, parameters.sheet_images)
     pictures = [thumbnail(images, image_id, parameters.max_pixels) for image_id in worst["image_id"]]
     captions = [

@@ -1,4 +1,4 @@
-"""`{strategy}.classifier` to `{strategy}.result`, which is all that others need: one template for every strategy."""
+"""From `{strategy}.classifier` to `{strategy}.result`, which other pipelines use; one template for all strategies."""
 
 from kedro.pipeline import Node, Pipeline
 

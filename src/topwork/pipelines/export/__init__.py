@@ -1,4 +1,4 @@
-"""A classifier for other runtimes, let out only if it answers as it was trained to."""
+"""Exports a classifier for other runtimes, if the export gives the same answers."""
 
 from topwork.pipelines.export.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""ONNX, behind a gate."""
+"""Exports a classifier as ONNX, and checks its answers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 def export_classifier(
     images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
 ) -> tuple[bytes, dict[str, Any]]:
-    """The classifier as an ONNX file, and how nearly it answers as the classifier does on test images.
+    """The classifier as an ONNX file, and measurements of the agreement of both on test images.
 
     Raises:
-        InputError: some probability differs by more than `export.tolerance`; nothing is written then.
+        InputError: a probability differs by more than `export.tolerance`; in this case nothing is written.
 
     """
     from topwork.inference.onnx_export import onnx_model, onnx_probabilities

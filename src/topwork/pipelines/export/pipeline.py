@@ -1,4 +1,4 @@
-"""`asked_classifier` to `onnx_model`."""
+"""From `asked_classifier` to `onnx_model`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.export.nodes import export_classifier
 
 
 def create_pipeline() -> Pipeline:
-    """Convert, and hold it against the classifier on test images."""
+    """Convert the classifier, and compare both on test images."""
     export = Node(
         export_classifier,
         ["images", "splits", "asked_classifier", "params:export"],

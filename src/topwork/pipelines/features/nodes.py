@@ -1,6 +1,6 @@
-"""Take bottleneck features from the store, after computing those that it lacks.
+"""Computes missing bottleneck features, and reads all features from the store.
 
-The network is imported inside the functions: Kedro imports this module for every run, whatever it runs.
+The network is imported inside the functions, because Kedro imports this module for every run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from topwork.models.feature_key import engine_for, resolved_key
 from topwork.models.requested_features import requested_features
 
 
-def resolve_key(engines: EngineStore, parameters: FeatureParameters) -> FeatureKey:
-    """What the features depend on beside the image; it names the engine, which is measured once a machine."""
+def resolve_key(manifest: pd.DataFrame, engines: EngineStore, parameters: FeatureParameters) -> FeatureKey:
+    """Everything that the features depend on besides the images; the engine is measured once per machine.
+
+    Args:
+        manifest: not read; images that cannot be used are refused before an engine is measured.
+        engines: choices that were made before.
+        parameters: of the block `features`.
+
+    """
     return resolved_key(parameters, engines)
 
 
@@ -36,7 +43,7 @@ def extract_features(
     parameters: FeatureParameters,
     augmentation: AugmentationParameters,
 ) -> Iterator[FeatureShard]:
-    """Shards with the features of the images and views that the store has none of; each distinct content once."""
+    """Shards with the features of images and views that are not in the store; equal files are computed once."""
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
     engine = cache(lambda: engine_for(feature_key, parameters, engines))

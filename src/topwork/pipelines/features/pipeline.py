@@ -1,4 +1,4 @@
-"""`images` and `manifest` to `features`, by way of the store; splits are not known here."""
+"""From `images` and `manifest` to `features`, through the store; splits are not used here."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,10 +6,10 @@ from topwork.pipelines.features.nodes import extract_features, gather_features, 
 
 
 def create_pipeline() -> Pipeline:
-    """Compute what is missing, then gather."""
+    """Compute the missing features, then collect all features."""
     return Pipeline(
         [
-            Node(resolve_key, ["engines", "params:features"], "feature_key", name="resolve_key"),
+            Node(resolve_key, ["manifest", "engines", "params:features"], "feature_key", name="resolve_key"),
             Node(
                 extract_features,
                 [

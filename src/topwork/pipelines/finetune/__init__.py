@@ -1,4 +1,4 @@
-"""A pretrained network that learns on, under a head that starts as the linear probe."""
+"""Trains a pretrained network further, with a head that starts as the linear probe."""
 
 from topwork.pipelines.finetune.pipeline import create_pipeline
 

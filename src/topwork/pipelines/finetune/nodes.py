@@ -1,6 +1,6 @@
-"""Fit the probe, then let the network learn from there.
+"""Fits the probe, then trains the network from there.
 
-Networks are imported inside the functions: Kedro imports this module for every run, whatever it runs.
+Networks are imported inside the functions, because Kedro imports this module for every run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from topwork.training.linear import fit_linear, multinomial_logistic
 
 
 def fit_probe(features: Features, splits: pd.DataFrame, parameters: LinearParameters) -> dict[str, Any]:
-    """C of the linear probe, chosen over all folds and without each; and its out-of-fold accuracy."""
+    """C of the linear probe, chosen with all folds and without each fold; and its out-of-fold accuracy."""
     learnt = splits[splits["split"] != TEST]
     names = sorted(learnt["label"].unique())
     truth = np.searchsorted(names, learnt["label"])
@@ -57,7 +57,7 @@ def train_finetune(
     linear_parameters: LinearParameters,
     augmentation: AugmentationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
-    """The network, its out-of-fold predictions, and how each epoch went."""
+    """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import finetune
 
@@ -79,5 +79,5 @@ def train_finetune(
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:
-    """Loss and score, epoch by epoch."""
+    """A plot of loss and score by epoch."""
     return plot_training(epochs, "finetune")

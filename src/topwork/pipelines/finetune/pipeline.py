@@ -1,4 +1,4 @@
-"""`features`, `images` and `splits` to `finetune.classifier`."""
+"""From `features`, `images` and `splits` to `finetune.classifier`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,7 +9,7 @@ _BLOCKS = {"finetune", "features", "logistic", "augmentation"}
 
 
 def create_pipeline() -> Pipeline:
-    """Fit the probe, train, show how it went."""
+    """Fit the probe, train the network, and draw the training curve."""
     train = Node(
         train_finetune,
         [

@@ -1,4 +1,4 @@
-"""All runs on these images that MLflow knows."""
+"""All runs on these images in MLflow."""
 
 from topwork.pipelines.history.pipeline import create_pipeline
 

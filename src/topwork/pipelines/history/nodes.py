@@ -1,4 +1,4 @@
-"""What every run on these images changed, and what it was worth."""
+"""Lists the runs on these images, with what each changed and how the score changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from topwork.decisions.history import compare_history
 from topwork.reporting.plots import plot_runs
 
 _log = logging.getLogger(__name__)
-_SHOWN = 20  # of the last runs, in the terminal
+_SHOWN = 20  # last runs that the terminal shows
 
 
 def tell_history(
@@ -25,7 +25,7 @@ def tell_history(
     """A row for each run of a strategy on the present images; images of one group count as one object.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such run.
 
     """
     known = pd.concat(
@@ -33,7 +33,7 @@ def tell_history(
     )
     group_of = known.drop_duplicates("image_id").set_index("image_id")[
         "group"
-    ]  # those of the splits are the joined ones
+    ]  # the groups of the splits include near-duplicates
     history = compare_history(logged_runs, manifest_digest(manifest), group_of, parameters.seed)
     if history.empty:
         raise InputError("No run on these images is in the MLflow store: `kedro run` makes one.")
@@ -54,5 +54,5 @@ def tell_history(
 
 
 def draw_history(history: pd.DataFrame) -> Figure:
-    """The scores in the order of the runs."""
+    """A plot of the scores in the order of the runs."""
     return plot_runs(history)

@@ -1,4 +1,4 @@
-"""`logged_runs` to `history`."""
+"""From `logged_runs` to `history`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.history.nodes import draw_history, tell_history
 
 
 def create_pipeline() -> Pipeline:
-    """Tell, draw."""
+    """List the runs, and draw their scores."""
     return Pipeline(
         [
             Node(

@@ -1,4 +1,4 @@
-"""Look at every file once."""
+"""Inspects every file once, and lists them in a manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ def inspect_images(
 def make_manifest(
     images: ImageStore, inspected_files: pd.DataFrame, label_ledger: pd.DataFrame, parameters: IngestionParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a file, usable or rejected for a named reason, as the ledger has it; and the rejected ones alone."""
+    """One row per file, usable or rejected with a reason, after the ledger is applied; and a table of rejected files.
+
+    Raises:
+        InputError: the ledger has a row that cannot be applied.
+
+    """
     check_ledger(label_ledger, images.listing["label"])
     listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
     _tell_ledger(label_ledger, listing, images.listing["label"])

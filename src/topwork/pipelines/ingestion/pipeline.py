@@ -1,4 +1,4 @@
-"""`images` to `manifest`."""
+"""From `images` to `manifest`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest
 
 
 def create_pipeline() -> Pipeline:
-    """Inspect, list."""
+    """Inspect the files, and list them."""
     return Pipeline(
         [
             Node(

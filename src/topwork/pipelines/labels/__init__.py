@@ -1,4 +1,4 @@
-"""Labels that are probably wrong."""
+"""Finds labels that are probably wrong."""
 
 from topwork.pipelines.labels.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Suggest which labels to look at; what is done about them stands in the user's ledger."""
+"""Suggests labels to check; the user's ledger says what to do about them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _log = logging.getLogger(__name__)
 def find_label_errors(
     manifest: pd.DataFrame, splits: pd.DataFrame, label_ledger: pd.DataFrame, *results: StrategyResult
 ) -> pd.DataFrame:
-    """Images whose label is doubted: equal bytes under different labels, then what out-of-fold predictions contradict.
+    """Images with doubtful labels: first equal files with different labels, then labels that predictions contradict.
 
-    They are those of the strategy that scored most of them, and of these the most accurate one.
+    The predictions are the out-of-fold predictions of one strategy: the one with the most scored images and, among
+    equals, the most accurate one.
 
     Args:
-        manifest: of the images.
-        splits: those that the predictions must be of.
-        label_ledger: what the user has settled.
-        results: of all strategies.
+        manifest: manifest of the images.
+        splits: splits that the predictions must belong to.
+        label_ledger: decisions of the user.
+        results: results of all strategies.
 
     """
     torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, results)
@@ -40,7 +41,7 @@ def find_label_errors(
 
 
 def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, parameters: LabelParameters) -> Figure:
-    """The most doubtful ones."""
+    """A contact sheet of the images with the most doubtful labels."""
     shown = label_suggestions.head(parameters.sheet_images)
     pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
     captions = [f"{row.given}?\n{_rather(row.label)}\n{shortened(str(row.path))}" for row in shown.itertuples()]

@@ -1,4 +1,4 @@
-"""`{strategy}.result` and `label_ledger` to `label_suggestions`."""
+"""From `{strategy}.result` and `label_ledger` to `label_suggestions`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,7 +9,7 @@ _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATE
 
 
 def create_pipeline() -> Pipeline:
-    """Doubt labels, show them."""
+    """Find doubtful labels, and draw them."""
     nodes = [
         Node(
             find_label_errors,

@@ -1,4 +1,4 @@
-"""Answers for images that nobody has labelled."""
+"""Predictions for images without labels."""
 
 from topwork.pipelines.prediction.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Answers for images that nobody has labelled."""
+"""Predicts the classes of images without labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMED = 5  # rejected files that are named in the log
 def answer_new_images(
     new_images: ImageStore, asked_classifier: Classifier, known_answers: pd.DataFrame, parameters: PredictionParameters
 ) -> Iterator[pd.DataFrame]:
-    """Chunks of answers for the files that this classifier has not answered for as they are now."""
+    """Chunks of answers for the files that are new or changed since this classifier answered for them."""
     from topwork.inference.batch import answer_new
 
     limits = (parameters.max_pixels, parameters.max_bytes)
@@ -40,13 +40,13 @@ def answer_new_images(
 def tabulate_answers(
     new_images: ImageStore, asked_classifier: Classifier, answers: pd.DataFrame, parameters: PredictionParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a file in the order of the names, twice: for people, and with all probabilities.
+    """Two tables with one row per file, ordered by name: one for users, and one with all probabilities.
 
-    ``label`` and ``confidence`` are of the most likely class, ``label_2`` … of the next; ``none_of_these`` says that
-    the image lies farther from all that was learnt than the classifier's bound.
+    ``label`` and ``confidence`` belong to the most likely class, ``label_2`` and so on to the next ones.
+    ``none_of_these`` is true if the distance to the training images is above the classifier's threshold.
 
     Raises:
-        InputError: a file came or changed since the answers were given.
+        InputError: a file was added or changed since the answers were computed.
 
     """
     from topwork.inference.batch import stamped
@@ -78,7 +78,7 @@ def tabulate_answers(
 def draw_answers(
     new_images: ImageStore, new_predictions_table: pd.DataFrame, parameters: PredictionParameters
 ) -> dict[str, Figure]:
-    """A sheet for each class that was predicted: the most confident images first."""
+    """A contact sheet for each predicted class, with the most confident images first."""
     usable = new_predictions_table[new_predictions_table["status"] == OK].sort_values(
         "confidence", ascending=False, kind="stable"
     )
@@ -100,10 +100,10 @@ def explain_answers(
     new_predictions_table: pd.DataFrame,
     parameters: PredictionParameters,
 ) -> dict[str, Figure]:
-    """For each class that was predicted its surest images beside themselves, with what spoke for the class in colour.
+    """A sheet for each predicted class: its most confident images, each with a heat map of the evidence for the class.
 
     Raises:
-        InputError: the network has no feature maps to tell by.
+        InputError: the network has no feature maps for an explanation.
 
     """
     if not parameters.explain:
@@ -134,7 +134,7 @@ def _title(label: str, shown: int, images: int) -> str:
 
 
 def _name(classifier: Classifier) -> str:
-    """The strategy, and a digest of all that its answers depend on."""
+    """The strategy, and a digest of everything that its answers depend on."""
     parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
     weights = [*classifier.head.tensors().values(), *classifier.network.values()]
     if classifier.rejection:
@@ -156,6 +156,6 @@ def _tell(found: pd.DataFrame) -> None:
 
 
 def _seen(content: bytes, classifier: Classifier, max_pixels: int) -> NDArray[np.uint8]:
-    """The pixels that the network sees of an image."""
+    """The pixels of an image that the network receives."""
     preprocessing = Preprocessing(**classifier.key.preprocessing)
     return resize_and_crop(decode_pixels(content, max_pixels, preprocessing.resize, preprocessing.white), preprocessing)

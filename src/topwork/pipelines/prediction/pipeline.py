@@ -1,4 +1,4 @@
-"""`new_images` and `asked_classifier` to `new_predictions`."""
+"""From `new_images` and `asked_classifier` to `new_predictions`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.prediction.nodes import answer_new_images, draw_answers, 
 
 
 def create_pipeline() -> Pipeline:
-    """Answer what is new, then put all of it into one table."""
+    """Answer for new files, then collect all answers in one table."""
     return Pipeline(
         [
             Node(

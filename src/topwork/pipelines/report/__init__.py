@@ -1,4 +1,4 @@
-"""All that was found, as one page to read."""
+"""Writes all results as one page."""
 
 from topwork.pipelines.report.pipeline import create_pipeline
 

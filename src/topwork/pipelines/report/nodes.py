@@ -1,4 +1,4 @@
-"""The page that a person reads after a run."""
+"""Writes the page that a user reads after a run."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def write_report(
     parameters: ReportParameters,
     *results: StrategyResult,
 ) -> str:
-    """The answer first, then the evidence for it.
+    """The page as HTML, with the answer first and the evidence after it.
 
     Args:
-        images: for the pictures.
-        manifest: of the images.
-        splits: of the images.
-        advice: what was said before training.
-        leaks: what was found about near-duplicates.
-        leaderboard: the strategies compared.
-        champion: the one to take.
-        label_suggestions: labels that look wrong.
-        near_duplicates: pairs.
-        parameters: of the block `report`.
-        results: of all strategies.
+        images: images for the pictures.
+        manifest: manifest of the images.
+        splits: splits of the images.
+        advice: advice given before training.
+        leaks: report on near-duplicates.
+        leaderboard: comparison of the strategies.
+        champion: the strategy to use.
+        label_suggestions: labels that are probably wrong.
+        near_duplicates: pairs of near-duplicates.
+        parameters: block `report`.
+        results: results of all strategies.
 
     """
 

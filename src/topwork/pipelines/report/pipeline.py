@@ -1,4 +1,4 @@
-"""`leaderboard`, `advice` and what lies behind them to `report`."""
+"""From `leaderboard`, `advice` and the results behind them to `report`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,7 +10,7 @@ _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATE
 
 
 def create_pipeline() -> Pipeline:
-    """Write the page."""
+    """Write the report page."""
     write = Node(
         write_report,
         ["images", "manifest", "splits", *_FOUND, "params:report", *_RESULTS],

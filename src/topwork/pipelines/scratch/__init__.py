@@ -1,4 +1,4 @@
-"""A network that learns from random weights."""
+"""Trains a network from random weights."""
 
 from topwork.pipelines.scratch.pipeline import create_pipeline
 

@@ -1,6 +1,6 @@
-"""Train a network from nothing.
+"""Trains a network from random weights.
 
-Networks are imported inside the functions: Kedro imports this module for every run, whatever it runs.
+Networks are imported inside the functions, because Kedro imports this module for every run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def train_scratch(
     parameters: ScratchParameters,
     augmentation: AugmentationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
-    """The network, its out-of-fold predictions, and how each epoch went."""
+    """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import train_from_scratch
 
@@ -40,5 +40,5 @@ def train_scratch(
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:
-    """Loss and score, epoch by epoch."""
+    """A plot of loss and score by epoch."""
     return plot_training(epochs, "scratch")

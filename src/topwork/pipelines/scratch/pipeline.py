@@ -1,4 +1,4 @@
-"""`images` and `splits` to `scratch.classifier`."""
+"""From `images` and `splits` to `scratch.classifier`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.scratch.nodes import draw_training, train_scratch
 
 
 def create_pipeline() -> Pipeline:
-    """Train, show how it went."""
+    """Train the network, and draw the training curve."""
     train = Node(
         train_scratch,
         ["images", "manifest", "splits", "checkpoints", "params:scratch", "params:augmentation"],

@@ -1,4 +1,4 @@
-"""Near-duplicates, and who is trained on."""
+"""Finds near-duplicates, and splits the images."""
 
 from topwork.pipelines.splitting.pipeline import create_pipeline
 

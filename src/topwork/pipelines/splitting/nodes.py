@@ -1,4 +1,4 @@
-"""Keep together what shows the same thing, decide who is trained on, and say what a leak would have claimed."""
+"""Finds near-duplicates, splits the images so that they stay together, and measures the effect of leaks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,21 @@ from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 _log = logging.getLogger(__name__)
 _TOLD_BY = {"merge", "least_cosine", "most_bits"}
-_HASHED_SIDE = 128  # pixels of the short side; a perceptual hash looks at 32
+_HASHED_SIDE = 128  # pixels of the short side; a perceptual hash uses 32
 
 
 def resolve_duplicate_key(
-    engines: EngineStore, features: FeatureParameters, parameters: DuplicateParameters
+    manifest: pd.DataFrame, engines: EngineStore, features: FeatureParameters, parameters: DuplicateParameters
 ) -> FeatureKey:
-    """The key of the features that tell near-duplicates: of one network at one size, whatever the run's own are."""
+    """The key of the features that tell near-duplicates: of one network at one size, independent of the run's own.
+
+    Args:
+        manifest: not read; images that cannot be used are refused before an engine is measured.
+        engines: choices that were made before.
+        features: of the block `features`.
+        parameters: of the block `duplicates`.
+
+    """
     return resolved_key(_for_duplicates(features, parameters), engines)
 
 
@@ -57,10 +65,10 @@ def describe_for_duplicates(
     features: FeatureParameters,
     parameters: DuplicateParameters,
 ) -> Iterator[FeatureShard]:
-    """Shards with the features that near-duplicates are told by, of the images that the store has none of.
+    """Shards with the features for finding near-duplicates, of the images for which the store has none.
 
-    They are of one network at one size, whatever the run's own features are: a split must not change with those. A run
-    with the default features has them already.
+    The network and the image size are fixed and do not depend on the run's own features, because a split must not
+    change with these. A run with the default features has them already.
     """
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
     if len(usable) > parameters.at_most:
@@ -82,7 +90,7 @@ def find_near_duplicates(
     duplicate_key: FeatureKey,
     parameters: DuplicateParameters,
 ) -> pd.DataFrame:
-    """Pairs of images of different bytes that show the same thing."""
+    """Pairs of images (columns ``PAIR_COLUMNS``) that have different bytes and show the same thing."""
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
     if len(usable) > parameters.at_most:
         _log.warning("near-duplicates were not looked for: %d images, duplicates.at_most is fewer", len(usable))
@@ -112,7 +120,7 @@ def split_images(
     parameters: SplitParameters,
     duplicates: DuplicateParameters,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Splits and folds of the usable images, and a report of what was kept, excluded and moved."""
+    """Splits and folds of the usable images, and a report of the images that were kept, excluded and moved."""
     usable = manifest[manifest["status"] == OK]
     given = images.listing.set_index("image_id")["given_split"]
     table = usable[["image_id", "sha256", "label", "group"]].assign(given_split=usable["image_id"].map(given))
@@ -139,10 +147,10 @@ def report_leaks(
     parameters: SplitParameters,
     linear_parameters: LinearParameters,
 ) -> dict[str, Any]:
-    """How many images a split that is blind to near-duplicates would have torn apart, and the score it would claim.
+    """Report on a split that ignores near-duplicates: how many images it separates, and its accuracy.
 
-    Both scores are out of fold, of logistic regression, on images that are in the training and validation splits of
-    both: the test split stays untouched.
+    The accuracy of both splits is out of fold, with logistic regression, on the images that are in no test split. The
+    test split is not used.
     """
     usable = manifest[manifest["status"] == OK]
     label = usable.set_index("image_id")["label"]
@@ -180,7 +188,7 @@ def report_leaks(
 
 
 def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: DuplicateParameters) -> Figure:
-    """The pairs that are least alike, side by side: where the bounds are too wide, it shows here."""
+    """The least similar pairs side by side, in which too wide limits would be visible."""
     shown = near_duplicates.sort_values(["cosine", "image_id"]).head(parameters.sheet_pairs)
     names = [name for row in shown.itertuples() for name in (str(row.image_id), str(row.other))]
     cosines = [f"{row.cosine:.2f}, {row.bits} bits apart" for row in shown.itertuples()]
@@ -192,7 +200,7 @@ def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: Du
 
 
 def _for_duplicates(features: FeatureParameters, parameters: DuplicateParameters) -> FeatureParameters:
-    """The run's way of computing, with the network and size that near-duplicates are told by."""
+    """The run's feature parameters, with the network and image size for finding near-duplicates."""
     fixed = {"backbone": parameters.backbone, "image_size": parameters.image_size, "weights": "default"}
     return features.model_copy(update={**fixed, "layers": "last", "pool": "average"})
 

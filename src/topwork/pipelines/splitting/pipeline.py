@@ -1,4 +1,4 @@
-"""`manifest` and `features` to `near_duplicates` and `splits`, and to what a split blind to them would claim."""
+"""From `manifest` and `features` to `near_duplicates`, `splits` and `leaks`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -13,12 +13,12 @@ from topwork.pipelines.splitting.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Find what shows the same, split so that it stays together, say what that changes."""
+    """Find near-duplicates, split the images so that they stay together, and report the effect."""
     return Pipeline(
         [
             Node(
                 resolve_duplicate_key,
-                ["engines", "params:features", "params:duplicates"],
+                ["manifest", "engines", "params:features", "params:duplicates"],
                 "duplicate_key",
                 name="resolve_duplicate_key",
             ),

@@ -1,4 +1,4 @@
-"""`params:wallpaper` to `images`."""
+"""From `params:wallpaper` to `images`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from topwork.pipelines.wallpaper.nodes import draw_plate, render_wallpapers
 
 
 def create_pipeline() -> Pipeline:
-    """Write the images where ingestion reads, and a plate that shows one of each group."""
+    """Write the images into the folder that ingestion reads, and a plate with one image of each group."""
     return Pipeline(
         [
             Node(render_wallpapers, "params:wallpaper", "images", name="render_wallpapers"),
