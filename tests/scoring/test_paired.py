@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from topwork.scoring.paired import compare, compare_predictions, holm, mcnemar
+from topwork.scoring.paired import compare, compare_predictions, difference_interval, holm, mcnemar
 
 
 def answers(generator: np.random.Generator, share: float, groups: int, size: int, alike: float) -> np.ndarray:
@@ -72,10 +74,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 def test_it_does_so_where_images_come_in_groups(alike: float) -> None:
     generator, covered = np.random.default_rng(1), []
     objects = np.repeat([f"g{number}" for number in range(60)], 5)
-    for seed in range(1000):
+    for _ in range(1000):
         first, other = (answers(generator, share, 60, 5, alike) for share in (0.8, 0.7))
-        found = compare(first, other, objects, seed)
-        covered.append(found.low <= 0.1 <= found.high)
+        low, high = difference_interval(first.astype(float) - other, objects, 0.95)
+        covered.append(low <= 0.1 <= high)
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
@@ -99,3 +101,19 @@ def test_holm_raises_p_values_and_keeps_their_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("changes", [[], [2], [-1], [1, 1], [3, -1], [1, 2, -1, 2], [-2, -2, 1]])
+def test_the_test_of_groups_counts_all_signs_where_groups_are_few(changes: list[int]) -> None:
+    sizes = [max(2, abs(change)) for change in changes] + [2]
+    groups = np.repeat(np.arange(len(sizes)), sizes).astype(str)
+    first, other = np.zeros(len(groups), bool), np.zeros(len(groups), bool)
+    for number, change in enumerate(changes):
+        rows = np.flatnonzero(groups == str(number))[: abs(change)]
+        (first if change > 0 else other)[rows] = True
+    found = compare(first, other, groups, seed=0)
+    sums = [np.dot(signs, changes) for signs in product((-1, 1), repeat=len(changes))]
+    above = np.mean([total >= sum(changes) for total in sums])
+    below = np.mean([total <= sum(changes) for total in sums])
+    assert found.p_better == pytest.approx(above)
+    assert found.p == pytest.approx(min(1.0, 2 * min(above, below)))

@@ -228,7 +228,9 @@ def _what_is_shared(leaderboard: Leaderboard) -> str:
 
 def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
     """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
-    table = Table(title="Leaderboard, best out of fold first", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(
+        title="Leaderboard, best on the shared images first", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
     table.add_column("strategy", overflow="fold", min_width=8)
     for column in ("out of fold", "shared", "behind, points", "p", "test accuracy, 95 %"):
         table.add_column(column, justify="right", no_wrap=True)

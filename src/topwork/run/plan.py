@@ -121,7 +121,11 @@ def _selected(options: Mapping[str, Any], names: Sequence[str]) -> Pipeline:
     try:
         return sum((pipelines[name] for name in names), Pipeline([])).filter(**filters)
     except ValueError as error:
-        raise InputError(f"{str(error).rstrip('.')}: pipelines {', '.join(names)} have none.") from error
+        known = sorted({node.namespace for name in names for node in pipelines[name].nodes if node.namespace})
+        raise InputError(
+            f"{str(error).rstrip('.')}. The namespaces of what is asked for are {', '.join(known)}; a comma joins "
+            "several."
+        ) from error
 
 
 def _why_skip(plan: Plan, strategy: str, done: Sequence[str]) -> str:

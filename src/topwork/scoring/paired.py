@@ -62,7 +62,7 @@ def compare(first: Bools, other: Bools, groups: NDArray[np.str_], seed: int, tes
     mean = float(difference.mean())
     spread = ((sums - mean * sizes) ** 2).sum() * len(sums) / max(1, len(sums) - 1)
     error = float(np.sqrt(spread) / len(first))
-    low, high = _interval(difference, groups, 1 - 0.05 / tests)
+    low, high = difference_interval(difference, groups, 1 - 0.05 / tests)
     return Difference(len(first), mean, low, high, error, p, p_better, gained, lost)
 
 
@@ -125,12 +125,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return raised
 
 
-def _by_group(values: Floats, groups: NDArray[np.str_]) -> tuple[Floats, Floats]:
-    _, number = np.unique(groups, return_inverse=True)
-    return np.bincount(number, values).astype(float), np.bincount(number).astype(float)
-
-
-def _interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tuple[float, float]:
+def difference_interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tuple[float, float]:
     """Interval for differences ``[n]`` of -1, 0 and 1; one more image counts as gained, and one more as lost."""
     worth, quantile = effective_images(difference, groups)
     quantile *= float(normal.ppf((1 + level) / 2)) / Z95
@@ -139,14 +134,20 @@ def _interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tup
     return max(-1.0, gained - lost - half), min(1.0, gained - lost + half)
 
 
+def _by_group(values: Floats, groups: NDArray[np.str_]) -> tuple[Floats, Floats]:
+    _, number = np.unique(groups, return_inverse=True)
+    return np.bincount(number, values).astype(float), np.bincount(number).astype(float)
+
+
 def _sign_flips(sums: Floats, seed: int) -> tuple[float, float]:
     """P-values, two-sided and one-sided, of the sum over groups under random signs."""
     changed = sums[sums != 0]
     if len(changed) == 0:
         return 1.0, 1.0
+    padded = np.append(changed, 0.0)  # SciPy wants two observations; the sign of a zero changes nothing
     tests = (
         permutation_test(
-            (changed,),
+            (padded,),
             np.sum,
             permutation_type="samples",
             n_resamples=_FLIPS,
