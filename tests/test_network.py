@@ -79,7 +79,7 @@ class Watch:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Watch:
+def watch(tmp_path: Path, tracking_uri: str) -> Watch:  # programs log to the test's own store, not to the user's
     folder = tmp_path / "watch"
     folder.mkdir()
     return Watch(folder)

@@ -220,6 +220,7 @@ class Champion(Record):
     promotion: str = ""
     difference: Mapping[str, Any] | None = None
     against: str | None = None
+    model_id: str = ""
     oof_accuracy: float | None = None
     oof_accuracy_low: float | None = None
     oof_accuracy_high: float | None = None

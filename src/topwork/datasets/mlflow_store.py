@@ -23,6 +23,13 @@ def sqlite_uri(database: Path) -> str:
     return _SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
 
 
+def database_of(tracking_uri: str) -> Path | None:
+    """The database file at this address, or None if the address is a server or another database."""
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(tracking_uri.removeprefix(_SQLITE).partition("?")[0]))
+
+
 @contextmanager
 def sole_maker(tracking_uri: str) -> Iterator[None]:
     """Hold a lock while MLflow's database is made, if it is a file, so that two processes do not both make its tables.
@@ -31,10 +38,10 @@ def sole_maker(tracking_uri: str) -> Iterator[None]:
         MachineError: the folder of the database cannot be written, or another process holds the lock for too long.
 
     """
-    if not tracking_uri.startswith(_SQLITE):
+    database = database_of(tracking_uri)
+    if database is None:
         yield
         return
-    database = Path(unquote(tracking_uri.removeprefix(_SQLITE).partition("?")[0]))
     lock = FileLock(database.with_name(f"{database.name}.lock"), timeout=_MAKING)
     try:
         lock.acquire()

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from topwork.datasets.mlflow_store import sqlite_uri
+from topwork.datasets.mlflow_store import database_of, sqlite_uri
 
 
 def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
-    """The settings of `mlflow.yml` with absolute paths; MLFLOW_TRACKING_URI replaces the server, if it is set."""
+    """The settings of `mlflow.yml` with absolute paths; MLFLOW_TRACKING_URI replaces the server, if it is set.
+
+    Relative paths begin at the project. The folder of the artifacts lies beside the database that it belongs to.
+    """
     server = {**configuration["server"]}
     experiment = {**configuration["tracking"]["experiment"]}
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
@@ -22,6 +25,8 @@ def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:
     if uri.startswith(("http:", "https:", "databricks")):
         creation.pop("artifact_location", None)  # the server decides this
     elif "://" not in creation.get("artifact_location", "://"):
-        creation["artifact_location"] = (project / creation["artifact_location"]).as_uri()
+        database = database_of(server["mlflow_tracking_uri"])
+        folder = database.parent if database else project
+        creation["artifact_location"] = (folder.absolute() / creation["artifact_location"]).as_uri()
     experiment["create_experiment_kwargs"] = creation
     return {**configuration, "server": server, "tracking": {**configuration["tracking"], "experiment": experiment}}

@@ -105,6 +105,7 @@ def crown_champion(
         "promotion": verdict.reason,
         "difference": asdict(verdict.difference) if verdict.difference else None,
         "against": registered.version if registered else None,
+        "model_id": promotion.model_id,
     }
     return champion.model_copy(update=told), promotion
 
