@@ -210,7 +210,7 @@ class Champion(Record):
     """The strategy to use, and whether MLflow's alias moved to it.
 
     ``images`` is the number of images of the comparison. ``difference`` compares it with the previous champion, which
-    has the version ``against``.
+    has the version ``against``. ``model_id`` is the id of its logged model, or empty.
     """
 
     strategy: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
+from topwork.datasets.report import ReportDataset
 
 _MODELS = "models:/"
+_LOGGED = "logged_model.json"
+_log = logging.getLogger(__name__)
 
 
 class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
@@ -54,13 +57,22 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         raise DatasetError("asked_classifier is only read: the strategies write classifiers")
 
     def _champion(self) -> Path:
-        name = json.loads(self._told.read_text())["strategy"] if self._told.exists() else None
+        told = ReportDataset(filepath=str(self._told), missing={}).load()
+        name = told.get("strategy")
         if not name:
             raise InputError(
                 f"data={self._classifiers.parent}: no run has left a champion here. Train one first, give the "
                 "`data=DIR` of a run that has, or name a model: `model=models:/NAME@champion`."
             )
-        return self._classifiers / str(name)
+        folder = self._classifiers / str(name)
+        now = ReportDataset(filepath=str(folder / _LOGGED), missing={}).load()
+        if told.get("model_id") and now.get("model_id") != told["model_id"]:
+            _log.warning(
+                "%s was trained again after it became the champion, and has not been compared since: run `--pipelines "
+                "comparison`, or ask for the registered champion with model=NAME.",
+                name,
+            )
+        return folder
 
     def _describe(self) -> dict[str, Any]:
         return {"model": self._model, "classifiers": self._classifiers}
