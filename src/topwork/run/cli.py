@@ -10,6 +10,7 @@ import pkgutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check the options, plan the run, and run its parts as one MLflow run."""
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
-    read = lambda params: read_configuration(metadata.project_path, conf_source, options["env"], params)  # noqa: E731
+    read = partial(read_configuration, metadata.project_path, conf_source, options["env"])
     options["params"] = _with_backbone_at_hand(read, options["params"])
     configuration = read(options["params"])
     parameters, knobs = configuration.parameters, configuration.knobs
