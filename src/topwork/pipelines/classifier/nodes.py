@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-import numpy as np
 import pandas as pd
 
 from topwork.core.classifier import Classifier
@@ -37,7 +36,7 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
         check_current(features, splits, feature_parameters, augmentation)
         learnt = splits[splits["split"] != TEST]
         class_names = tuple(sorted(learnt["label"].unique()))
-        examples = _examples(features, learnt, class_names, augmentation.average)
+        examples = Examples.of(features, learnt, augmentation.average)
         fitted: FittedHead = import_module(strategy.head).fit(examples, parameters)
         classifier = _classifier(strategy.name, fitted, examples, features, splits, class_names, parameters)
         out_of_fold = prediction_table(learnt, manifest, fitted.out_of_fold, class_names)
@@ -45,17 +44,6 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
 
     train.__annotations__["parameters"] = strategy.parameters
     return train
-
-
-def _examples(features: Features, learnt: pd.DataFrame, class_names: tuple[str, ...], average: bool) -> Examples:
-    rows = features.positions(learnt["image_id"].tolist())
-    return Examples(
-        samples=np.concatenate([features.vectors[None, rows], features.views[:, rows]]),
-        truth=np.searchsorted(class_names, learnt["label"]),
-        folds=learnt["fold"].to_numpy(),
-        classes=len(class_names),
-        average=average,
-    )
 
 
 def _classifier(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -28,14 +27,10 @@ from topwork.training.linear import fit_linear, multinomial_logistic
 def fit_probe(features: Features, splits: pd.DataFrame, parameters: LinearParameters) -> dict[str, Any]:
     """C of the linear probe, chosen with all folds and without each fold; and its out-of-fold accuracy."""
     learnt = splits[splits["split"] != TEST]
-    names = sorted(learnt["label"].unique())
-    truth = np.searchsorted(names, learnt["label"])
-    rows = features.positions(learnt["image_id"].tolist())
-    samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
     estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    examples = Examples(samples, truth, learnt["fold"].to_numpy(), len(names), average=False)
+    examples = Examples.of(features, learnt, average=False)
     fit = fit_linear(estimator, parameters.C, examples)
-    right = fit.out_of_fold.argmax(axis=1) == truth
+    right = fit.out_of_fold.argmax(axis=1) == examples.truth
     return {
         "C": fit.C,
         "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.features import Features
 from topwork.core.heads import Head
 
 
@@ -26,6 +28,14 @@ class Examples:
     folds: Integers
     classes: int
     average: bool
+
+    @classmethod
+    def of(cls, features: Features, images: pd.DataFrame, average: bool) -> Self:
+        """The features of images (columns ``image_id``, ``label``, ``fold``); classes in alphabetical order."""
+        rows = features.positions(images["image_id"].tolist())
+        names, truth = np.unique(images["label"], return_inverse=True)
+        samples = np.concatenate([features.vectors[None, rows], features.views[:, rows]])
+        return cls(samples, truth, images["fold"].to_numpy(), len(names), average)
 
     @property
     def vectors(self) -> Floats:
