@@ -160,6 +160,7 @@ def test_a_server_that_answers_no_more_is_told_from_a_bug() -> None:
     error = behind_kedro(requests.exceptions.ConnectionError("refused"))
     assert isinstance(told_error(error), StoreLostError)
     assert not isinstance(told_error(behind_kedro(InputError("x"))), StoreLostError)
+    assert told_error(behind_kedro(requests.exceptions.HTTPError("403 Forbidden"))) is None  # it did answer
 
 
 def test_too_many_open_files_are_told_with_the_limit_to_raise() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from kedro.io import DatasetError
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
+from requests import exceptions as http
 from safetensors import SafetensorError
 
 from topwork.core.errors import InputError, MachineError, StoreLostError, TopworkError
@@ -26,6 +26,8 @@ _DISK = {
     errno.ENAMETOOLONG,
 }
 _OPEN_FILES = {errno.EMFILE, errno.ENFILE}
+# an error that a server answers is none of these
+_UNREACHABLE = (http.ConnectionError, http.Timeout, http.ChunkedEncodingError, http.RetryError)
 _DATABASE = {
     sqlite3.SQLITE_FULL: "is on a full disk",
     sqlite3.SQLITE_READONLY: "cannot be written",
@@ -61,12 +63,12 @@ def told_error(error: BaseException) -> InputError | MachineError | None:
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether the error, or one of its causes, is that a server did not answer."""
-    return any(isinstance(each, RequestException) for each in _chain(error))
+    return any(isinstance(each, _UNREACHABLE) for each in _chain(error))
 
 
 def _of_the_store(chain: Sequence[BaseException]) -> MachineError | None:
     """The error to show for a problem with MLflow's database or server, or None."""
-    if any(isinstance(each, RequestException) for each in chain):
+    if is_unreachable(chain[0]):
         return StoreLostError()
     for each in chain:
         if isinstance(each, sqlite3.Error) and (told := _DATABASE.get(getattr(each, "sqlite_errorcode", 0) & 0xFF)):
