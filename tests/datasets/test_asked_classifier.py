@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from kedro.io import DatasetError
 
 from tests.datasets.test_checked import classifier
 from topwork.datasets.asked_classifier import AskedClassifierDataset
+from topwork.datasets.checked import write_json
 from topwork.datasets.classifier_file import write_classifier
 
 
@@ -18,9 +18,9 @@ def asked(folder: Path) -> AskedClassifierDataset:
 
 
 def crowned(folder: Path, model: str, logged: str) -> None:
-    (folder / "champion.json").write_text(json.dumps({"strategy": "svm", "model_id": model}))
+    write_json(folder / "champion.json", {"strategy": "svm", "model_id": model})
     write_classifier(classifier(1.0), folder / "classifiers" / "svm")
-    (folder / "classifiers" / "svm" / "logged_model.json").write_text(json.dumps({"model_id": logged}))
+    write_json(folder / "classifiers" / "svm" / "logged_model.json", {"model_id": logged})
 
 
 def test_without_a_name_the_champion_of_the_last_run_is_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import Features, FeatureShard
 from topwork.core.heads import LinearHead
 from topwork.datasets.atomic import remove_abandoned
-from topwork.datasets.checked import read_table, read_tensors, write_table, write_tensors
+from topwork.datasets.checked import read_json, read_table, read_tensors, write_json, write_table, write_tensors
 from topwork.datasets.checkpoints import FolderCheckpointStore
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.datasets.engine_store import FolderEngineStore
@@ -145,7 +145,55 @@ def test_damaged_features_are_refused_with_the_way_out(tmp_path: Path) -> None:
         dataset.load()
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"[1, 2]", b"[" * 100_000], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [{"accuracy": 0.8125, "n": 16, "names": ["é", "b"], "deep": {"x": None}}, [{"seconds": 1.5}, {"seconds": 2}, {}]],
+    ids=["object", "list"],
+)
+def test_a_flipped_bit_of_a_json_file_is_noticed_or_changes_nothing(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "r.json"
+    write_json(path, content)
+    assert read_json(path) == content
+    sound, noticed = path.read_bytes(), 0
+    for place in range(len(sound)):
+        for bit in range(8):
+            path.write_bytes(sound)
+            flip(path, place, bit)
+            try:
+                found = read_json(path)
+            except DamagedError:
+                noticed += 1
+                continue
+            assert found == content  # another kind of white space
+    assert noticed > 0.9 * 8 * len(sound)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda rows: rows[:-1], id="fewer"),
+        pytest.param(lambda rows: rows[::-1], id="order"),
+        pytest.param(lambda rows: rows + rows[:1], id="more"),
+        pytest.param(lambda rows: [{"n": 1}, {"n": 2}], id="without"),
+        pytest.param(lambda rows: rows[0], id="type"),
+    ],
+)
+def test_a_json_list_whose_objects_are_others_is_noticed(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    path = tmp_path / "r.json"
+    write_json(path, [{"n": 1}, {"n": 2}])
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(DamagedError, match="SHA-256"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", [{"sha256": "mine"}, {"x": float("nan")}, [1, 2], "text"], ids=str)
+def test_what_cannot_carry_a_digest_is_not_written(tmp_path: Path, content: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        write_json(tmp_path / "r.json", content)
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": 1}', b"\xff\xfe", b"[1, 2]", b"[" * 100_000], ids=str)
 def test_a_damaged_report_counts_as_not_made_or_is_refused_by_name(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,9 +201,8 @@ def test_a_damaged_report_counts_as_not_made_or_is_refused_by_name(
     stands_in = ReportDataset(filepath=str(tmp_path / "r.json"), missing={"status": "not run"})
     assert stands_in.load() == {"status": "not run"}
     assert "counts as not made yet" in caplog.text
-    if content != b"[1, 2]":
-        with pytest.raises(DatasetError, match=r"r\.json is damaged .*: run again the pipeline that writes it"):
-            ReportDataset(filepath=str(tmp_path / "r.json")).load()
+    with pytest.raises(DatasetError, match=r"r\.json is damaged .*: run again the pipeline that writes it"):
+        ReportDataset(filepath=str(tmp_path / "r.json")).load()
 
 
 def test_damaged_splits_are_never_drawn_anew_in_silence(tmp_path: Path) -> None:

@@ -14,22 +14,33 @@ _ABANDONED = 24 * 3600  # seconds after which nobody writes to a partial file an
 
 
 @contextmanager
-def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it replaces ``path`` if the block succeeds, else it is removed.
+def appearing_together(*paths: Path, durable: bool = True) -> Iterator[tuple[Path, ...]]:
+    """A temporary path beside each of ``paths`` to write to; they replace ``paths`` if the block succeeds, else go.
 
-    A killed process leaves a hidden `.partial` file that nothing reads (`remove_abandoned`). With ``durable`` off, a
-    power failure may leave an empty file.
+    All files are on disk before the first one is renamed, so that only the renames lie between old and new. A killed
+    process leaves hidden `.partial` files that nothing reads (`remove_abandoned`). With ``durable`` off, a power
+    failure may leave an empty file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.partial"
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    partials = tuple(path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.partial" for path in paths)
     try:
-        yield partial
-        if durable:
+        yield partials
+        for partial in partials if durable else ():
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
-        partial.replace(path)
+        for partial, path in zip(partials, paths, strict=True):
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def appearing_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """`appearing_together` for one file."""
+    with appearing_together(path, durable=durable) as (partial,):
+        yield partial
 
 
 def remove_abandoned(folder: Path, *, older_than: float = _ABANDONED) -> None:

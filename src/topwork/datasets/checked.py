@@ -1,7 +1,8 @@
 """Files of tensors, tables and JSON; damage is detected when they are read.
 
 Tensors (safetensors) carry the SHA-256 of the whole file in their header. Tables (Parquet) carry a checksum on every
-page and a digest of the schema. JSON only has to be readable, because people and other programs edit it.
+page and a digest of the schema. A JSON object carries the SHA-256 of its other values; in a list, every object carries
+one, also of its place in the list.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from topwork.core.digests import text_digest
 from topwork.core.errors import DamagedError
 from topwork.datasets.atomic import appearing_whole
 
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # inside a JSON string the quotes would be escaped
 _UNKNOWN_DIGEST = "0" * 64
+_JSON_DIGEST = "sha256"  # key of the digest in a JSON object
 _CHUNK = 1 << 20  # bytes read at a time
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 _ATTRS, _FOOTER = b"PANDAS_ATTRS", b"topwork.footer"
@@ -105,18 +108,51 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """Write an object, or a list of objects, as JSON with digests.
+
+    Raises:
+        ValueError: a number is not finite, or an object has the key of the digest.
+        TypeError: the content is neither an object nor a list of objects.
+
+    """
+    plain = json.loads(json.dumps(content, allow_nan=False))  # as it will be read: tuples become lists
+    objects = plain if isinstance(plain, list) else [plain]
+    if any(_JSON_DIGEST in item for item in objects if isinstance(item, dict)):
+        raise ValueError(f"{path}: the key {_JSON_DIGEST} is kept for the digest.")
+    for item, digest in zip(objects, _json_digests(plain), strict=True):
+        item[_JSON_DIGEST] = digest
+    with appearing_whole(path) as partial:
+        partial.write_text(json.dumps(plain, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """The content that `write_json` wrote, without the digests.
 
     Raises:
         FileNotFoundError: there is no file.
-        DamagedError: it is not valid JSON.
+        DamagedError: the file is not as it was written.
 
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        written = [item.pop(_JSON_DIGEST) for item in (content if isinstance(content, list) else [content])]
+        if written != _json_digests(content):
+            raise DamagedError("its content does not match its SHA-256")
+    except (KeyError, AttributeError, TypeError) as error:
+        raise DamagedError("no SHA-256 in it, or an earlier version wrote it") from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(_first_line(error)) from error
+    return content
+
+
+def _json_digests(content: Any) -> list[str]:
+    """The digest of an object, or of each object of a list; without the digests themselves."""
+    if isinstance(content, dict):
+        return [text_digest(json.dumps(content, sort_keys=True))]
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise TypeError("neither an object nor a list of objects")
+    return [text_digest(json.dumps([place, len(content), item], sort_keys=True)) for place, item in enumerate(content)]
 
 
 def _first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classif
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
-from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.atomic import appearing_together
 from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
@@ -131,10 +131,7 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
     for name in _REJECTION_PARTS if classifier.rejection else ():
         tensors[f"{_REJECTION}{name}"] = np.ascontiguousarray(getattr(classifier.rejection, name), np.float32)
-    with (
-        appearing_whole(folder / CLASSIFIER_SPEC) as spec_file,
-        appearing_whole(folder / CLASSIFIER_WEIGHTS) as weights,
-    ):
+    with appearing_together(folder / CLASSIFIER_WEIGHTS, folder / CLASSIFIER_SPEC) as (weights, spec_file):
         save_file(tensors, weights)
         spec = _spec(classifier, hashlib.sha256(weights.read_bytes()).hexdigest())
         spec_file.write_text(json.dumps(spec, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -16,13 +16,11 @@ from topwork.core.digests import text_digest
 from topwork.core.errors import DamagedError
 from topwork.core.features import FeatureKey
 from topwork.core.stores import EngineStore
-from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import read_json, read_tensors, write_tensors
+from topwork.datasets.checked import read_json, read_tensors, write_json, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
 
 _GRAPH, _WEIGHTS = "graph", "weights"
-_CONTENT = ("request", "key", "measured")
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +38,7 @@ class FolderEngineStore:
         """The key that was chosen for an equal request, or None."""
         path = self._choice(request)
         try:
-            content = read_json(path)
-            if content["sha256"] != _digest(content):
-                raise DamagedError("its content does not match its SHA-256")
-            return key_from_fields(content["key"])
+            return key_from_fields(read_json(path)["key"])
         except FileNotFoundError:
             return None
         except (DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -52,10 +47,7 @@ class FolderEngineStore:
 
     def remember(self, request: Mapping[str, Any], key: FeatureKey, measured: Sequence[Mapping[str, Any]]) -> None:
         """Store the key that was chosen for a request, and the measurements."""
-        content = {"request": request, "key": asdict(key), "measured": measured}
-        content = json.loads(json.dumps(content))  # as it will be read: tuples become lists
-        with appearing_whole(self._choice(request)) as partial:
-            partial.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=2), encoding="utf-8")
+        write_json(self._choice(request), {"request": request, "key": asdict(key), "measured": measured})
 
     def network(self, name: str) -> tuple[bytes, bytes] | None:
         """Graph and weights of the network stored under this name, or None."""
@@ -83,10 +75,6 @@ class FolderEngineStore:
 
     def _network(self, name: str) -> Path:
         return self._folder / "networks" / f"{name}.safetensors"
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return text_digest(json.dumps({name: content[name] for name in _CONTENT}, sort_keys=True))
 
 
 class EngineStoreDataset(AbstractDataset[None, EngineStore]):

@@ -12,8 +12,7 @@ from kedro.io import AbstractDataset
 
 from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import FeatureKey
-from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import read_json
+from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
 
 
@@ -48,12 +47,11 @@ class FeatureKeyDataset(AbstractDataset[FeatureKey, FeatureKey]):
 
     def save(self, data: FeatureKey) -> None:
         """Replace the key."""
-        with appearing_whole(self._path) as partial:
-            partial.write_text(json.dumps(asdict(data), indent=2), encoding="utf-8")
+        write_json(self._path, asdict(data))
 
     def preview(self) -> JSONPreview:
         """The key, for kedro-viz."""
-        return JSONPreview(self._path.read_text(encoding="utf-8"))
+        return JSONPreview(json.dumps(asdict(self.load())))
 
     def _exists(self) -> bool:
         return self._path.exists()

@@ -20,8 +20,7 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import DamagedError
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
-from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import open_tensors, write_tensors
+from topwork.datasets.checked import open_tensors, read_json, write_json, write_tensors
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
@@ -69,8 +68,7 @@ class FolderFeatureStore:
         """Add a shard; existing files do not change."""
         folder = self._folder / shard.key.digest
         if not (folder / "key.json").exists():
-            with appearing_whole(folder / "key.json") as partial:
-                partial.write_text(json.dumps(asdict(shard.key), indent=2), encoding="utf-8")
+            write_json(folder / "key.json", asdict(shard.key))
         tensors: dict[str, NDArray[Any]] = {
             "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
             "vectors": shard.vectors,
@@ -84,7 +82,7 @@ class FolderFeatureStore:
     def contents(self) -> list[dict[str, Any]]:
         """For each key: its fields, the number of images, the bytes on disk."""
         keys = sorted(self._folder.glob("*/key.json"))
-        return [json.loads(path.read_text(encoding="utf-8")) | _Index(path.parent).size() for path in keys]
+        return [fields | _Index(path.parent).size() for path in keys if (fields := _key_fields(path)) is not None]
 
 
 class _Index:
@@ -166,6 +164,16 @@ class _Rows:
         return np.concatenate(
             [self._slices[shard][int(at) : int(at) + 1] for shard, at in zip(shards, places, strict=True)]
         )
+
+
+def _key_fields(path: Path) -> dict[str, Any] | None:
+    """The fields of a key, for people; None if the file is damaged."""
+    try:
+        fields: dict[str, Any] = read_json(path)
+    except DamagedError as error:
+        _log.warning("%s is damaged (%s): delete it; the next run over new images writes it again.", path, error)
+        return None
+    return fields
 
 
 def _open(path: Path) -> Any:

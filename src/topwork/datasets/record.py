@@ -11,8 +11,7 @@ from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 
 from topwork.core.errors import DamagedError, InputError
-from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import read_json
+from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
 
 
@@ -42,9 +41,7 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
 
     def save(self, data: BaseModel) -> None:
         """Replace the content of the file."""
-        text = json.dumps(data.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-        with appearing_whole(self._path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_json(self._path, data.model_dump(mode="json"))
 
     def preview(self) -> JSONPreview:
         """The content, for kedro-viz."""

@@ -1,4 +1,4 @@
-"""JSON files, with a default value for a file that does not exist yet."""
+"""JSON files with a digest, and a default value for a file that does not exist yet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from topwork.core.errors import DamagedError, InputError
-from topwork.datasets.atomic import appearing_whole
-from topwork.datasets.checked import read_json
+from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
 
 _log = logging.getLogger(__name__)
@@ -56,8 +55,7 @@ class ReportDataset(AbstractDataset[Any, Any]):
 
     def save(self, data: Any) -> None:
         """Replace the content."""
-        with appearing_whole(self._path) as partial:
-            partial.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        write_json(self._path, data)
 
     def preview(self) -> JSONPreview:
         """The content, for kedro-viz."""

@@ -12,11 +12,13 @@ from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.features import Features
 from topwork.core.parameters import AugmentationParameters, FeatureParameters, HeadParameters
-from topwork.decisions.strategies import Strategy
+from topwork.core.stores import CheckpointStore
+from topwork.decisions.strategies import Strategy, head_types
 from topwork.models.requested_features import check_current
 from topwork.scoring.predictions import prediction_table
 from topwork.scoring.rejection import fit_rejection
 from topwork.training.heads import Examples, FittedHead
+from topwork.training.kept_heads import fit_once
 
 Trained = tuple[Classifier, pd.DataFrame]
 
@@ -28,6 +30,7 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
         features: Features,
         manifest: pd.DataFrame,
         splits: pd.DataFrame,
+        checkpoints: CheckpointStore,
         parameters: HeadParameters,
         feature_parameters: FeatureParameters,
         augmentation: AugmentationParameters,
@@ -37,7 +40,7 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
         learnt = splits[splits["split"] != TEST]
         class_names = tuple(sorted(learnt["label"].unique()))
         examples = Examples.of(features, learnt, augmentation.average)
-        fitted: FittedHead = import_module(strategy.head).fit(examples, parameters)
+        fitted = fit_once(import_module(strategy.head).fit, examples, parameters, head_types(), checkpoints)
         classifier = _classifier(strategy.name, fitted, examples, features, splits, class_names, parameters)
         out_of_fold = prediction_table(learnt, manifest, fitted.out_of_fold, class_names)
         return _bundled(classifier, feature_parameters), out_of_fold

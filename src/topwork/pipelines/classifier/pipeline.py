@@ -15,7 +15,7 @@ def _training(strategy: Strategy) -> Pipeline:
     name, shared = strategy.name, {"features", "manifest", "splits"}
     train = Node(
         trainer(strategy),
-        ["features", "manifest", "splits", f"params:{name}", "params:features", "params:augmentation"],
+        ["features", "manifest", "splits", "checkpoints", f"params:{name}", "params:features", "params:augmentation"],
         ["classifier", "out_of_fold"],
         name="train",
     )

@@ -16,26 +16,30 @@ from topwork.core.digests import split_digest
 from topwork.core.features import Features
 from topwork.core.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
+from topwork.decisions.strategies import head_types
 from topwork.images.views import plan_views
 from topwork.models.requested_features import check_current
 from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
-from topwork.training.heads import Examples
-from topwork.training.linear import fit_linear, multinomial_logistic
+from topwork.training.heads import Examples, logistic
+from topwork.training.kept_heads import fit_once
 
 
-def fit_probe(features: Features, splits: pd.DataFrame, parameters: LinearParameters) -> dict[str, Any]:
-    """C of the linear probe, chosen with all folds and without each fold; and its out-of-fold accuracy."""
-    learnt = splits[splits["split"] != TEST]
-    estimator = multinomial_logistic(parameters.class_weight, parameters.max_iterations, parameters.seed)
-    examples = Examples.of(features, learnt, average=False)
-    fit = fit_linear(estimator, parameters.C, examples)
-    right = fit.out_of_fold.argmax(axis=1) == examples.truth
-    return {
-        "C": fit.C,
-        "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},
-        "accuracy": float(right.mean()),
-    }
+def fit_probe(
+    features: Features,
+    splits: pd.DataFrame,
+    fitted_probes: CheckpointStore,
+    parameters: LinearParameters,
+    augmentation: AugmentationParameters,
+) -> dict[str, Any]:
+    """C of the linear probe, chosen with all folds and without each fold; and its out-of-fold accuracy.
+
+    The probe is the head of the strategy `logistic`: ``fitted_probes`` are the checkpoints of that strategy.
+    """
+    examples = Examples.of(features, splits[splits["split"] != TEST], augmentation.average)
+    fitted = fit_once(logistic.fit, examples, parameters, head_types(), fitted_probes)
+    right = fitted.out_of_fold.argmax(axis=1) == examples.truth
+    return {"C": fitted.facts["C"], "C_by_fold": fitted.facts["C_by_fold"], "accuracy": float(right.mean())}
 
 
 def train_finetune(

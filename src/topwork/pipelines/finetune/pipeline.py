@@ -4,7 +4,8 @@ from kedro.pipeline import Node, Pipeline
 
 from topwork.pipelines.finetune.nodes import draw_training, fit_probe, train_finetune
 
-_SHARED = {"images", "features", "manifest", "splits", "known_features", "engines"}
+_SHARED = ("images", "features", "manifest", "splits", "known_features", "engines")
+_INPUTS = {**{name: name for name in _SHARED}, "fitted_probes": "logistic.checkpoints"}
 _BLOCKS = {"finetune", "features", "logistic", "augmentation"}
 
 
@@ -20,8 +21,13 @@ def create_pipeline() -> Pipeline:
         name="train",
     )
     nodes = [
-        Node(fit_probe, ["features", "splits", "params:logistic"], "probe", name="fit_probe"),
+        Node(
+            fit_probe,
+            ["features", "splits", "fitted_probes", "params:logistic", "params:augmentation"],
+            "probe",
+            name="fit_probe",
+        ),
         train,
         Node(draw_training, "epochs", "training_curve", name="draw_training"),
     ]
-    return Pipeline(nodes, namespace="finetune", inputs=_SHARED, parameters=_BLOCKS)
+    return Pipeline(nodes, namespace="finetune", inputs=_INPUTS, parameters=_BLOCKS)
