@@ -13,6 +13,9 @@ import numpy as np
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 
+OWN_EXTRACTOR = "python:"
+"""Prefix of the name of a feature extractor of the user, in place of a network."""
+
 
 @dataclass(frozen=True)
 class FeatureKey:
@@ -30,6 +33,11 @@ class FeatureKey:
     engine: str
     number_format: str
     decoder: str
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the features come from a network, whose layers can be trained."""
+        return not self.backbone.startswith(OWN_EXTRACTOR)
 
     @property
     def digest(self) -> str:

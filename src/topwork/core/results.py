@@ -82,7 +82,7 @@ class Evidence(Record):
 
     ``median_side`` is in pixels. ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect.
     ``balanced_accuracy``, ``balanced_accuracy_weighted`` and ``weighting_error`` are None if the class weights were not
-    tried.
+    tried. ``has_layers`` says whether the features come from a network, whose layers can be trained.
     """
 
     images: int
@@ -102,6 +102,7 @@ class Evidence(Record):
     weighting_error: float | None = None
     learning_curve: tuple[Point, ...] = ()
     forecast: tuple[Forecast, ...] = ()
+    has_layers: bool = True
 
 
 class Expected(Record):

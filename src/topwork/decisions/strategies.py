@@ -119,6 +119,8 @@ def _no_scratch(evidence: Evidence) -> str:
 
 
 def _no_finetune(evidence: Evidence) -> str:
+    if not evidence.has_layers:
+        return "the features come from an extractor of your own, which has no layers to train"
     if evidence.images >= FEW or is_far(evidence) or has_small_pictures(evidence):
         return ""
     return f"under {FEW:,} images near the pretraining domain it gains less than its interval"

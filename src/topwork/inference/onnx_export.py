@@ -57,12 +57,17 @@ def onnx_model(classifier: Classifier) -> bytes:
     """Bytes of the ONNX file; its metadata (``topwork``) give the class names and the preprocessing of images.
 
     Raises:
-        InputError: the classifier averages over augmented views, which a graph for one image cannot do, or torch
-            cannot export its network.
+        InputError: the classifier averages over augmented views, which a graph for one image cannot do; its features
+            come from Python code of the user; or torch cannot export its network.
 
     """
     if classifier.test_views:
         raise InputError("This classifier averages over augmented views: train it with augmentation.average=false.")
+    if not classifier.key.has_layers:
+        raise InputError(
+            f"The features come from an extractor of your own ({classifier.key.backbone}), which is Python code and "
+            "cannot be exported to ONNX. Serve the classifier with Python, or train one on a network."
+        )
     import onnx
 
     side = classifier.key.preprocessing["crop"]

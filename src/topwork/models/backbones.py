@@ -1,7 +1,8 @@
 """Pretrained networks from several sources (`models/sources/`), all used through the same functions.
 
 `efficientnet_lite0` (also lite1, lite2) comes with a package and needs no download; a bare name is torchvision's;
-`timm:NAME` is timm's; `shallow` is the project's own; a folder with `spec.json` is a Topwork classifier.
+`timm:NAME` is timm's; `shallow` is the project's own; a folder with `spec.json` is a Topwork classifier;
+`python:MODULE:NAME` is an extractor of the user (`models/own_extractor.py`).
 The preprocessing belongs to the weights.
 """
 
@@ -21,7 +22,8 @@ from topwork.core.digests import file_digest
 from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing
 from topwork.models.layer_groups import layer_groups
-from topwork.models.sources import RegraftSource, Source, find_source, head_name
+from topwork.models.own_extractor import extractor_digest
+from topwork.models.sources import OwnSource, RegraftSource, Source, find_source, head_name
 from topwork.models.weights import load_trunk, read_state
 
 _STRIDE = 32  # pixels of the input for one pixel of the last feature map, in most networks
@@ -115,7 +117,9 @@ def try_out(spec: BackboneSpec, layers: str, pool: str) -> None:
         InputError: it does not; the message names sizes that work, or the layers that do not.
 
     """
-    blank = replace(spec, weights="none")
+    source, blank = find_source(spec.name), replace(spec, weights="none")
+    if isinstance(source, OwnSource):
+        source.check(spec.name, spec.preprocessing.crop)
     if reason := _why_not(blank, LAST, pool):
         side = spec.preprocessing.crop
         tried = sorted(
@@ -228,6 +232,10 @@ def _pooled(output: Tensor, pool: str, channels_last: bool) -> Tensor:
 
 
 def _weights_digest(source: Source, name: str, weights: str, seed: int) -> str:
+    if isinstance(source, OwnSource):
+        if weights != "default":
+            raise InputError(f"backbone={name}: an extractor brings its own weights; leave out weights={weights}.")
+        return extractor_digest(name)
     if weights == "none":
         return f"random-{seed}-torch-{torch.__version__}"
     path = source.default_file(name) if weights == "default" else Path(weights)

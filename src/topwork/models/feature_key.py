@@ -8,12 +8,13 @@ from dataclasses import asdict
 from functools import cache
 
 from topwork.core.digests import text_digest
+from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.parameters import FeatureParameters
 from topwork.core.stores import EngineStore
 from topwork.images.decode import DECODER, REDUCER
 from topwork.images.transforms import SCALER, Preprocessing
-from topwork.models.engines import Engine, Recipe, build_engine
+from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
 from topwork.models.requested_features import resolution_request
 
 ORIGINAL_VIEW = "original"
@@ -62,7 +63,8 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
         number_format="",
         decoder=PIXELS,
     )
-    recipe, trials = choose_engine(_recipe(key, parameters, engines), parameters.engine, parameters.number_format)
+    allowed = (p.engine, p.number_format) if key.has_layers else _of_own_extractor(p)
+    recipe, trials = choose_engine(_recipe(key, parameters, engines), *allowed)
     for trial in trials:
         _log.info(
             "%s in %s: %.0f images/s, cosine with float32 %.4f, equal predictions %.0f %%",
@@ -70,6 +72,18 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
         )
     fields = {**vars(key), "engine": recipe.engine, "number_format": recipe.number_format}
     return FeatureKey(**fields), [asdict(trial) for trial in trials]
+
+
+def _of_own_extractor(parameters: FeatureParameters) -> tuple[str, str]:
+    """Engine and number format of the user's own code, which is called as it is."""
+    for name, asked, only in zip(
+        ("engine", "number_format"), (parameters.engine, parameters.number_format), REFERENCE, strict=True
+    ):
+        if asked not in {"auto", only}:
+            raise InputError(
+                f"features.{name}={asked}: {parameters.backbone} is called as it is; leave out features.{name}."
+            )
+    return REFERENCE
 
 
 def _recipe(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Recipe:

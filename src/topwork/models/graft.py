@@ -18,6 +18,7 @@ from topwork.core.heads import LinearHead
 from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
 from topwork.models.layer_groups import LayerGroup, layer_groups
 from topwork.models.normalisation import normalised, pixel_statistics
+from topwork.models.own_extractor import check_same_source
 
 _TOLERANCE = 1e-3  # relative difference allowed for rounding in other kernels
 
@@ -138,6 +139,8 @@ def starting_at_group(trunk: nn.Module, groups: Sequence[LayerGroup], first: int
 def network_backbone(classifier: Classifier) -> Backbone:
     """The backbone with the tensors of the classifier, including its dense layers."""
     key = classifier.key
+    if not key.has_layers:
+        check_same_source(key.backbone, key.weights)
     backbone = empty_backbone(key.backbone, key.preprocessing)
     trunk, neck = (_without_prefix(part, classifier.network) for part in ("trunk", "neck"))
     backbone.trunk.load_state_dict(trunk)

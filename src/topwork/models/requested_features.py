@@ -12,10 +12,11 @@ import pandas as pd
 from topwork.core.classifier import CLASSIFIER_WEIGHTS
 from topwork.core.digests import file_digest
 from topwork.core.errors import InputError
-from topwork.core.features import Features
+from topwork.core.features import OWN_EXTRACTOR, Features
 from topwork.core.parameters import AugmentationParameters, FeatureParameters
 from topwork.images.views import plan_views
 from topwork.models.engines.hardware import machine_name
+from topwork.models.own_extractor import extractor_digest
 
 _ASKED = {"backbone", "weights", "image_size", "white", "layers", "pool", "engine", "number_format"}
 _PACKAGES = ("topwork", "torch", "torchvision", "timm", "openvino")
@@ -60,7 +61,9 @@ def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
 
 def _requested_originals(parameters: FeatureParameters) -> dict[str, Any]:
     asked = parameters.model_dump(include=_ASKED)
-    if parameters.weights == "none":
+    if parameters.backbone.startswith(OWN_EXTRACTOR):
+        asked["weights"] = extractor_digest(parameters.backbone)
+    elif parameters.weights == "none":
         asked["seed"] = parameters.seed
     elif parameters.weights != "default":
         asked["weights"] = file_digest(Path(parameters.weights))

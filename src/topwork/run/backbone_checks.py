@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from topwork.core.errors import InputError
+from topwork.core.features import OWN_EXTRACTOR
+from topwork.run.preflight import AUTO
 
 _INSTALLED_BACKBONE, _OWN_NETWORK = "efficientnet_lite0", "shallow"
 _SET_WEIGHTS = {"default", "none"}  # values that are not the name of a file
@@ -25,6 +27,7 @@ def check_backbones(names: Sequence[str], strategies: Sequence[str], parameters:
     if {"__default__", "features", "finetune"} & set(names):
         _check_features(of_features)
     if "finetune" in strategies and {"__default__", "finetune"} & set(names):
+        _check_has_layers(str(of_features["backbone"]), parameters["strategies"])
         _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), of_features)
     if "scratch" in strategies and of_scratch["backbone"] != _OWN_NETWORK:
         _try_out(str(of_scratch["backbone"]), "none", of_scratch, "last", "average")
@@ -45,6 +48,14 @@ def _try_out(backbone: str, weights: str, parameters: Mapping[str, Any], layers:
     try_out(spec, layers, pool)
     if weights not in _SET_WEIGHTS:
         load_backbone(spec)  # fails if the file does not fit this network
+
+
+def _check_has_layers(backbone: str, wanted: str) -> None:
+    if backbone.startswith(OWN_EXTRACTOR) and wanted != AUTO:
+        raise InputError(
+            f"strategies={wanted}: finetune trains the layers of a network, and backbone={backbone} has none. Leave "
+            "finetune out, or write strategies=auto."
+        )
 
 
 def _check_trainable_groups(wanted: str, parameters: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from topwork.core.errors import InputError
+from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import Block, parameter_names
 from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
@@ -70,7 +71,11 @@ def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], wo
     if result.get("weights") and result["weights"] not in _WEIGHT_WORDS:
         result["weights"] = _absolute(result["weights"], working_folder)
     backbone = str(result.get("backbone") or "")
-    if "/" in backbone and not backbone.startswith(MODEL_SCHEME):  # a classifier's folder
+    if backbone.startswith(OWN_EXTRACTOR):
+        module, _, attribute = backbone.removeprefix(OWN_EXTRACTOR).rpartition(":")
+        if module.endswith(".py"):
+            result["backbone"] = f"{OWN_EXTRACTOR}{_absolute(module, working_folder)}:{attribute}"
+    elif "/" in backbone and not backbone.startswith(MODEL_SCHEME):  # a classifier's folder
         result["backbone"] = _absolute(backbone, working_folder)
     return result
 

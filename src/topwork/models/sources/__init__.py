@@ -1,4 +1,4 @@
-"""Sources of networks: embedded weights, torchvision, timm, the project's small network, and Topwork classifiers.
+"""Sources of networks: embedded weights, torchvision, timm, small ones of the project, classifiers, own extractors.
 
 A new source is a module with one class that has the methods of `Source`, and a line in `find_source`.
 """
@@ -11,14 +11,16 @@ from pathlib import Path
 
 from topwork.core.classifier import CLASSIFIER_SPEC
 from topwork.core.errors import InputError
+from topwork.core.features import OWN_EXTRACTOR
 from topwork.models.sources.embedded import EMBEDDED, EmbeddedSource
 from topwork.models.sources.from_timm import PREFIX, TimmSource, model_name
 from topwork.models.sources.from_torchvision import TorchvisionSource
+from topwork.models.sources.own import OwnSource
 from topwork.models.sources.regraft import RegraftSource
 from topwork.models.sources.small import SHALLOW, ShallowSource
 from topwork.models.sources.source import Source, head_name
 
-__all__ = ["EMBEDDED", "SHALLOW", "RegraftSource", "Source", "find_source", "head_name"]
+__all__ = ["EMBEDDED", "SHALLOW", "OwnSource", "RegraftSource", "Source", "find_source", "head_name"]
 
 
 def find_source(name: str) -> Source:
@@ -31,6 +33,8 @@ def find_source(name: str) -> Source:
         return EmbeddedSource()
     if name == SHALLOW:
         return ShallowSource()
+    if name.startswith(OWN_EXTRACTOR):
+        return OwnSource()
     if (Path(name) / CLASSIFIER_SPEC).is_file():
         return RegraftSource(Path(name), find_source)
     if name.startswith(PREFIX):

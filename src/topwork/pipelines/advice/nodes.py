@@ -23,7 +23,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
     """Evidence from the features of all images except the test split."""
     learnt = splits[splits["split"] != TEST]
     of_image = manifest.set_index("image_id").loc[learnt["image_id"]]
-    return gather_evidence(
+    evidence = gather_evidence(
         features.vectors[features.positions(learnt["image_id"].tolist())],
         np.unique(learnt["label"], return_inverse=True)[1],
         learnt["fold"].to_numpy(),
@@ -36,6 +36,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
         float(np.median(parameters.C)),
         parameters.seed,
     )
+    return evidence.model_copy(update={"has_layers": features.key.has_layers})
 
 
 def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:
