@@ -307,7 +307,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
     def broken(*arguments: object) -> None:
         raise RuntimeError("no convergence today")
 
-    monkeypatch.setattr("topwork.training.heads.logistic.multinomial_logistic", broken)
+    monkeypatch.setattr("topwork.pipelines.classifier.nodes.fit_once", broken)
     with pytest.raises(RuntimeError):
         session(pipeline_names=["classifier"])
     status = {strategy: row["status"] for strategy, row in metrics_of(tmp_path).items()}

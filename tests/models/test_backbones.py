@@ -48,6 +48,8 @@ FAMILY = {
     "googlenet": 1024,
     "swin_t": 768,
     "vit_b_32": 768,
+    "shallow": 256,
+    "shallow_correlation": 192,
     "timm:resnet10t": 512,
     "timm:mobilenetv3_small_050": 1024,
     "timm:convnext_atto": 320,

@@ -126,7 +126,7 @@ def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
 
     result = kedro("--pipelines", "prediction", params=f"new_images={image_folder / 'blue'},model={folder}")
     assert result.exit_code == 0, result.output
-    with pytest.raises(InputError, match="an extractor of your own .* cannot be exported"):
+    with pytest.raises(InputError, match=r"an extractor of your own .* cannot be exported"):
         onnx_model(read_classifier(folder))
     for refused, message in [
         (",strategies=finetune", "finetune trains the layers of a network"),
@@ -138,7 +138,7 @@ def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
         assert message in " ".join(result.output.split())
 
     extractor.write_text(MEAN_COLOUR + "\nraise SystemExit('executed')\n")
-    with pytest.raises(InputError, match="was trained with .* in another version"):
+    with pytest.raises(InputError, match=r"was trained with .* in another version"):
         Predictor.of(read_classifier(folder))
     extractor.unlink()
     with pytest.raises(InputError, match="which is not installed here"):

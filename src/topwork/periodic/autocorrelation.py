@@ -24,7 +24,7 @@ def principal_colour(images: Tensor) -> Tensor:
     centred = centred - centred.mean(dim=2, keepdim=True)
     covariance = centred @ centred.transpose(1, 2) / centred.shape[2]
     damping = _DAMPING * covariance.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None] + 1e-12
-    direction = images.new_tensor(_START)[None, :, None].expand(len(images), 3, 1)
+    direction = images.new_tensor(_START)[None, :, None].expand(images.shape[0], 3, 1)
     for _ in range(_POWER_STEPS):
         direction = covariance @ direction + damping * direction
         direction = direction / direction.norm(dim=1, keepdim=True)
@@ -50,8 +50,8 @@ def autocorrelation(values: Tensor, reach: int) -> Tensor:
     """
     height, width = values.shape[1:]
     padded = (2 * height, 2 * width)
-    spectrum = torch.fft.rfft2(values, padded)
-    products = torch.fft.irfft2(spectrum.real**2 + spectrum.imag**2, padded)
+    power = torch.view_as_real(torch.fft.rfft2(values, padded)).square().sum(dim=-1)
+    products = torch.fft.irfft2(torch.view_as_complex(torch.stack([power, 0 * power], dim=-1)), padded)
     products = torch.cat([products[:, -reach:], products[:, : reach + 1]], dim=1)
     products = torch.cat([products[:, :, -reach:], products[:, :, : reach + 1]], dim=2)
     pixels = _sums_of_shared(torch.ones_like(values[:1]), reach)

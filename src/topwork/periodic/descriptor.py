@@ -13,23 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topwork.core.arrays import Floats
-from topwork.periodic.autocorrelation import autocorrelation, blurred, principal_colour
-from topwork.periodic.lattice_maps import (
-    MAPS,
-    RECTANGULAR,
-    RHOMBIC,
-    ROTATIONS,
-    LatticeMap,
-    correlation_maps,
-    distortions,
-    shifts,
-)
-from topwork.periodic.unit_cell import find_lattice, mean_cell
+from topwork.periodic.lattice_maps import MAPS, RECTANGULAR, RHOMBIC, ROTATIONS, LatticeMap, shifts
+from topwork.periodic.symmetry_maps import symmetry_maps
+from topwork.periodic.unit_cell import CELL
 
-_BLUR = 0.8  # pixels: suppresses noise
-_REACH = 0.625  # largest shift of the autocorrelation, as a share of the side
-_SHORTEST = 0.08  # shortest translation, as a share of the side
-_DISTORTION = 0.1  # logarithmic stretch at which a map counts a third: perspective distorts lattices by a few per cent
 _STEPS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Correlations around which the descriptor has a smooth step, so that a linear head can find its own threshold."""
 _STEEPNESS = 20.0
@@ -37,7 +24,7 @@ _HALVES = ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5))
 
 
 class PeriodicDescriptor:
-    """Vectors ``[b, 160]`` of RGB pixels ``[b, h, w, 3]`` (uint8), which show a pattern of a few cells per side."""
+    """Vectors ``[b, 163]`` of RGB pixels ``[b, h, w, 3]`` (uint8), which show a pattern of a few cells per side."""
 
     version = "1"
     image_size = 128
@@ -51,48 +38,34 @@ class PeriodicDescriptor:
 
 
 def describe_symmetry(images: Tensor) -> Tensor:
-    """The descriptor ``[b, d]`` of RGB images ``[b, 3, h, w]`` with values from 0 to 1."""
-    values = blurred(principal_colour(images), _BLUR)
-    side = min(values.shape[1:])
-    correlations = autocorrelation(values, round(_REACH * side))
-    basis = find_lattice(correlations, _SHORTEST * side)
-    found = _symmetries(correlation_maps(mean_cell(values, basis)), basis)
+    """The descriptor ``[b, d]`` of RGB images ``[b, 3, h, w]``."""
+    maps, basis = symmetry_maps(images)
+    found = _symmetries(maps)
     steps = [torch.sigmoid(_STEEPNESS * (found - step)) for step in _STEPS]
     return torch.cat([found, *steps, _shape(basis)], dim=1)
 
 
-def _symmetries(maps: Tensor, basis: Tensor) -> Tensor:
+def _symmetries(maps: Tensor) -> Tensor:
     """The largest correlation of the cell with its images under each kind of symmetry, ``[b, k]``.
 
-    Correlations of maps that are not motions of this lattice are lowered. Reflections are sorted by correlation within
-    their kind, because the names of the basis vectors are arbitrary.
+    Reflections are sorted by correlation within their kind, because the names of the basis vectors are arbitrary.
     """
-    motion = torch.exp(-((distortions(basis) / _DISTORTION) ** 2))
-    best = {each.name: number for number, each in enumerate(MAPS)}
+    numbers = {each.name: number for number, each in enumerate(MAPS, start=1)}
 
-    def largest(name: str, mask: Tensor | None = None) -> Tensor:
-        number = best[name]
-        values = maps[:, 1 + number].flatten(1)
-        return motion[:, number] * (values if mask is None else values[:, mask]).amax(dim=1)
+    def largest(each: LatticeMap, of: str | None = None) -> Tensor:
+        values = maps[:, numbers[each.name]].flatten(1)
+        return (values if of is None else values[:, torch.from_numpy(shifts(each, of).ravel())]).amax(dim=1)
 
-    rotations = [largest(each.name) for each in ROTATIONS]
-    axes = torch.stack(
-        [torch.stack([largest(each.name, _mask(each, of)) for of in ("mirror", "glide")], 1) for each in RECTANGULAR], 1
-    )  # [b, 2 axes, mirror and glide]
+    cell = maps[:, 0]
+    halves = [cell[:, round(first * CELL), round(second * CELL)] for first, second in _HALVES]
+    axes = torch.stack([torch.stack([largest(each, of) for of in ("mirror", "glide")], 1) for each in RECTANGULAR], 1)
     order = axes.amax(dim=2).argsort(dim=1, descending=True)
-    rectangular = axes.gather(1, order[:, :, None].expand(-1, -1, 2)).flatten(1)
-    rhombic = {each.name: largest(each.name, _mask(each, "both")) for each in RHOMBIC}
-    of_lengths = [
-        torch.stack([rhombic[each.name] for each in RHOMBIC if each.is_long in lengths], dim=1).sort(1, True).values
+    rectangular = axes.gather(1, order[:, :, None].expand(-1, -1, 2)).flatten(1)  # mirror and glide of each axis
+    rhombic = [
+        torch.stack([largest(each, "both") for each in RHOMBIC if each.is_long in lengths], dim=1).sort(1, True).values
         for lengths in ((False, True), (False,), (True,))
     ]
-    cell = maps[:, 0]
-    halves = [cell[:, round(first * cell.shape[1]), round(second * cell.shape[2])] for first, second in _HALVES]
-    return torch.cat([torch.stack([*rotations, *halves], dim=1), rectangular, *of_lengths], dim=1)
-
-
-def _mask(each: LatticeMap, of: str) -> Tensor:
-    return torch.from_numpy(shifts(each, of).ravel())
+    return torch.cat([torch.stack([*map(largest, ROTATIONS), *halves], dim=1), rectangular, *rhombic], dim=1)
 
 
 def _shape(basis: Tensor) -> Tensor:

@@ -64,9 +64,12 @@ def correlation_maps(cells: Tensor) -> Tensor:
     linear map.
     """
     images = cells.flatten(1)[:, torch.from_numpy(_moved_points()).to(cells.device)]
-    spectrum = torch.fft.rfft2(cells)[:, None]
-    moved = torch.fft.rfft2(images.reshape(len(cells), -1, CELL, CELL))
-    products: Tensor = torch.fft.irfft2(moved.conj() * spectrum, (CELL, CELL))
+    # in real numbers, because the ONNX exporter broadcasts no complex ones
+    real, imaginary = torch.view_as_real(torch.fft.rfft2(cells))[:, None].unbind(-1)
+    of_images = torch.view_as_real(torch.fft.rfft2(images.reshape(cells.shape[0], -1, CELL, CELL)))
+    moved_real, moved_imaginary = of_images.unbind(-1)
+    product = [moved_real * real + moved_imaginary * imaginary, moved_real * imaginary - moved_imaginary * real]
+    products = torch.fft.irfft2(torch.view_as_complex(torch.stack(product, dim=-1)), (CELL, CELL))
     energy = (cells**2).sum(dim=(1, 2)).clamp_min(1e-9)
     return products / energy[:, None, None, None]
 

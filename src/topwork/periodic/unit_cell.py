@@ -66,8 +66,8 @@ def mean_cell(values: Tensor, basis: Tensor) -> Tensor:
     half = values.new_tensor([width / 2, height / 2])
     seen = functional.grid_sample(values[:, None], (points / half)[:, None], align_corners=False)[:, 0, 0]
     weight = torch.exp(-((points / (_WINDOW * 2 * half)) ** 2).sum(dim=2) / 2) * (points.abs() < half - 0.5).all(dim=2)
-    of_cell = (seen * weight).reshape(len(values), CELL**2, -1).sum(dim=2)
-    weights = weight.reshape(len(values), CELL**2, -1).sum(dim=2).clamp_min(1e-6)
+    of_cell = (seen * weight).reshape(values.shape[0], CELL**2, -1).sum(dim=2)
+    weights = weight.reshape(values.shape[0], CELL**2, -1).sum(dim=2).clamp_min(1e-6)
     cell = (of_cell / weights).reshape(-1, CELL, CELL)
     return cell - cell.mean(dim=(1, 2), keepdim=True)
 

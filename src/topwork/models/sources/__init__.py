@@ -17,10 +17,10 @@ from topwork.models.sources.from_timm import PREFIX, TimmSource, model_name
 from topwork.models.sources.from_torchvision import TorchvisionSource
 from topwork.models.sources.own import OwnSource
 from topwork.models.sources.regraft import RegraftSource
-from topwork.models.sources.small import SHALLOW, ShallowSource
+from topwork.models.sources.small import SMALL, SmallSource
 from topwork.models.sources.source import Source, head_name
 
-__all__ = ["EMBEDDED", "SHALLOW", "OwnSource", "RegraftSource", "Source", "find_source", "head_name"]
+__all__ = ["EMBEDDED", "SMALL", "OwnSource", "RegraftSource", "Source", "find_source", "head_name"]
 
 
 def find_source(name: str) -> Source:
@@ -31,8 +31,8 @@ def find_source(name: str) -> Source:
     """
     if name in EMBEDDED:
         return EmbeddedSource()
-    if name == SHALLOW:
-        return ShallowSource()
+    if name in SMALL:
+        return SmallSource()
     if name.startswith(OWN_EXTRACTOR):
         return OwnSource()
     if (Path(name) / CLASSIFIER_SPEC).is_file():
@@ -47,7 +47,7 @@ def find_source(name: str) -> Source:
 
     zoo = models.list_models(module=models)
     if name not in zoo:
-        raise _unknown(name, [*EMBEDDED, SHALLOW, *zoo])
+        raise _unknown(name, [*EMBEDDED, *SMALL, *zoo])
     return TorchvisionSource()
 
 
