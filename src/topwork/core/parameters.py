@@ -158,6 +158,9 @@ class NetworkParameters(Block):
     warmup: Share
     clip: Annotated[float, Field(gt=0)] | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    cache: Literal["auto", "always", "never"]
+    cache_views: Annotated[int, Field(ge=0, le=64)]
+    cache_gigabytes: Annotated[float, Field(gt=0)]
     mixup: Annotated[float, Field(ge=0)] | None
     cutmix: Annotated[float, Field(ge=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
@@ -181,9 +184,6 @@ class FinetuneParameters(NetworkParameters):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None
     unfreeze_every: Annotated[int, Field(ge=0)]
     batch_norm: Literal["auto", "frozen", "all", "none"]
-    cache: Literal["auto", "always", "never"]
-    cache_views: Annotated[int, Field(ge=0, le=64)]
-    cache_gigabytes: Annotated[float, Field(gt=0)]
 
     @model_validator(mode="after")
     def _probe_or_layers(self) -> FinetuneParameters:

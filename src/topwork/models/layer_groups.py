@@ -23,6 +23,8 @@ _BULK = 0.8  # share of a network's weights above which a module is a container 
 class LayerGroup:
     """One stage with weights, and the norms, activations and poolings that follow it up to the next stage.
 
+    What comes before the first stage and has no weights, such as a fixed transformation of the image, is a group too.
+
     ``parts`` are names of modules of the trunk, in the order in which they were registered, which is also the order in
     which data passes through them.
     """
@@ -41,16 +43,18 @@ def layer_groups(trunk: nn.Module) -> tuple[LayerGroup, ...]:
     Only modules with weights of more than one dimension are stages.
     """
     groups: list[LayerGroup] = []
-    leading: tuple[str, ...] = ()
     for name in _parts(trunk, "", _weights_of(trunk)):
-        if _weights_of(trunk.get_submodule(name)):
-            groups.append(LayerGroup(name, (*leading, name)))
-            leading = ()
-        elif groups:
-            groups[-1] = LayerGroup(groups[-1].name, (*groups[-1].parts, name))
+        if _weights_of(trunk.get_submodule(name)) or not groups:
+            groups.append(LayerGroup(name, (name,)))
         else:
-            leading = (*leading, name)
+            groups[-1] = LayerGroup(groups[-1].name, (*groups[-1].parts, name))
     return tuple(groups)
+
+
+def first_with_weights(trunk: nn.Module, groups: Sequence[LayerGroup]) -> int:
+    """Number of the first group that can learn: 0, or 1 after a fixed transformation of the image."""
+    has_weights = (any(_weights_of(trunk.get_submodule(part)) for part in group.parts) for group in groups)
+    return next((number for number, learns in enumerate(has_weights) if learns), len(groups))
 
 
 def group_numbers(trunk: nn.Module, groups: Sequence[LayerGroup]) -> dict[str, int]:

@@ -21,22 +21,18 @@ _HALVED = {2, 3}  # layers before which the sides of the maps are halved
 
 
 class CorrelationNet(nn.Module):
-    """Symmetry maps of the image, then convolutions that treat the cell as what it is, periodic: 0.1 M weights.
+    """Symmetry maps of the image, then convolutions that treat the cell as what it is, periodic: 0.2 M weights.
 
-    The maps have no weights and pass no gradient. Their coordinates are given to the convolutions, because a mirror and
-    a glide differ in the place of a correlation alone.
+    The maps have no weights and pass no gradient, so that a training computes them once. Coordinates are given to the
+    convolutions, because a mirror and a glide differ in the place of a correlation alone.
     """
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
         self.maps = SymmetryMaps()
-        before = (self.maps.channels, *WIDTHS)
-        self.layers = nn.Sequential(
-            *(
-                _layer(before[i], width, kernel=1 if i == 0 else 3, halved=i in _HALVED)
-                for i, width in enumerate(WIDTHS)
-            )
-        )
+        before = (SmoothSteps.CHANNELS, *WIDTHS)
+        layers = [_layer(before[i], width, 1 if i == 0 else 3, halved=i in _HALVED) for i, width in enumerate(WIDTHS)]
+        self.layers = nn.Sequential(nn.Sequential(SmoothSteps(), layers[0]), *layers[1:])
         self.pool = MaxAndMean()
         self.head = nn.Linear(2 * WIDTHS[-1], classes)
 
@@ -47,8 +43,18 @@ class CorrelationNet(nn.Module):
 
 
 class SymmetryMaps(nn.Module):
-    """`symmetry_maps` with smooth steps at some levels, and coordinates: ``[b, channels, CELL, CELL]`` of images."""
+    """`symmetry_maps` of images ``[b, 3, h, w]``; always in float32, because sums over an image need it."""
 
+    def forward(self, images: Tensor) -> Tensor:
+        """The maps ``[b, 1 + len(MAPS), CELL, CELL]``."""
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return symmetry_maps(images.float())[0]
+
+
+class SmoothSteps(nn.Module):
+    """The maps, smooth steps of them at some levels, and the coordinates of the cell."""
+
+    CHANNELS = (1 + len(MAPS)) * (1 + len(_LEVELS)) + 2
     coordinates: Tensor
 
     def __init__(self) -> None:
@@ -57,17 +63,10 @@ class SymmetryMaps(nn.Module):
         along = [turn.cos()[:, None].expand(CELL, CELL), turn.cos()[None].expand(CELL, CELL)]
         self.register_buffer("coordinates", torch.stack(along), persistent=False)
 
-    @property
-    def channels(self) -> int:
-        """Number of maps."""
-        return (1 + len(MAPS)) * (1 + len(_LEVELS)) + len(self.coordinates)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The maps of images ``[b, 3, h, w]``; always in float32, because sums over an image need it."""
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            maps, _ = symmetry_maps(images.float())
-            steps = [torch.sigmoid(_STEEPNESS * (maps - level)) for level in _LEVELS]
-            return torch.cat([maps, *steps, self.coordinates.expand(maps.shape[0], -1, -1, -1)], dim=1)
+    def forward(self, maps: Tensor) -> Tensor:
+        """All of them, ``[b, CHANNELS, CELL, CELL]``, of maps ``[b, 1 + len(MAPS), CELL, CELL]``."""
+        steps = [torch.sigmoid(_STEEPNESS * (maps - level)) for level in _LEVELS]
+        return torch.cat([maps, *steps, self.coordinates.expand(maps.shape[0], -1, -1, -1)], dim=1)
 
 
 class MaxAndMean(nn.Module):

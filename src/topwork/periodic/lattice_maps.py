@@ -69,7 +69,7 @@ def correlation_maps(cells: Tensor) -> Tensor:
     of_images = torch.view_as_real(torch.fft.rfft2(images.reshape(cells.shape[0], -1, CELL, CELL)))
     moved_real, moved_imaginary = of_images.unbind(-1)
     product = [moved_real * real + moved_imaginary * imaginary, moved_real * imaginary - moved_imaginary * real]
-    products = torch.fft.irfft2(torch.view_as_complex(torch.stack(product, dim=-1)), (CELL, CELL))
+    products: Tensor = torch.fft.irfft2(torch.view_as_complex(torch.stack(product, dim=-1)), (CELL, CELL))
     energy = (cells**2).sum(dim=(1, 2)).clamp_min(1e-9)
     return products / energy[:, None, None, None]
 

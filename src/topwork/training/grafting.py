@@ -96,8 +96,8 @@ class TrainedNetwork:
     facts: dict[str, Any]
 
 
-def plan_scratch(parameters: ScratchParameters, images: int) -> FitPlan:
-    """The plan with all parameters; values that are null come from `defaults`."""
+def plan_scratch(parameters: ScratchParameters, images: int, first: int) -> FitPlan:
+    """The plan with all parameters; values that are null come from `defaults`; ``first``: group that learns first."""
     p = parameters
     return _plan(
         p,
@@ -106,7 +106,7 @@ def plan_scratch(parameters: ScratchParameters, images: int) -> FitPlan:
         learning_rate=p.learning_rate or defaults.learning_rate(p.optimizer, scratch=True),
         backbone_rate=1.0,
         layer_decay=1.0,
-        first=0,
+        first=first,
         unfreeze_every=0,
         batch_norm="frozen",
     )

@@ -13,7 +13,7 @@ import torch
 
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
-from topwork.core.parameters import FeatureParameters, FinetuneParameters
+from topwork.core.parameters import FeatureParameters, NetworkParameters
 from topwork.core.stores import FeatureStore, Stores
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone
@@ -32,7 +32,7 @@ _BYTES = 2  # per number, float16
 _log = logging.getLogger(__name__)
 
 
-def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, images: int, p: FinetuneParameters) -> str:
+def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, images: int, p: NetworkParameters) -> str:
     """The reason why the frozen layers must run in every epoch, or an empty text if they need not.
 
     Raises:
@@ -53,7 +53,7 @@ def why_not_cached(backbone: Backbone, layers: Sequence[str], plan: FitPlan, ima
     elif (size := _gigabytes(backbone, plan.first, images, 0)) > p.cache_gigabytes:
         reason = f"{size:.1f} GB are more than cache_gigabytes={p.cache_gigabytes:g}"
     if reason and p.cache == "always":
-        raise InputError(f"finetune.cache=always: cannot be, since {reason}.")
+        raise InputError(f"cache=always: cannot be, since {reason}.")
     return reason
 
 
@@ -64,7 +64,7 @@ def cached_samples(
     views: ViewPlan,
     stores: Stores,
     name: str,
-    p: FinetuneParameters,
+    p: NetworkParameters,
     of_features: FeatureParameters,
 ) -> ActivationSamples:
     """Activations of the frozen layers; those that are not in the store are computed first.

@@ -22,12 +22,13 @@ from topwork.core.parameters import (
     NetworkParameters,
     ScratchParameters,
 )
-from topwork.core.stores import CheckpointStore, Stores
+from topwork.core.stores import Stores
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone, describe_backbone, load_backbone
+from topwork.models.engines import REFERENCE
 from topwork.models.feature_key import PIXELS
 from topwork.models.graft import Graft, grafted_key
-from topwork.models.layer_groups import layer_groups
+from topwork.models.layer_groups import first_with_weights, layer_groups
 from topwork.training import defaults
 from topwork.training.grafting import (
     FINAL,
@@ -45,6 +46,7 @@ from topwork.training.loop import FitPlan
 from topwork.training.prefix import cached_samples, why_not_cached
 from topwork.training.samples import ImageSamples, Samples
 
+_SHARD = 4096  # an eighth of it is written at a time
 _log = logging.getLogger(__name__)
 
 
@@ -104,31 +106,32 @@ def finetune(
 
 def train_from_scratch(
     examples: TrainingImages,
-    images: Mapping[str, bytes],
-    checkpoints: CheckpointStore,
+    stores: Stores,
     parameters: ScratchParameters,
     views: ViewPlan,
     split_digest: str,
     content: str,
 ) -> tuple[Classifier, TrainedNetwork]:
-    """Train a network from random weights on the images alone."""
+    """Train a network from random weights on the images alone.
+
+    If it begins with a fixed transformation of the image, the result of this is cached like that of frozen layers.
+    """
     started = time.perf_counter()
     spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed, parameters.white)
-    layers, classes = ("last",), len(examples.class_names)
-    plan = plan_scratch(parameters, len(examples.table))
-    samples = ImageSamples(images, examples.contents, spec.preprocessing, views, parameters.max_pixels)
+    layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
+    first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
+    plan = plan_scratch(parameters, len(examples.table), first)
     identity = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
     identity |= parameters.model_dump(exclude=INDIFFERENT)
 
     def graft_for(_rows: Integers, fold: int) -> Graft:
         return _graft(load_backbone(spec), layers, "average", parameters, classes, fold)
 
-    trained = train_grafts(
-        TrainingJob("scratch", graft_for, samples, examples, parameters, plan, checkpoints, identity, started)
-    )
-    classifier = _classifier(
-        "scratch", trained, load_backbone(spec), layers, "own", parameters, examples, split_digest, content
-    )
+    how = _features_before(parameters, spec.preprocessing.crop)
+    samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), parameters, how)
+    job = TrainingJob("scratch", graft_for, samples, examples, parameters, plan, stores.checkpoints, identity, started)
+    trained = train_grafts(job)
+    classifier = _classifier("scratch", trained, backbone, layers, "own", parameters, examples, split_digest, content)
     return classifier, trained
 
 
@@ -140,15 +143,36 @@ def _samples(
     views: ViewPlan,
     stores: Stores,
     name: str,
-    parameters: FinetuneParameters,
+    parameters: NetworkParameters,
     of_features: FeatureParameters,
 ) -> Samples:
     reason = why_not_cached(backbone, layers, plan, len(examples.table), parameters)
     if reason:
-        _log.info("images go through all layers in every epoch: %s", reason)
+        if plan.first:
+            _log.info("images go through all layers in every epoch: %s", reason)
         how = backbone.spec.preprocessing
         return ImageSamples(stores.images, examples.contents, how, views, parameters.max_pixels)
     return cached_samples(examples.contents, backbone, plan, views, stores, name, parameters, of_features)
+
+
+def _features_before(parameters: ScratchParameters, side: int) -> FeatureParameters:
+    """How the fixed first part of a network is computed: exactly, so that training and serving agree."""
+    p = parameters
+    return FeatureParameters(
+        backbone=p.backbone,
+        weights="none",
+        image_size=side,
+        white=p.white,
+        seed=p.seed,
+        layers="last",
+        pool="none",
+        engine=REFERENCE[0],
+        number_format=REFERENCE[1],
+        batch_size=None,
+        shard_size=_SHARD,
+        threads=p.threads,
+        max_pixels=p.max_pixels,
+    )
 
 
 def _probe_head(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from topwork.core.classifier import Classifier
 from topwork.core.digests import split_digest
 from topwork.core.parameters import AugmentationParameters, ScratchParameters
-from topwork.core.stores import CheckpointStore, ImageStore
+from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
 from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
@@ -23,6 +23,8 @@ def train_scratch(
     images: ImageStore,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
+    known_features: FeatureStore,
+    engines: EngineStore,
     checkpoints: CheckpointStore,
     parameters: ScratchParameters,
     augmentation: AugmentationParameters,
@@ -31,10 +33,10 @@ def train_scratch(
     from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import train_from_scratch
 
-    examples, views = TrainingImages.of(splits, manifest), plan_views(augmentation)
+    examples, stores = TrainingImages.of(splits, manifest), Stores(images, known_features, engines, checkpoints)
     content = str(splits.attrs.get("content"))
     digest = split_digest(splits)
-    classifier, trained = train_from_scratch(examples, images, checkpoints, parameters, views, digest, content)
+    classifier, trained = train_from_scratch(examples, stores, parameters, plan_views(augmentation), digest, content)
     scored = examples.table.iloc[trained.scored]
     return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
 

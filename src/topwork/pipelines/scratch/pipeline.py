@@ -9,10 +9,13 @@ def create_pipeline() -> Pipeline:
     """Train the network, and draw the training curve."""
     train = Node(
         train_scratch,
-        ["images", "manifest", "splits", "checkpoints", "params:scratch", "params:augmentation"],
+        [
+            *("images", "manifest", "splits", "known_features", "engines", "checkpoints"),
+            *("params:scratch", "params:augmentation"),
+        ],
         ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
     draw = Node(draw_training, "epochs", "training_curve", name="draw_training")
-    shared, blocks = {"images", "manifest", "splits"}, {"scratch", "augmentation"}
-    return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)
+    shared = {"images", "manifest", "splits", "known_features", "engines"}
+    return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters={"scratch", "augmentation"})
