@@ -403,7 +403,25 @@ def test_auto_runs_what_the_advice_cannot_rule_out_and_says_what_it_skips(
         assert f"{name} skipped: {reason}".split(":")[0] in result.output
     assert set(advice["ruled_out"]) <= set(skipped)
     assert skipped
+    assert not any(row["earlier"] for row in rows.values())
     assert (tmp_path / "data/08_reporting/probe_curve.png").stat().st_size > 5000
+
+
+def test_a_result_of_an_earlier_run_is_never_shown_as_one_of_this_run(
+    kedro_after_a_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = f"images={tmp_path / 'images'},strategies="
+    monkeypatch.setattr("topwork.decisions.advisor.why_stop", lambda done: "no room for a gain" if done else "")
+    for asked, why in [("logistic", "not asked for in this run"), ("auto", "skipped in this run: no room for a gain")]:
+        result = kedro_after_a_run(params=f"{given}{asked}")
+        assert result.exit_code == 0, result.output
+        rows = leaderboard(tmp_path)
+        assert (rows["logistic"]["earlier"], rows["svm"]["status"]) == ("", "ok")
+        assert rows["svm"]["earlier"].startswith(why.split(":")[0])
+        for shown in (result.output, (tmp_path / "data/08_reporting/report.html").read_text()):
+            assert f"svm: the result of an earlier run ({rows['svm']['earlier']})." in shown
+    assert kedro_after_a_run(params=f"{given}logistic+svm").exit_code == 0
+    assert not any(row["earlier"] for row in leaderboard(tmp_path).values())
 
 
 def test_a_history_without_runs_is_refused_in_a_line(kedro: Callable[..., Any], image_folder: Path) -> None:

@@ -28,6 +28,7 @@ class Status(StrEnum):
 class StrategyResult:
     """The result of one strategy; with a status other than `ok` it has a reason and no scores.
 
+    ``earlier`` says why the result is of an earlier run than the last comparison; it is empty if it is of the same run.
     ``scores`` are of the test split and, with prefix `oof_`, out of fold. ``training`` holds facts about the training,
     ``seconds`` the time of each node, and ``serving`` the measurements of the serving test. ``logged_model`` holds the
     ids of the model and the run in MLflow, if there are any. ``class_scores`` has one row per class. ``out_of_fold``
@@ -37,6 +38,7 @@ class StrategyResult:
     strategy: str
     status: Status
     reason: str = ""
+    earlier: str = ""
     backbone: str | None = None
     split_digest: str = ""
     scores: Numbers = field(default_factory=dict)
@@ -154,6 +156,7 @@ class Row(Comparison):
     backbone: str | None = None
     status: Status
     reason: str = ""
+    earlier: str = ""
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None

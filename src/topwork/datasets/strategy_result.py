@@ -13,7 +13,7 @@ from topwork.core.results import Status, StrategyResult
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
 
-_WORDS = ("strategy", "backbone", "status", "reason", "split_digest", "training")
+_WORDS = ("strategy", "backbone", "status", "reason", "earlier", "split_digest", "training")
 """Keys of the JSON file that are not scores."""
 
 
@@ -86,4 +86,5 @@ def as_json(result: StrategyResult) -> Mapping[str, Any]:
     if result.status is Status.OK:
         told |= {"backbone": result.backbone, "split_digest": result.split_digest, **result.scores}
         told["training"] = dict(result.training)
-    return told | ({"reason": result.reason} if result.reason else {})
+    told |= {"reason": result.reason} if result.reason else {}
+    return told | ({"earlier": result.earlier} if result.earlier else {})

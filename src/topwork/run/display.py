@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -189,12 +189,14 @@ class Display:
         finally:
             self.close()
 
-    def show_results(self, strategies: Set[str]) -> None:
-        """Print the leaderboard, if there is one, and the files to read; rows of earlier runs are marked."""
+    def show_results(self) -> None:
+        """Print the leaderboard, if there is one, and the files to read."""
         if self._leaderboard:
-            get_console().print(leaderboard_table(self._leaderboard, strategies))
+            get_console().print(leaderboard_table(self._leaderboard))
             _print(_what_is_shared(self._leaderboard))
             for row in self._leaderboard.rows:
+                if row.earlier:
+                    _print(f"{row.strategy}: the result of an earlier run ({row.earlier}).")
                 if row.reason:
                     _print(f"{row.strategy} {row.status}: {row.reason}.")
             if self._champion:
@@ -226,8 +228,8 @@ def _what_is_shared(leaderboard: Leaderboard) -> str:
     )
 
 
-def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
-    """The leaderboard for the terminal; rows of other strategies than those of this run are marked."""
+def leaderboard_table(leaderboard: Leaderboard) -> Table:
+    """The leaderboard for the terminal; results of earlier runs are marked."""
     table = Table(
         title="Leaderboard, best on the shared images first", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
@@ -241,7 +243,7 @@ def leaderboard_table(leaderboard: Leaderboard, strategies: Set[str]) -> Table:
             # the reason is printed below the table
             table.add_row(Text(visible(row.strategy)), row.status, shared, behind, style="dim")
             continue
-        name = row.strategy if row.strategy in strategies else f"{row.strategy} (earlier run)"
+        name = f"{row.strategy} (earlier run)" if row.earlier else row.strategy
         of_all = "" if row.oof_accuracy is None else f"{row.oof_accuracy:.3f} ({row.oof_images or 0:,.0f})"
         table.add_row(
             Text(visible(name)),

@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kedro.io import DataCatalog
@@ -74,6 +74,8 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
     compared = any(part.strategy is None for part in parts[1:])
     recorded = tracking.one_run(options, keeps_failures=compared)
     with _terminable(), recorded, display.shown(), run_status(selected.nodes):
+        for strategy in set(STRATEGIES) - set(plan.strategies) if compared else ():
+            _mark_earlier(plan.catalog, strategy, "not asked for in this run")
         for part in parts:
             if part.strategy and (reason := _why_skip(plan, part.strategy, done)):
                 _log.info("%s skipped: %s", part.strategy, reason)
@@ -86,7 +88,7 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
                 done += [part.strategy] if part.strategy else []
         if failed.by_strategy:
             tracking.note_failed(list(failed.by_strategy))
-    display.show_results({part.strategy for part in parts if part.strategy})
+    display.show_results()
     failed.tell(others=len(parts) > len(failed.by_strategy))
 
 
@@ -129,19 +131,24 @@ def _selected(options: Mapping[str, Any], names: Sequence[str]) -> Pipeline:
 
 
 def _why_skip(plan: Plan, strategy: str, done: Sequence[str]) -> str:
-    """The reason why the strategy is left out, or an empty text if it runs.
-
-    The reason is saved for the leaderboard, unless the strategy has a result of an earlier run.
-    """
+    """The reason why the strategy is left out, or an empty text if it runs; it is saved for the leaderboard."""
     if not plan.skips:
         return ""
     from topwork.decisions.advisor import why_stop
 
     ruled_out = plan.catalog.load("advice").ruled_out if plan.catalog.exists("advice") else {}
     reason = ruled_out.get(strategy) or why_stop([plan.catalog.load(f"{name}.result") for name in done])
-    if reason and not plan.catalog.exists(f"{strategy}.result"):
+    if reason and not _mark_earlier(plan.catalog, strategy, f"skipped in this run: {reason}"):
         plan.catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.SKIPPED, reason))
     return reason
+
+
+def _mark_earlier(catalog: DataCatalog, strategy: str, why: str) -> bool:
+    """Note that the result of the strategy is of an earlier run, if it has one."""
+    if not catalog.exists(f"{strategy}.result"):
+        return False
+    catalog.save(f"{strategy}.result", replace(catalog.load(f"{strategy}.result"), earlier=why))
+    return True
 
 
 def _run_part(options: Mapping[str, Any], names: Sequence[str], part: Part) -> None:

@@ -130,7 +130,13 @@ def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd
 
 def _row(result: StrategyResult, digest: str) -> Row:
     """The row of a strategy, without the comparison with others."""
-    row = Row(strategy=result.strategy, backbone=result.backbone, status=result.status, reason=result.reason)
+    row = Row(
+        strategy=result.strategy,
+        backbone=result.backbone,
+        status=result.status,
+        reason=result.reason,
+        earlier=result.earlier,
+    )
     if result.status is not Status.OK:
         return row
     if result.split_digest != digest:
@@ -155,6 +161,7 @@ def _result_of_run(run: Mapping[Hashable, Any], runs: LoggedRuns) -> StrategyRes
     return StrategyResult(
         strategy=name,
         status=Status.OK,
+        earlier="named by compare_runs",
         backbone=backbone,
         split_digest=str(run["split_digest"]),
         scores=metrics,
