@@ -17,11 +17,11 @@ QUICK = (
     "image_size=32,duplicates.image_size=32,features.engine=eager,features.number_format=float32,"
     "evaluation.resamples=100,split.folds=3"
 )
-LITTLE = "finetune.epochs=1,finetune.trainable_groups=1,finetune.precision=float32"
+LITTLE = "scratch.epochs=1,scratch.precision=float32,scratch.batch_size=8"
 LESS = {
     "data=data/notebooks,": f"data=data/notebooks,digits.images_per_class=12,{QUICK},",
     "strategies=logistic+svm": "strategies=logistic",
-    "finetune.minutes=2": f"wallpaper.images_per_group=6,wallpaper.size=32,{QUICK},{LITTLE}",
+    "wallpaper.images_per_group=100": f"wallpaper.images_per_group=6,wallpaper.size=32,{QUICK},{LITTLE}",
 }
 LARGEST = 200_000  # bytes
 
