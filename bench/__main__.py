@@ -192,7 +192,7 @@ def manifest(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
 
 def classes(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
     """The evidence for the advice where there are many classes, against one fit of what it does not fit there."""
-    probes = {weights: multinomial_logistic(weights, 300, 0) for weights in ("none", "balanced")}
+    probes = {weights: multinomial_logistic(weights, 300) for weights in ("none", "balanced")}
     for count in (1_000, 10_000):
         generator, truth = np.random.default_rng(0), np.repeat(np.arange(count), 5)
         noise = generator.normal(0, 2, (len(truth), 1280))

@@ -31,7 +31,7 @@ from topwork.scoring.metrics import softmax, wilson_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 C, DRAWS, FLIPPED, PLANTED = 0.01, 5, 0.05, 100
-PROBES = {weights: multinomial_logistic(weights, 300, 0) for weights in ("none", "balanced")}
+PROBES = {weights: multinomial_logistic(weights, 300) for weights in ("none", "balanced")}
 ESTIMATOR = PROBES["none"]
 
 

@@ -13,7 +13,8 @@ from topwork.decisions import advisor
 from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_stop
 from topwork.decisions.strategies import REGISTRY
 from topwork.scoring.learning_curve import forecast
-from topwork.training.linear import ClosedRidge, fit_head, multinomial_logistic
+from topwork.training.linear import fit_head, multinomial_logistic
+from topwork.training.linear_models import ClosedRidge
 
 NEAR = Evidence(
     images=500,
@@ -31,7 +32,7 @@ NEAR = Evidence(
 )
 
 
-PROBES = {weights: multinomial_logistic(weights, 200, 0) for weights in ("none", "balanced")}
+PROBES = {weights: multinomial_logistic(weights, 200) for weights in ("none", "balanced")}
 
 
 def evidence(**changed: Any) -> Evidence:

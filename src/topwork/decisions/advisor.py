@@ -19,7 +19,8 @@ from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_smal
 from topwork.scoring.learning_curve import forecast
 from topwork.scoring.metrics import proportion_interval
 from topwork.scoring.neighbours import knn_accuracy
-from topwork.training.linear import ClosedRidge, Estimator, fit_head, out_of_fold_scores
+from topwork.training.linear import Estimator, fit_head, out_of_fold_scores
+from topwork.training.linear_models import ClosedRidge
 
 UNBALANCED = 3.0
 """Ratio of the largest to the smallest class above which the probe is tried with balanced weights; a convention."""

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from topwork.core.arrays import Floats, Integers
@@ -25,14 +19,15 @@ from topwork.core.progress import report_progress
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.heads import Examples, FittedHead
+from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
 
 _log = logging.getLogger(__name__)
 _TASK = "choosing C"
-_LARGE = 1_000_000  # numbers in the vectors
+_WIDEST = 4_096  # features of which the principal axes are computed: more would take longer than they save
 _ABSENT_CLASS = -1e3  # score of a class without training images, which happens with very small folds
 
 Left = tuple[int, ...]  # the folds left out of a fit
-Estimator = Callable[[float], Any]
+Estimator = Callable[[float], LinearModel]  # from C to an unfitted model
 
 
 @dataclass(frozen=True)
@@ -53,79 +48,66 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class _Problem:
+    """All fits on some images. Their features are standardised once, without labels, for all folds.
+
+    With ``turned``, they are also turned into their principal axes, which pays off if there are many fits.
+    """
+
     samples: Floats  # [1 + k, n, d]: used to fit
     vectors: Floats  # [n, d]: used to score
     truth: Integers
     folds: Integers
     classes: int
+    turned: bool
 
     @property
     def fold_numbers(self) -> list[int]:
         return [int(fold) for fold in np.unique(self.folds)]
 
+    @cached_property
+    def axes(self) -> _Axes:
+        """The coordinates in which the models are fitted."""
+        flat = self.samples.reshape(-1, self.samples.shape[2])
+        mean, spread = flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
+        mean, spread = mean.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32)
+        standardised = (flat - mean) / spread
+        if not self.turned or len(spread) > _WIDEST:
+            return _Axes(mean, spread, None, standardised, np.ones(len(spread)))
+        variances, axes = np.linalg.eigh(standardised.T @ standardised / np.float32(len(flat)))
+        return _Axes(mean, spread, axes, standardised @ axes, np.maximum(variances, 0))
+
+
+@dataclass(frozen=True)
+class _Axes:
+    mean: Floats  # [d], of the features
+    spread: Floats  # [d]
+    turn: Floats | None  # [d, d]: from standardised features to coordinates
+    samples: Floats  # [(1 + k) * n, d]
+    variances: Floats  # [d]
+
 
 @dataclass(frozen=True)
 class _Fitted:
     head: LinearHead
-    converged: bool
+    coefficients: Coefficients
 
 
-def linear_svm(class_weight: str, max_iterations: int, seed: int) -> Estimator:
-    """One-against-rest linear SVM with squared hinge loss; liblinear's dual solver is fast at small C."""
-
-    def estimator(C: float) -> LinearSVC:
-        weight = None if class_weight == "none" else class_weight
-        return LinearSVC(C=C, dual=True, tol=1e-2, class_weight=weight, max_iter=max_iterations, random_state=seed)
-
-    return estimator
+def linear_svm(class_weight: str, max_iterations: int) -> Estimator:
+    """One-against-rest linear SVM with squared hinge loss."""
+    return lambda C: LinearSVM(C, class_weight, max_iterations)
 
 
-def multinomial_logistic(class_weight: str, max_iterations: int, seed: int) -> Estimator:
-    """Multinomial logistic regression, solved with L-BFGS."""
-
-    def estimator(C: float) -> LogisticRegression:
-        weight = None if class_weight == "none" else class_weight
-        return LogisticRegression(C=C, class_weight=weight, max_iter=max_iterations, tol=1e-3, random_state=seed)
-
-    return estimator
-
-
-class ClosedRidge:
-    """Least squares on the class indicators in closed form: a fast probe without iterations for many classes.
-
-    With ``n`` standardised samples the penalty is ``n / 10``. Directions in which the features' variance is much below
-    a tenth are shrunk strongly. The class has the part of scikit-learn's classifier interface that `fit_head` and
-    `out_of_fold_scores` use.
-    """
-
-    max_iter, n_iter_ = 1, 0  # it always converges
-
-    def __init__(self, C: float) -> None:
-        self.C = C  # not used: the penalty is fixed
-
-    def set_params(self, C: float) -> None:
-        """Set the parameter ``C``, which has no effect."""
-        self.C = C
-
-    def fit(self, samples: Floats, truth: Integers) -> None:
-        """Fit to samples ``[n, d]`` with mean zero and class numbers ``[n]``."""
-        count, width = samples.shape
-        order = np.argsort(truth, kind="stable")
-        self.classes_, starts, sizes = np.unique(truth[order], return_index=True, return_counts=True)
-        sums = np.add.reduceat(samples[order], starts, axis=0)  # [c, d], without an indicator matrix [n, c]
-        gram = samples.T @ samples + np.float32(count / 10) * np.eye(width, dtype=samples.dtype)
-        self.coef_ = np.linalg.solve(gram, sums.T).T
-        self.intercept_ = sizes / count
-        if len(self.classes_) == 2:  # one row for two classes, as in scikit-learn
-            self.coef_, self.intercept_ = np.diff(self.coef_, axis=0), np.diff(self.intercept_)
+def multinomial_logistic(class_weight: str, max_iterations: int) -> Estimator:
+    """Multinomial logistic regression."""
+    return lambda C: MultinomialLogistic(C, class_weight, max_iterations)
 
 
 def out_of_fold_scores(
     estimator: Estimator, C: float, vectors: Floats, truth: Integers, folds: Integers, classes: int
 ) -> Floats:
     """Class scores ``[n, c]`` of vectors ``[n, d]``; each row comes from a fit on the other folds."""
-    problem = _Problem(vectors[None], vectors, truth, folds, classes)
-    fitted = _fit_all(problem, [(estimator(C), (fold,)) for fold in problem.fold_numbers])
+    problem = _Problem(vectors[None], vectors, truth, folds, classes, turned=False)
+    fitted = _fit_all(problem, [(estimator(C), (fold,), None) for fold in problem.fold_numbers])
     scores = np.empty((len(truth), classes))
     for fold, of_fold in zip(problem.fold_numbers, fitted, strict=True):
         scores[folds == fold] = of_fold.head.scores(vectors[folds == fold])
@@ -155,18 +137,18 @@ def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) 
     its number of views.
 
     Args:
-        estimator: makes an unfitted scikit-learn classifier for a value of C.
+        estimator: makes an unfitted model for a value of C.
         grid: values of C to try.
         examples: images to learn from.
 
     """
     truth, folds, classes, vectors = examples.truth, examples.folds, examples.classes, examples.vectors
-    problem = _Problem(examples.samples, vectors, truth, folds, classes)
+    problem = _Problem(examples.samples, vectors, truth, folds, classes, turned=True)
     pairs = list(combinations(problem.fold_numbers, 2))
     by_C = _fit_upwards(problem, estimator, sorted(grid), pairs)
     chosen = {fold: _best(problem, by_C, fold) for fold in problem.fold_numbers}
 
-    single = _fit_all(problem, [(estimator(C), (fold,)) for fold, (C, _) in chosen.items()])
+    single = _fit_all(problem, [(estimator(C), (fold,), _nearest(by_C[C], fold)) for fold, (C, _) in chosen.items()])
     scores = np.empty((len(truth), classes))
     probabilities = np.empty((len(truth), classes))
     for (fold, (_, temperature)), fitted in zip(chosen.items(), single, strict=True):
@@ -176,7 +158,7 @@ def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) 
 
     C = float(np.exp(np.median([np.log(C) for C, _ in chosen.values()])))
     C = min(grid, key=lambda value: (abs(np.log(value / C)), value))
-    (final,) = _fit_all(problem, [(estimator(C), ())])
+    (final,) = _fit_all(problem, [(estimator(C), (), single[0].coefficients)])
     everything = [*single, final, *(fitted for models in by_C.values() for fitted in models.values())]
     return LinearFit(
         head=final.head,
@@ -184,14 +166,14 @@ def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) 
         C=C,
         C_by_fold={fold: C for fold, (C, _) in chosen.items()},
         out_of_fold=probabilities,
-        unconverged=sum(not fitted.converged for fitted in everything),
+        unconverged=sum(not fitted.coefficients.converged for fitted in everything),
     )
 
 
-def fit_head(model: Any, samples: Floats, truth: Integers, classes: int) -> LinearHead:
-    """The head of a scikit-learn classifier, which is fitted here on all ``samples`` ``[1 + k, n, d]``."""
-    problem = _Problem(samples, samples[0], truth, np.zeros(len(truth), int), classes)
-    (fitted,) = _fit_all(problem, [(model, ())])
+def fit_head(model: LinearModel, samples: Floats, truth: Integers, classes: int) -> LinearHead:
+    """The head of a model, which is fitted here on all ``samples`` ``[1 + k, n, d]``."""
+    problem = _Problem(samples, samples[0], truth, np.zeros(len(truth), int), classes, turned=False)
+    (fitted,) = _fit_all(problem, [(model, (), None)])
     return fitted.head
 
 
@@ -201,10 +183,12 @@ def _fit_upwards(
     """Models by C (ascending) and by the pair of folds left out, up to the first C that improves no fold."""
     by_C: dict[float, dict[Left, _Fitted]] = {}
     least: dict[int, float] = {}
+    last: dict[Left, Coefficients] = {}
     for tried, C in enumerate(grid):
         report_progress(_TASK, tried, len(grid), "values")
-        models = _fit_all(problem, [(estimator(C), pair) for pair in pairs])
+        models = _fit_all(problem, [(estimator(C), pair, last.get(pair)) for pair in pairs])
         by_C[C] = dict(zip(pairs, models, strict=True))
+        last = {pair: fitted.coefficients for pair, fitted in by_C[C].items()}
         loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.fold_numbers}
         if least and all(loss[fold] >= least[fold] for fold in loss):
             break
@@ -233,47 +217,35 @@ def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) ->
     return float(losses(softmax(joined, temperature), of).mean()), temperature
 
 
-def _fit_all(problem: _Problem, tasks: Iterable[tuple[Any, Left]]) -> list[_Fitted]:
-    todo = list(tasks)
-    fit, pool = delayed(_fit), Parallel(n_jobs=cpu_count(), backend="threading")  # threads share the vectors
-    if isinstance(todo[0][0], LinearSVC):
-        # liblinear has one random number generator per process. Its fits are reproducible only one after the other, or
-        # in separate processes. Starting processes pays off only for large problems.
-        fit, pool = delayed(_fit_quietly), Parallel(n_jobs=cpu_count() if problem.samples.size > _LARGE else 1)
-    with _without_convergence_warnings(), threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
-        return list(pool(fit(problem, model, left) for model, left in todo))
+def _nearest(models: Mapping[Left, _Fitted], fold: int) -> Coefficients:
+    """The coefficients of a model that left out this fold and another one."""
+    return next(fitted.coefficients for left, fitted in models.items() if fold in left)
 
 
-@contextmanager
-def _without_convergence_warnings() -> Iterator[None]:
-    """Suppress these warnings, because `unconverged` counts such fits; not for use within threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+def _fit_all(problem: _Problem, tasks: Iterable[tuple[LinearModel, Left, Coefficients | None]]) -> list[_Fitted]:
+    """The models, each fitted without some folds, from its start."""
+    axes, todo = problem.axes, list(tasks)
+    pool = Parallel(n_jobs=min(cpu_count(), len(todo)), backend="threading")  # threads share the samples
+    with threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
+        return list(pool(delayed(_fit)(problem, axes, *task) for task in todo))
 
 
-def _fit_quietly(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
-    with _without_convergence_warnings():
-        return _fit(problem, model, left_out)
+def _fit(problem: _Problem, axes: _Axes, model: LinearModel, left_out: Left, start: Coefficients | None) -> _Fitted:
+    used, repeats = ~np.isin(problem.folds, left_out), len(problem.samples)
+    samples = axes.samples.reshape(repeats, len(used), -1)[:, used].reshape(-1, axes.samples.shape[1])
+    coefficients = model.fit(samples, np.tile(problem.truth[used], repeats), repeats, axes.variances, start)
+    return _Fitted(_folded(coefficients, axes, problem.classes), coefficients)
 
 
-def _fit(problem: _Problem, model: Any, left_out: Left) -> _Fitted:
-    used = ~np.isin(problem.folds, left_out)
-    vectors = problem.samples[:, used].reshape(-1, problem.samples.shape[2])
-    scaler = StandardScaler().fit(vectors)
-    model.set_params(C=model.C / len(problem.samples))  # C weighs a sum over samples: each image is to count once
-    model.fit(scaler.transform(vectors), np.tile(problem.truth[used], len(problem.samples)))
-    return _Fitted(_folded(model, scaler, problem.classes), bool(np.max(model.n_iter_) < model.max_iter))
-
-
-def _folded(model: Any, scaler: StandardScaler, classes: int) -> LinearHead:
-    """The model and its scaler as one linear head over all classes."""
-    coefficients, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
-    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
-        half = 0.5 * np.concatenate([-coefficients, coefficients]), 0.5 * np.concatenate([-intercepts, intercepts])
-        coefficients, intercepts = half
-    weight = np.zeros((classes, coefficients.shape[1]))
+def _folded(coefficients: Coefficients, axes: _Axes, classes: int) -> LinearHead:
+    """The model and its coordinates as one linear head over all classes."""
+    weight = coefficients.weight if axes.turn is None else axes.turn @ coefficients.weight
+    by_class, biases = (weight / axes.spread[:, None]).T.astype(np.float64), coefficients.bias.astype(np.float64)
+    if len(coefficients.classes) == 2:  # one column for two classes
+        by_class = 0.5 * np.concatenate([-by_class, by_class])
+        biases = 0.5 * np.concatenate([-biases, biases])
+    of_head = np.zeros((classes, by_class.shape[1]))
     bias = np.full(classes, _ABSENT_CLASS)
-    weight[model.classes_] = coefficients / scaler.scale_
-    bias[model.classes_] = intercepts - weight[model.classes_] @ scaler.mean_
-    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+    of_head[coefficients.classes] = by_class
+    bias[coefficients.classes] = biases - by_class @ axes.mean
+    return LinearHead(of_head.astype(np.float32), bias.astype(np.float32))

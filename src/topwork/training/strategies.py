@@ -187,7 +187,7 @@ def _probe_head(
     C = probe["C"] if fold == FINAL else probe["C_by_fold"][str(fold)]
     at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
     samples = np.concatenate([features.vectors[None, at], features.views[:, at]])
-    estimator = multinomial_logistic(of_probe.class_weight, of_probe.max_iterations, of_probe.seed)
+    estimator = multinomial_logistic(of_probe.class_weight, of_probe.max_iterations)
     return fit_head(estimator(C), samples, examples.truth[rows], len(examples.class_names))
 
 

@@ -29,10 +29,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
         learnt["fold"].to_numpy(),
         learnt["group"].to_numpy(dtype=str),
         of_image[["width", "height"]].min(axis=1).to_numpy(dtype=int),
-        {
-            weights: multinomial_logistic(weights, parameters.max_iterations, parameters.seed)
-            for weights in ("none", "balanced")
-        },
+        {weights: multinomial_logistic(weights, parameters.max_iterations) for weights in ("none", "balanced")},
         float(np.median(parameters.C)),
         parameters.seed,
     )
@@ -46,6 +43,8 @@ def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchPar
     for line in (advice.practice, advice.says, advice.more_images):
         _log.info(line)
     _log.info("Advice: %s (%s).", advice.recommended, advice.sure)
+    if advice.ruled_out:
+        _log.info("Not worth their time here: %s; strategies=auto leaves them out.", ", ".join(advice.ruled_out))
     for name, value in advice.settings.items():
         _log.info("Worth a try: %s=%s", name, value)
     return advice

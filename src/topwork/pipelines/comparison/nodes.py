@@ -23,8 +23,8 @@ from topwork.decisions.promotion import Verdict, judge
 from topwork.reporting.plots import plot_leaderboard
 
 _ELSEWHERE = (
-    "scored on another split of the images: compared with the best where both were scored out of fold; its test "
-    "accuracy is of other images"
+    "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
+    "test accuracy does not compare"
 )
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _AT_ONCE = 64  # images held in memory

@@ -173,7 +173,7 @@ def report_leaks(
     group_of = splits.set_index("image_id")["group"]
     vectors = features.vectors[features.positions(ids)]
     C = float(np.median(linear_parameters.C))
-    estimator = multinomial_logistic("none", linear_parameters.max_iterations, linear_parameters.seed)
+    estimator = multinomial_logistic("none", linear_parameters.max_iterations)
     for where, folds in fold_of.items():
         scores = out_of_fold_scores(estimator, C, vectors, truth, folds.loc[ids].to_numpy(), len(names))
         right = scores.argmax(axis=1) == truth

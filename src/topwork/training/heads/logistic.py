@@ -10,4 +10,4 @@ from topwork.training.linear import fitted_linear, multinomial_logistic
 def fit(examples: Examples, parameters: LinearParameters) -> FittedHead:
     """The fitted head; nested cross-validation chooses the regularisation C."""
     p = parameters
-    return fitted_linear(multinomial_logistic(p.class_weight, p.max_iterations, p.seed), examples, p)
+    return fitted_linear(multinomial_logistic(p.class_weight, p.max_iterations), examples, p)
