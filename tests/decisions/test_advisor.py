@@ -55,6 +55,11 @@ def result(**scores: float) -> StrategyResult:
             "or train from scratch",
             id="many far",
         ),
+        pytest.param(evidence(above_chance=0.2), ["logistic", "svm", "finetune"], "python:FILE.py", id="own, to try"),
+        pytest.param(
+            evidence(images=3000, has_layers=False), ["logistic"], "a linear classifier on them", id="own, good"
+        ),
+        pytest.param(evidence(above_chance=0.2, has_layers=False), ["logistic", "svm"], "improve it", id="own, bad"),
         pytest.param(
             evidence(median_side=8.0), ["logistic", "svm", "scratch", "finetune"], "shallow net", id="tiny pictures"
         ),

@@ -25,6 +25,10 @@ from topwork.training.linear_models import ClosedRidge
 UNBALANCED = 3.0
 """Ratio of the largest to the smallest class above which the probe is tried with balanced weights; a convention."""
 
+_OWN = (
+    "If you know what tells the classes apart (a symmetry, a spectrum, a shape), compute it, and pass it as a feature "
+    "extractor of your own: backbone=python:FILE.py:NAME."
+)
 _FAR_SURE = "sure that linear heads are not enough; how far fine-tuning gets only trying tells"
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _MOST = 8_000  # images used for the evidence: more would change a score by less than its interval
@@ -125,7 +129,7 @@ def give_advice(
         worth_running=tuple(each.name for each in left),
         ruled_out=out,
         expected=recommended.expected(evidence),
-        sure=_FAR_SURE if is_far(evidence) else recommended.sure,
+        sure=_FAR_SURE if is_far(evidence) and evidence.has_layers else recommended.sure,
         cost_seconds={each.name: each.seconds(evidence, minutes.get(each.name)) for each in strategies},
         more_images=_more_images(evidence),
         evidence=evidence,
@@ -134,9 +138,12 @@ def give_advice(
 
 def practice(evidence: Evidence) -> str:
     """The rule of practice that applies to these images, as a sentence."""
+    if not evidence.has_layers:
+        weak = "Features of your own extractor that hardly tell these classes apart: improve it, or train from scratch."
+        return weak if is_far(evidence) else "Features of your own extractor: a linear classifier on them."
     if is_far(evidence):
         deep = "fine-tune deeper" if evidence.images < MANY else "fine-tune deeper, or train from scratch"
-        return f"Far from the pretraining domain: {deep}."
+        return f"Far from the pretraining domain: {deep}. {_OWN}"
     if has_small_pictures(evidence):
         return "Pictures far smaller than those of the pretraining: fine-tune, or train a shallow net from scratch."
     if evidence.images < FEW:
@@ -204,11 +211,15 @@ def _some_of_each(order: Integers, truth: Integers, share: float) -> Integers:
 
 
 def _says(evidence: Evidence) -> str:
-    near = "far from" if is_far(evidence) else "near"
+    far = is_far(evidence)
+    if evidence.has_layers:
+        reach = f"These images are {'far from' if far else 'near'} what the backbone knows."
+    else:
+        reach = f"The extractor tells these classes apart {'badly' if far else 'well'}."
     return (
         f"A linear probe gets {evidence.probe_accuracy:.3f} [{evidence.probe_low:.3f}, "
         f"{evidence.probe_high:.3f}] out of fold, {evidence.above_chance:.0%} of the way from chance to perfect; "
-        f"five nearest neighbours get {evidence.knn_accuracy:.3f}. These images are {near} what the backbone knows."
+        f"five nearest neighbours get {evidence.knn_accuracy:.3f}. {reach}"
         f"{_balance(evidence)}"
     )
 

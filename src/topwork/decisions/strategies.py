@@ -114,7 +114,8 @@ def _no_scratch(evidence: Evidence) -> str:
     if has_small_pictures(evidence):
         return ""
     if not is_far(evidence):
-        return "the pretrained features fit these images: random weights would have to learn them anew"
+        source = "pretrained" if evidence.has_layers else "extractor's"
+        return f"the {source} features fit these images: random weights would have to learn them anew"
     return f"under {MANY:,} images are too few to learn a far domain from nothing" if evidence.images < MANY else ""
 
 
