@@ -654,6 +654,7 @@ def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt
         "scratch": "ok",
         "finetune": "ok",
         "svm": "not run",
+        "lda": "not run",
     }
     splits = pd.read_parquet(data / "03_primary/splits.parquet")
     in_fold_0 = set(splits.loc[splits["fold"] == 0, "image_id"])

@@ -46,22 +46,31 @@ def result(**scores: float) -> StrategyResult:
 @pytest.mark.parametrize(
     ("given", "left", "rule"),
     [
-        pytest.param(evidence(), ["logistic", "svm"], "frozen backbone", id="few near"),
-        pytest.param(evidence(images=3000), ["logistic", "finetune"], "replace the head", id="some near"),
-        pytest.param(evidence(above_chance=0.2), ["logistic", "svm", "finetune"], "fine-tune deeper.", id="few far"),
+        pytest.param(evidence(), ["logistic", "lda", "svm"], "frozen backbone", id="few near"),
+        pytest.param(evidence(images=3000), ["logistic", "lda", "finetune"], "replace the head", id="some near"),
+        pytest.param(
+            evidence(above_chance=0.2), ["logistic", "lda", "svm", "finetune"], "fine-tune deeper.", id="few far"
+        ),
         pytest.param(
             evidence(above_chance=0.2, images=20_000),
-            ["logistic", "scratch", "finetune"],
+            ["logistic", "lda", "scratch", "finetune"],
             "or train from scratch",
             id="many far",
         ),
-        pytest.param(evidence(above_chance=0.2), ["logistic", "svm", "finetune"], "python:FILE.py", id="own, to try"),
         pytest.param(
-            evidence(images=3000, has_layers=False), ["logistic"], "a linear classifier on them", id="own, good"
+            evidence(above_chance=0.2), ["logistic", "lda", "svm", "finetune"], "python:FILE.py", id="own, to try"
         ),
-        pytest.param(evidence(above_chance=0.2, has_layers=False), ["logistic", "svm"], "improve it", id="own, bad"),
         pytest.param(
-            evidence(median_side=8.0), ["logistic", "svm", "scratch", "finetune"], "shallow net", id="tiny pictures"
+            evidence(images=3000, has_layers=False), ["logistic", "lda"], "a linear classifier on them", id="own, good"
+        ),
+        pytest.param(
+            evidence(above_chance=0.2, has_layers=False), ["logistic", "lda", "svm"], "improve it", id="own, bad"
+        ),
+        pytest.param(
+            evidence(median_side=8.0),
+            ["logistic", "lda", "svm", "scratch", "finetune"],
+            "shallow net",
+            id="tiny pictures",
         ),
     ],
 )

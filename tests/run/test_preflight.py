@@ -85,7 +85,7 @@ def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
     assert chosen_strategies("all") == STRATEGIES
     assert chosen_strategies("svm+logistic") == ("logistic", "svm")
     assert chosen_strategies("svm") == ("svm",)
-    known = re.escape("logistic+svm+scratch+finetune, all")
+    known = re.escape("logistic+lda+svm+scratch+finetune, all")
     with pytest.raises(InputError, match=rf"no strategy 'swm'; perhaps svm\? known are {known}"):
         chosen_strategies("logistic+swm")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from topwork.core import parameters as blocks
 from topwork.core.heads import Head, LinearHead
-from topwork.core.parameters import Block, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.parameters import Block, FinetuneParameters, HeadParameters, LinearParameters, ScratchParameters
 from topwork.core.results import Evidence, Expected
 from topwork.training.defaults import FAR_DOMAIN
 
@@ -129,6 +129,7 @@ def _no_finetune(evidence: Evidence) -> str:
 
 REGISTRY = (
     _head("logistic", LinearParameters),
+    _head("lda", HeadParameters),
     _head("svm", LinearParameters, _no_svm),
     _network("scratch", ScratchParameters, _no_scratch),
     _network("finetune", FinetuneParameters, _no_finetune),
