@@ -77,6 +77,15 @@ def test_changes_are_named_a_few_of_them_and_places_are_none() -> None:
     )
 
 
+def test_a_main_parameter_is_named_once_and_not_again_for_each_block_that_takes_it() -> None:
+    def seeded(seed: str, **other: str) -> dict[str, Any]:
+        return run(0, parameters={"seed": seed, "scratch.seed": seed, "svm.seed": seed, **other})
+
+    assert what_changed(seeded("3"), seeded("0")) == "seed: 0 → 3"
+    own = seeded("3", **{"scratch.seed": "7"})
+    assert what_changed(own, seeded("0")) == "scratch.seed: 0 → 7; seed: 0 → 3"
+
+
 def test_images_of_one_group_count_as_one_object() -> None:
     """Thirty right answers more are a gain; if they are three objects in ten views each, they may be luck."""
     runs = runs_of((run(0), 40), (run(1), 10))

@@ -102,3 +102,4 @@ def test_what_is_exported_answers_as_trained_or_is_not_let_out(
     result = trained("--pipelines", "export", params=f"images={image_folder}")
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 10_000_000
+    assert f"The ONNX file is {file}." in result.output

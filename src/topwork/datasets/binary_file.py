@@ -17,6 +17,11 @@ class BinaryFileDataset(AbstractDataset[bytes, bytes]):
         self._path = Path(filepath)
         self.metadata = metadata
 
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self._path
+
     def load(self) -> bytes:
         """The content of the file."""
         return self._path.read_bytes()

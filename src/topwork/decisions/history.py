@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import pandas as pd
@@ -66,7 +66,8 @@ def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str]
 def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     """Differences between two runs in parameters, epochs, images, splits and code, in words."""
     own, other = run["parameters"], before["parameters"]
-    names = sorted(name for name in {*own, *other} if own.get(name) != other.get(name) and name not in _PLACES)
+    changed = {name for name in {*own, *other} if own.get(name) != other.get(name) and name not in _PLACES}
+    names = sorted(name for name in changed if not _follows(name, changed, own, other))
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         changes.append(f"{len(names) - _NAMED} more parameters")
@@ -80,6 +81,13 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     if run["commit"] != before["commit"]:
         changes.append(f"code {before['commit'][:7]} → {run['commit'][:7]}")
     return "; ".join(changes) or "the same settings again"
+
+
+def _follows(name: str, changed: Set[str], own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the parameter of a block (`scratch.seed`) changed because the main parameter (`seed`) did."""
+    main = name.rpartition(".")[2]
+    both = main != name and main in changed
+    return both and all(run.get(name) == run.get(main) for run in (own, other))
 
 
 def _row(run: Mapping[Any, Any], before: Mapping[Any, Any] | None, found: Difference | None) -> dict[str, Any]:

@@ -203,6 +203,8 @@ class Display:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
             _print(f"Read {self._catalog['report'].artifacts[0]}; compare runs with `make mlflow`.")
+        if "onnx_model" in self._saved:
+            _print(f"The ONNX file is {self._catalog['onnx_model'].path}.")
         if "new_predictions" in self._saved:
             table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
             _print(f"Read {table}; look at {sheets}.")

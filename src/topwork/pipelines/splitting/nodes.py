@@ -78,7 +78,7 @@ def describe_for_duplicates(
     engine = cache(lambda: engine_for(duplicate_key, asked, engines))
     how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
     missing = [(contents[sha256], sha256) for sha256 in known_features.missing(duplicate_key, list(contents))]
-    _log.info("features to tell near-duplicates by: %d of %d images are computed now", len(missing), len(contents))
+    _log.info("features to find near-duplicates by: %d hits, %d misses", len(contents) - len(missing), len(missing))
     if missing:
         yield from extract_shards(images, missing, duplicate_key, engine(), how)
 
