@@ -311,7 +311,7 @@ def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_b
     with pytest.raises(RuntimeError):
         session(pipeline_names=["classifier"])
     status = {strategy: row["status"] for strategy, row in metrics_of(tmp_path).items()}
-    assert status == {"logistic": "failed", "svm": "ok"}
+    assert status == {"lda": "failed", "logistic": "ok", "svm": "ok"}  # the first of them ends the session
 
 
 def test_a_strategy_that_cannot_even_load_its_inputs_is_a_failed_one(
@@ -420,8 +420,6 @@ def test_a_result_of_an_earlier_run_is_never_shown_as_one_of_this_run(
         assert rows["svm"]["earlier"].startswith(why.split(":")[0])
         for shown in (result.output, (tmp_path / "data/08_reporting/report.html").read_text()):
             assert f"svm: the result of an earlier run ({rows['svm']['earlier']})." in shown
-    assert kedro_after_a_run(params=f"{given}logistic+svm").exit_code == 0
-    assert not any(row["earlier"] for row in leaderboard(tmp_path).values())
 
 
 def test_a_history_without_runs_is_refused_in_a_line(kedro: Callable[..., Any], image_folder: Path) -> None:
@@ -630,15 +628,6 @@ def test_views_are_cached_trained_on_and_averaged_over_by_the_served_model_too(
 
     result = kedro("--pipelines", "classifier", params=given)
     assert "The features were made with views=2, but views=0 is asked for" in result.output
-
-
-def test_the_wallpaper_groups_are_rendered_and_classified(kedro: Callable[..., Any], tmp_path: Path) -> None:
-    params = f"images={tmp_path / 'walls'},wallpaper.images_per_group=4,wallpaper.size=32,strategies=logistic"
-    result = kedro("--env", "wallpaper", "--pipelines", "wallpaper,__default__", params=params)
-    assert result.exit_code == 0, result.output
-    assert metrics_of(tmp_path)["logistic"]["status"] == "ok"
-    assert len(list((tmp_path / "walls").glob("*/*.png"))) == 4 * 17
-    assert (tmp_path / "data/01_raw/wallpaper_plate.png").stat().st_size > 10_000
 
 
 def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt(
