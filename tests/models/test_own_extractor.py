@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from click.testing import Result
 
 from tests.conftest import image_bytes
 from topwork.core.errors import InputError
+from topwork.datasets.champion_alias import registered_classifier
 from topwork.datasets.classifier_file import read_classifier
 from topwork.inference.onnx_export import onnx_model
 from topwork.inference.predictor import Predictor
+from topwork.models import own_extractor
 from topwork.models.backbones import describe_backbone, load_backbone, try_out
-from topwork.models.own_extractor import extractor_digest, load_extractor
+from topwork.models.own_extractor import check_may_run, extractor_digest, load_extractor
 
 MEAN_COLOUR = '''"""A worked example: the mean and the spread of each colour."""
 import numpy as np
@@ -112,6 +115,33 @@ def test_another_source_or_version_gives_other_features_and_weights_are_refused(
         describe_backbone(name, "none")
 
 
+def test_a_module_whose_source_changed_after_its_import_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_changing_module.py").write_text(MEAN_COLOUR)
+    load_extractor("python:my_changing_module:describe")
+    (tmp_path / "my_changing_module.py").write_text(MEAN_COLOUR.replace("std", "max"))
+    with pytest.raises(InputError, match="has changed since it was imported: start Python anew"):
+        load_extractor("python:my_changing_module:describe")
+
+
+def test_a_classifier_from_mlflow_executes_no_file_that_the_user_has_not_named(
+    extractor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"python:{extractor}:describe"
+    check_may_run("python:topwork.periodic.descriptor:describe")
+    with pytest.raises(
+        InputError, match=r"executes nothing by itself\. If you trust this file, set TOPWORK_EXTRACTORS="
+    ):
+        check_may_run(name)
+    monkeypatch.setenv("TOPWORK_EXTRACTORS", f"/other.py{os.pathsep}{extractor}")
+    check_may_run(name)
+    monkeypatch.delenv("TOPWORK_EXTRACTORS")
+    load_extractor(name)  # as the backbone that the user gave
+    check_may_run(name)
+
+
 @pytest.mark.slow
 def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
     kedro: Callable[..., Result], image_folder: Path, extractor: Path, tmp_path: Path
@@ -134,6 +164,10 @@ def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
         result = kedro(params=f"{given}{refused}")
         assert result.exit_code == 1
         assert message in " ".join(result.output.split())
+
+    own_extractor._executed.clear()  # as in another process
+    with pytest.raises(InputError, match="If you trust this file"):
+        registered_classifier("models:/images@champion", "images")
 
     extractor.write_text(MEAN_COLOUR + "\nraise SystemExit('executed')\n")
     with pytest.raises(InputError, match=r"was trained with .* in another version"):

@@ -23,6 +23,7 @@ from topwork.core.runs import Promotion, RegisteredChampion
 from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
 from topwork.datasets.previews import JSONPreview
+from topwork.models.own_extractor import check_may_run
 
 ALIAS = "champion"
 _MODELS = "models:/"
@@ -114,7 +115,8 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
     """The classifier that MLflow stores under ``uri``; ``asked`` is the name that the user gave.
 
     Raises:
-        InputError: there is no such model, or it is not a Topwork classifier.
+        InputError: there is no such model, it is not a Topwork classifier, or it needs to execute a file that the
+            user has not named.
 
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
@@ -131,7 +133,10 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
             raise InputError(
                 f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
             )
-        return read_classifier(found[0].parent)
+        classifier = read_classifier(found[0].parent)
+    if not classifier.key.has_layers:
+        check_may_run(classifier.key.backbone)
+    return classifier
 
 
 def _registered_names() -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -28,6 +29,11 @@ from topwork.core.features import OWN_EXTRACTOR
 
 _SIDE = 224  # pixels
 _FORM = "write python:MODULE:NAME or python:FILE.py:NAME"
+
+ALLOWED = "TOPWORK_EXTRACTORS"
+"""Environment variable: files, joined like those of ``PATH``, that classifiers from MLflow may execute."""
+
+_executed: dict[str, str] = {}  # digest of the source of each module or file that this process executed
 
 Extractor = Callable[[NDArray[np.uint8]], Any]
 
@@ -105,6 +111,26 @@ def check_same_source(name: str, digest: str) -> None:
         )
 
 
+def check_may_run(name: str) -> None:
+    """Check that the extractor of a classifier that MLflow stores may be executed.
+
+    Who can write to the store could name any file. Installed modules may run, and files that the user named: as the
+    backbone of this process, or in the environment variable `ALLOWED`.
+
+    Raises:
+        InputError: it is another file.
+
+    """
+    module, _ = _parts(name)
+    allowed = {*_executed, *os.environ.get(ALLOWED, "").split(os.pathsep)}
+    if module.endswith(".py") and module not in allowed:
+        raise InputError(
+            f"The classifier in MLflow needs to execute the file {module}, and what is stored there executes nothing "
+            f"by itself. If you trust this file, set {ALLOWED}={module}; or train with an extractor in an installed "
+            "package (python:MODULE:NAME)."
+        )
+
+
 def extracted(name: str, extractor: Extractor, pixels: NDArray[np.uint8]) -> Floats:
     """Vectors ``[b, d]`` (float32) of pixels ``[b, h, w, 3]``.
 
@@ -167,6 +193,11 @@ def _file_of_module(name: str, module: str) -> Path:
 @lru_cache(maxsize=8)
 def _imported(name: str, module: str, digest: str) -> ModuleType:
     """The module; a file that has changed (another ``digest``) is executed again."""
+    if not module.endswith(".py") and _executed.get(module, digest) != digest:
+        raise InputError(
+            f"backbone={name}: the source of {module} has changed since it was imported: start Python anew."
+        )
+    _executed[module] = digest
     try:
         if not module.endswith(".py"):
             return importlib.import_module(module)
