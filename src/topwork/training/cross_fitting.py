@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +18,8 @@ from topwork.training.heads import Examples, FittedHead
 
 _TASK = "fitting the head"
 
+Left = tuple[int, ...]  # the folds left out of a fit
+
 
 def cross_fitted(fit: Callable[[Floats, Integers, int], Head], examples: Examples) -> FittedHead:
     """The head fitted on all images, with its temperature and out-of-fold probabilities.
@@ -30,34 +32,43 @@ def cross_fitted(fit: Callable[[Floats, Integers, int], Head], examples: Example
         examples: images to learn from.
 
     """
-    truth, folds, vectors = examples.truth, examples.folds, examples.vectors
-    numbers = [int(fold) for fold in np.unique(folds)]
-    pairs = list(combinations(numbers, 2))
-    left_out = [(), *((fold,) for fold in numbers), *pairs]
+    truth, folds = examples.truth, examples.folds
+    heads = _fitted_without(fit, examples)
+    scores = np.empty((len(truth), examples.classes))
+    probabilities = np.empty_like(scores)
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        scores[held_out] = heads[(int(fold),)].scores(examples.vectors[held_out])
+        probabilities[held_out] = softmax(scores[held_out], _inner_temperature(heads, examples, int(fold)))
+    return FittedHead(heads[()], fit_temperature(scores, truth), probabilities)
 
-    def fitted(left: tuple[int, ...]) -> Head:
-        used = ~np.isin(folds, left)
+
+def _fitted_without(fit: Callable[[Floats, Integers, int], Head], examples: Examples) -> dict[Left, Head]:
+    """The heads that left out no fold, each fold, and each pair of folds."""
+    numbers = [int(fold) for fold in np.unique(examples.folds)]
+    left_out: list[Left] = [(), *((fold,) for fold in numbers), *combinations(numbers, 2)]
+
+    def fitted(left: Left) -> Head:
+        used = ~np.isin(examples.folds, left)
         samples = examples.samples[:, used].reshape(-1, examples.samples.shape[2])
-        return fit(samples, np.tile(truth[used], len(examples.samples)), examples.classes)
+        return fit(samples, np.tile(examples.truth[used], len(examples.samples)), examples.classes)
 
-    heads: dict[tuple[int, ...], Head] = {}
+    heads: dict[Left, Head] = {}
     report_progress(_TASK, 0, len(left_out), "fits")
     with threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
         pool = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator")
         for left, head in zip(left_out, pool(delayed(fitted)(left) for left in left_out), strict=True):
             heads[left] = head
             report_progress(_TASK, len(heads), len(left_out), "fits")
+    return heads
 
-    scores = np.empty((len(truth), examples.classes))
-    probabilities = np.empty_like(scores)
-    for fold in numbers:
-        held_out = folds == fold
-        scores[held_out] = heads[(fold,)].scores(vectors[held_out])
-        inner, of = [], []
-        for pair in pairs:
-            if fold in pair:
-                scored = folds == (pair[0] if pair[1] == fold else pair[1])
-                inner.append(heads[pair].scores(vectors[scored]))
-                of.append(truth[scored])
-        probabilities[held_out] = softmax(scores[held_out], fit_temperature(np.concatenate(inner), np.concatenate(of)))
-    return FittedHead(heads[()], fit_temperature(scores, truth), probabilities)
+
+def _inner_temperature(heads: Mapping[Left, Head], examples: Examples, fold: int) -> float:
+    """The temperature on the other folds, each scored by the head that left out it and ``fold``."""
+    scores, truth = [], []
+    for left, head in heads.items():
+        if len(left) == 2 and fold in left:
+            scored = examples.folds == (left[0] if left[1] == fold else left[1])
+            scores.append(head.scores(examples.vectors[scored]))
+            truth.append(examples.truth[scored])
+    return fit_temperature(np.concatenate(scores), np.concatenate(truth))
