@@ -22,6 +22,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pandas as pd
 
+from bench.heads import heads
 from bench.images import render_folder
 from bench.measure import Rival, Row, alternated, console, show, write_rows
 from bench.ours import Ours, inspected
@@ -247,6 +248,7 @@ GROUPS = {
     "memory": memory,
     "manifest": manifest,
     "classes": classes,
+    "heads": heads,
     "overhead": overhead,
     "training": training,
 }
