@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from click.testing import Result
@@ -69,6 +70,7 @@ def test_classes_and_batches_are_extractors_too(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("python:numpy", "write python:MODULE:NAME"),
+        ("python:own_in_this_folder:f", "perhaps python:own_in_this_folder.py:…?"),
         ("python::describe", "write python:MODULE:NAME"),
         ("python:no_such_module_anywhere:f", "there is no module no_such_module_anywhere"),
         ("python:no_such.part:f", "cannot import no_such.part"),
@@ -77,7 +79,11 @@ def test_classes_and_batches_are_extractors_too(tmp_path: Path) -> None:
         ("python:topwork.periodic.descriptor:describe_symmetry", 'Add `describe_symmetry.version = "1"`'),
     ],
 )
-def test_a_name_that_leads_nowhere_is_refused_with_the_reason(name: str, message: str) -> None:
+def test_a_name_that_leads_nowhere_is_refused_with_the_reason(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_in_this_folder.py").touch()
     with pytest.raises(InputError, match=message):
         load_extractor(name)
 
@@ -85,8 +91,10 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_reason(name: str, message
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def describe(pixels): return 1 / 0", "it failed on an image \\(ZeroDivisionError"),
-        ("def describe(pixels): return pixels.mean(axis=0)", "returned an array of shape .* instead of \\[d\\]"),
+        ("def describe(pixels): return 1 / 0", "it failed on an image \\(ZeroDivisionError: .*; own.py, line 2"),
+        ("def describe(pixels): return pixels.mean(axis=0)", "an array of shape \\[224, 3\\] instead of \\[d\\]"),
+        ("def describe(pixels): pixels.mean()", "returned no array \\(is there a `return`"),
+        ("def describe(pixels): return np.ones(1 + pixels[0, 0, 0] % 7)", "with the same d for every image"),
         ("def describe(pixels): return [pixels.std() / pixels.std()]", "NaN or infinite"),
         ("def describe(pixels): return np.random.rand(3)", "different vectors when it is asked for again"),
         (
@@ -102,6 +110,11 @@ def test_an_extractor_that_cannot_be_relied_on_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(InputError, match=message):
         try_out(describe_backbone(code(tmp_path / "own.py", body)), "last", "average")
+
+
+def test_a_file_without_the_prefix_is_pointed_to_it() -> None:
+    with pytest.raises(InputError, match=r"write python:own\.py:describe"):
+        describe_backbone("own.py:describe")
 
 
 def test_another_source_or_version_gives_other_features_and_weights_are_refused(extractor: Path) -> None:
@@ -144,12 +157,18 @@ def test_a_classifier_from_mlflow_executes_no_file_that_the_user_has_not_named(
 
 @pytest.mark.slow
 def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
-    kedro: Callable[..., Result], image_folder: Path, extractor: Path, tmp_path: Path
+    kedro: Callable[..., Result],
+    image_folder: Path,
+    extractor: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = f"images={image_folder},backbone=python:{extractor}:describe,features.engine=auto"
     given += ",features.number_format=auto"
     result = kedro(params=f"{given},strategies=logistic")
     assert result.exit_code == 0, result.output
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert all(run.data.params["extractor"].endswith(" version 1") for run in runs)  # the history tells versions apart
     folder = tmp_path / "data/06_models/logistic"
     answers = Predictor.of(read_classifier(folder)).predict([image_bytes(7, (200, 50, 40))])
     assert answers["label"].tolist() == ["red"]
@@ -172,6 +191,12 @@ def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
     extractor.write_text(MEAN_COLOUR + "\nraise SystemExit('executed')\n")
     with pytest.raises(InputError, match=r"was trained with .* in another version"):
         Predictor.of(read_classifier(folder))
-    extractor.unlink()
-    with pytest.raises(InputError, match="which is not installed here"):
+    extractor.write_text(MEAN_COLOUR)
+    moved = extractor.parent / "elsewhere" / extractor.name
+    moved.parent.mkdir()
+    extractor.rename(moved)
+    with pytest.raises(InputError, match=r"which is not here\. Put its source there, or name the file"):
         Predictor.of(read_classifier(folder))
+    monkeypatch.setenv("TOPWORK_EXTRACTORS", os.path.relpath(moved))
+    answers = Predictor.of(read_classifier(folder)).predict([image_bytes(7, (200, 50, 40))])
+    assert answers["label"].tolist() == ["red"]

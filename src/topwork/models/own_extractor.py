@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,9 @@ _SIDE = 224  # pixels
 _FORM = "write python:MODULE:NAME or python:FILE.py:NAME"
 
 ALLOWED = "TOPWORK_EXTRACTORS"
-"""Environment variable: files, joined like those of ``PATH``, that classifiers from MLflow may execute."""
+"""Environment variable: files, joined like those of ``PATH``, that classifiers from MLflow may execute.
+
+A file that is not where it was in training is looked for among them, by its name."""
 
 _executed: dict[str, str] = {}  # digest of the source of each module or file that this process executed
 
@@ -53,8 +56,8 @@ def load_extractor(name: str) -> Extractor:
         raise InputError(f"backbone={name}: {module} has no callable {attribute}.")
     if not isinstance(getattr(extractor, "version", None), str):
         raise InputError(
-            f"backbone={name}: an extractor needs a version, so that its cached features can be told from those of "
-            f'another version. Add `{attribute}.version = "1"`.'
+            f"backbone={name}: an extractor needs a version, a text, so that its cached features can be told from "
+            f'those of another version. Add `{attribute}.version = "1"`.'
         )
     return extractor  # type: ignore[no-any-return]
 
@@ -102,7 +105,8 @@ def check_same_source(name: str, digest: str) -> None:
         here = source_digest(name)
     except InputError as error:
         raise InputError(
-            f"The classifier needs the feature extractor {name}, which is not installed here ({error})"
+            f"The classifier needs the feature extractor {name}, which is not here. Put its source there, or name the "
+            f"file where it lies: {ALLOWED}=FILE.py."
         ) from error
     if here != made:
         raise InputError(
@@ -122,8 +126,7 @@ def check_may_run(name: str) -> None:
 
     """
     module, _ = _parts(name)
-    allowed = {*_executed, *os.environ.get(ALLOWED, "").split(os.pathsep)}
-    if module.endswith(".py") and module not in allowed:
+    if module.endswith(".py") and module not in {*_executed, *_allowed()}:
         raise InputError(
             f"The classifier in MLflow needs to execute the file {module}, and what is stored there executes nothing "
             f"by itself. If you trust this file, set {ALLOWED}={module}; or train with an extractor in an installed "
@@ -138,17 +141,25 @@ def extracted(name: str, extractor: Extractor, pixels: NDArray[np.uint8]) -> Flo
         InputError: the extractor fails, or does not return one vector per image.
 
     """
+    batched = getattr(extractor, "batched", False)
     try:
-        if getattr(extractor, "batched", False):
-            vectors = np.asarray(extractor(pixels), np.float32)
-        else:
-            vectors = np.stack([np.asarray(extractor(image), np.float32) for image in pixels])
+        returned = extractor(pixels) if batched else [extractor(image) for image in pixels]
     except Exception as error:  # code of the user
-        raise InputError(f"backbone={name}: it failed on an image ({type(error).__name__}: {error}).") from error
-    if vectors.ndim != 2 or len(vectors) != len(pixels):
-        expected = f"[{len(pixels)}, d]" if getattr(extractor, "batched", False) else "[d] for each image"
-        raise InputError(f"backbone={name}: it returned an array of shape {list(vectors.shape)} instead of {expected}.")
-    return vectors
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+        raise InputError(
+            f"backbone={name}: it failed on an image ({type(error).__name__}: {error}; {place})."
+        ) from error
+    shapes = [np.shape(each) for each in ([returned] if batched else returned)]
+    expected = f"[{len(pixels)}, d]" if batched else "[d]"
+    for shape in shapes:
+        if len(shape) != (2 if batched else 1) or (batched and shape[0] != len(pixels)) or shape != shapes[0]:
+            what = f"an array of shape {list(shape)}" if shape else "no array (is there a `return`?)"
+            raise InputError(
+                f"backbone={name}: it returned {what} instead of {expected}"
+                f"{'' if batched else ', with the same d for every image'}."
+            )
+    return np.asarray(returned, np.float32)
 
 
 def check_repeatable(name: str, extractor: Extractor, side: int) -> None:
@@ -177,7 +188,14 @@ def _parts(name: str) -> tuple[str, str]:
     module, _, attribute = name.removeprefix(OWN_EXTRACTOR).rpartition(":")
     if not module or not attribute.isidentifier():
         raise InputError(f"backbone={name}: {_FORM}.")
+    if module.endswith(".py") and not Path(module).is_file():
+        module = next((path for path in _allowed() if Path(path).name == Path(module).name), module)
     return module, attribute
+
+
+def _allowed() -> list[str]:
+    """The files of the environment variable, as absolute paths."""
+    return [os.path.normpath(Path.cwd() / path) for path in os.environ.get(ALLOWED, "").split(os.pathsep) if path]
 
 
 def _file_of_module(name: str, module: str) -> Path:
@@ -186,7 +204,8 @@ def _file_of_module(name: str, module: str) -> Path:
     except (ImportError, ValueError) as error:
         raise InputError(f"backbone={name}: cannot import {module} ({error}); {_FORM}.") from error
     if found is None or not found.origin or not Path(found.origin).is_file():
-        raise InputError(f"backbone={name}: there is no module {module} in this environment; {_FORM}.")
+        near = f"; perhaps python:{module}.py:…?" if Path(f"{module}.py").is_file() else f"; {_FORM}."
+        raise InputError(f"backbone={name}: there is no module {module} in this environment{near}")
     return Path(found.origin)
 
 

@@ -223,7 +223,9 @@ def _what_is_shared(leaderboard: Leaderboard) -> str:
         return "No model has a score yet."
     compared = [row for row in leaderboard.rows if row.p_adjusted is not None]
     together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
-    few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more." if images < _FEW else ""
+    few = ""
+    if images < _FEW and any((row.oof_images or 0) > images for row in leaderboard.rows):  # networks limit them
+        few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more."
     return (
         "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
         f"{images:,} of them that all these models were scored on; choices are made there.{together}{few}"

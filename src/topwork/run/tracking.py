@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from topwork.core.digests import manifest_digest, split_digest
 from topwork.core.errors import StoreLostError
+from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.progress import Measured
 from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker
@@ -214,13 +215,14 @@ class RunTracking:
         if self._context is None:
             return
         resolved, recorder = self._resolved(), self._recorder
+        logged = {**resolved, "extractor": _extractor(str(self._parameters["features"]["backbone"]))}
         if not recorder.parent:
             name = f"{_images_source(self._context).name} · {self._parameters['features']['backbone']}"
             project = self._context.project_path
-            recorder.open_parent(name, code_tags(project), resolved, run_file(self._command, resolved, project))
+            recorder.open_parent(name, code_tags(project), logged, run_file(self._command, resolved, project))
         if namespace in STRATEGIES and not recorder.has_child(namespace):
             others = set(STRATEGIES) - {namespace}
-            recorder.open_child(namespace, {name: value for name, value in resolved.items() if name not in others})
+            recorder.open_child(namespace, {name: value for name, value in logged.items() if name not in others})
 
     def _close(self, status: str) -> None:
         self._recorder.close(status)
@@ -283,3 +285,13 @@ def _images_source(context: KedroContext | None) -> Path:
     assert context is not None
     knobs = context.config_loader["globals"]
     return Path((context.config_loader.runtime_params or {}).get("images") or knobs.get("images") or "images")
+
+
+def _extractor(backbone: str) -> str:
+    """Source digest and version of a feature extractor of the user, by which the history tells its versions apart."""
+    if not backbone.startswith(OWN_EXTRACTOR):
+        return "none"
+    from topwork.models.own_extractor import extractor_digest
+
+    digest, _, version = extractor_digest(backbone).partition(" ")
+    return f"{digest[:16]} {version}"

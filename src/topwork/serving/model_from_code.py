@@ -26,8 +26,11 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         """Build the network once."""
         from topwork.datasets.classifier_file import read_classifier
         from topwork.inference.predictor import Predictor
+        from topwork.models.own_extractor import check_may_run
 
         classifier = read_classifier(Path(context.artifacts["spec"]).parent)
+        if not classifier.key.has_layers:
+            check_may_run(classifier.key.backbone)
         self._predictor = Predictor.of(classifier, one_by_one=True)
         self._reads_paths = bool((context.model_config or {}).get("read_paths", False))
 

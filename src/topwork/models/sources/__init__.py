@@ -52,6 +52,8 @@ def find_source(name: str) -> Source:
 
 
 def _unknown(name: str, known: Sequence[str]) -> InputError:
+    if ".py:" in name:
+        return InputError(f"backbone={name}: write {OWN_EXTRACTOR}{name} for a feature extractor of your own.")
     near = difflib.get_close_matches(name, known, n=3)
     hint = (
         f"perhaps {', '.join(near)}?" if near else "known are efficientnet_lite0, torchvision's names, and timm:NAME."
