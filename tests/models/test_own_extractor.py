@@ -185,6 +185,9 @@ def test_an_own_extractor_is_trained_served_and_asked_and_its_limits_are_told(
         assert message in " ".join(result.output.split())
 
     own_extractor._executed.clear()  # as in another process
+    with pytest.raises(InputError, match=r"stands on the feature extractor .* not on a network"):
+        describe_backbone(str(folder))
+    assert not own_extractor._executed
     with pytest.raises(InputError, match="If you trust this file"):
         registered_classifier("models:/images@champion", "images")
 

@@ -38,8 +38,9 @@ def cross_fitted(fit: Callable[[Floats, Integers, int], Head], examples: Example
     probabilities = np.empty_like(scores)
     for fold in np.unique(folds):
         held_out = folds == fold
+        inner = inner_scores(heads, examples.vectors, truth, folds, int(fold))
         scores[held_out] = heads[(int(fold),)].scores(examples.vectors[held_out])
-        probabilities[held_out] = softmax(scores[held_out], _inner_temperature(heads, examples, int(fold)))
+        probabilities[held_out] = softmax(scores[held_out], fit_temperature(*inner))
     return FittedHead(heads[()], fit_temperature(scores, truth), probabilities)
 
 
@@ -63,12 +64,14 @@ def _fitted_without(fit: Callable[[Floats, Integers, int], Head], examples: Exam
     return heads
 
 
-def _inner_temperature(heads: Mapping[Left, Head], examples: Examples, fold: int) -> float:
-    """The temperature on the other folds, each scored by the head that left out it and ``fold``."""
-    scores, truth = [], []
+def inner_scores(
+    heads: Mapping[Left, Head], vectors: Floats, truth: Integers, folds: Integers, fold: int
+) -> tuple[Floats, Integers]:
+    """Scores and truth of all folds but ``fold``, each scored by the head that left out it and ``fold``."""
+    scores, of = [], []
     for left, head in heads.items():
         if len(left) == 2 and fold in left:
-            scored = examples.folds == (left[0] if left[1] == fold else left[1])
-            scores.append(head.scores(examples.vectors[scored]))
-            truth.append(examples.truth[scored])
-    return fit_temperature(np.concatenate(scores), np.concatenate(truth))
+            scored = folds == (left[0] if left[1] == fold else left[1])
+            scores.append(head.scores(vectors[scored]))
+            of.append(truth[scored])
+    return np.concatenate(scores), np.concatenate(of)

@@ -18,15 +18,14 @@ from topwork.core.parameters import LinearParameters
 from topwork.core.progress import report_progress
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
-from topwork.training.heads import Examples, FittedHead
+from topwork.training.cross_fitting import Left, inner_scores
+from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
 
 _log = logging.getLogger(__name__)
 _TASK = "choosing C"
 _WIDEST = 4_096  # features of which the principal axes are computed: more would take longer than they save
-_ABSENT_CLASS = -1e3  # score of a class without training images, which happens with very small folds
 
-Left = tuple[int, ...]  # the folds left out of a fit
 Estimator = Callable[[float], LinearModel]  # from C to an unfitted model
 
 
@@ -206,13 +205,8 @@ def _best(problem: _Problem, by_C: Mapping[float, Mapping[Left, _Fitted]], fold:
 
 def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) -> tuple[float, float]:
     """Log-loss at the best temperature, and this temperature, over the folds other than ``fold``."""
-    scores, truth = [], []
-    for left, fitted in models.items():
-        if fold in left:
-            scored = problem.folds == (left[0] if left[1] == fold else left[1])
-            scores.append(fitted.head.scores(problem.vectors[scored]))
-            truth.append(problem.truth[scored])
-    joined, of = np.concatenate(scores), np.concatenate(truth)
+    heads = {left: fitted.head for left, fitted in models.items()}
+    joined, of = inner_scores(heads, problem.vectors, problem.truth, problem.folds, fold)
     temperature = fit_temperature(joined, of)
     return float(losses(softmax(joined, temperature), of).mean()), temperature
 
@@ -245,7 +239,7 @@ def _folded(coefficients: Coefficients, axes: _Axes, classes: int) -> LinearHead
         by_class = 0.5 * np.concatenate([-by_class, by_class])
         biases = 0.5 * np.concatenate([-biases, biases])
     of_head = np.zeros((classes, by_class.shape[1]))
-    bias = np.full(classes, _ABSENT_CLASS)
+    bias = np.full(classes, ABSENT_CLASS)
     of_head[coefficients.classes] = by_class
     bias[coefficients.classes] = biases - by_class @ axes.mean
     return LinearHead(of_head.astype(np.float32), bias.astype(np.float32))

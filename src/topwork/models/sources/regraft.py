@@ -13,6 +13,7 @@ from torch import nn
 
 from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS
 from topwork.core.errors import InputError
+from topwork.core.features import OWN_EXTRACTOR
 from topwork.images.transforms import Preprocessing
 from topwork.models.sources.source import Source, head_name
 from topwork.models.weights import load_trunk, read_state
@@ -63,4 +64,9 @@ class RegraftSource:
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"backbone={self.folder}: {CLASSIFIER_SPEC} there is no Topwork classifier's.") from error
+        if str(features.get("backbone")).startswith(OWN_EXTRACTOR):  # code of somebody's, which nobody asked to run
+            raise InputError(
+                f"backbone={self.folder}: this classifier stands on the feature extractor {features['backbone']}, not "
+                "on a network. Name the extractor itself as the backbone."
+            )
         return features

@@ -13,6 +13,9 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.features import Features
 from topwork.core.heads import Head
 
+ABSENT_CLASS = -1e3
+"""Score of a class without training images, which happens with very small folds."""
+
 
 @dataclass(frozen=True)
 class Examples:

@@ -15,9 +15,8 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import HeadParameters
 from topwork.training.cross_fitting import cross_fitted
-from topwork.training.heads import Examples, FittedHead
+from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 
-_ABSENT_CLASS = -1e3  # score of a class without training images, which happens with very small folds
 _SHORTEST = 1e-12  # squared length that a vector of zeros counts as
 
 
@@ -45,7 +44,7 @@ def _discriminant(samples: Floats, truth: Integers, classes: int) -> NormalisedH
     means = np.stack([directions[numbers == number].mean(axis=0) for number in range(len(present))])
     covariance, _ = ledoit_wolf(directions - means[numbers], assume_centered=True)
     solved = np.linalg.solve(covariance, means.T).T
-    weight, bias = np.zeros((classes, samples.shape[1])), np.full(classes, _ABSENT_CLASS)
+    weight, bias = np.zeros((classes, samples.shape[1])), np.full(classes, ABSENT_CLASS)
     weight[present] = solved
     bias[present] = np.log(counts / len(truth)) - 0.5 * (means * solved).sum(axis=1)
     return NormalisedHead(weight.astype(np.float32), bias.astype(np.float32))
