@@ -6,7 +6,7 @@ from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 DEFAULT = (
-    *("ingestion", "augmentation", "features", "splitting", "advice"),
+    *("ingestion", "augmentation", "splitting", "screening", "features", "advice"),
     *("classifier", "scratch", "finetune", "evaluation", "comparison", "labels", "report"),
 )
 """What `kedro run` runs; examples are made by pipelines of their own."""

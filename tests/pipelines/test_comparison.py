@@ -33,7 +33,7 @@ def result(strategy: str, table: pd.DataFrame, split: str = DIGEST, oof: float =
 
 
 def board(*results: StrategyResult) -> tuple[Row, ...]:
-    return build_leaderboard(SPLITS, NO_RUNS, PARAMETERS, *results).rows
+    return build_leaderboard(SPLITS, NO_RUNS, (), PARAMETERS, *results).rows
 
 
 def predictions(predicted: dict[str, str]) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
     everything = predictions(dict.fromkeys("abcdef", "x"))
     named = LoggedRuns(runs, lambda name: None if name.startswith("c") else everything)
     perfect = predictions(dict(zip("abcdef", "xxxyyy", strict=True)))
-    found = build_leaderboard(SPLITS, named, PARAMETERS, result("logistic", perfect))
+    found = build_leaderboard(SPLITS, named, (), PARAMETERS, result("logistic", perfect))
     rows = {row.strategy: row for row in found.rows}
     assert rows["svm aaaaaaaa"].behind == -0.5
     assert rows["svm aaaaaaaa"].seconds == 3.0

@@ -13,7 +13,7 @@ PARTS = ("seconds", "serving", "logged_model", "class_scores", "out_of_fold", "p
 
 def test_what_was_not_asked_for_is_marked_as_earlier_until_it_runs_again(tmp_path: Path) -> None:
     parts = {part: str(tmp_path / f"{part}.json") for part in PARTS}
-    dataset = StrategyResultDataset(strategy="svm", filepath=str(tmp_path / "metrics.json"), **parts)
+    dataset = StrategyResultDataset(strategy="svm", slot=".", filepath=str(tmp_path / "metrics.json"), **parts)
     catalog = DataCatalog({"svm.result": dataset})
     assert not _mark_earlier(catalog, "svm", "not asked for")
     catalog.save("svm.result", StrategyResult("svm", Status.OK, scores={"accuracy": 0.5}))

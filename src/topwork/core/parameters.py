@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=16, le=2048)]
 White = Annotated[float, Field(gt=0)] | None
 Name = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
@@ -80,7 +81,7 @@ class DuplicateParameters(Block):
 
     merge: bool
     backbone: Name
-    image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    image_size: Side | None
     least_cosine: Annotated[float, Field(gt=0, le=1)]
     most_bits: Annotated[int, Field(ge=0, le=64)]
     at_most: PositiveInt
@@ -89,12 +90,25 @@ class DuplicateParameters(Block):
     threads: PositiveInt
 
 
+class ScreeningParameters(Block):
+    """Block `screening`: how the features are chosen if several backbones, layers or image sizes are given."""
+
+    images: Annotated[int, Field(ge=50)]
+    significance: Annotated[float, Field(gt=0, lt=0.5)]
+    keep: PositiveInt
+    seed: int
+
+
 class FeatureParameters(Block):
-    """Block `features`: how the features of each image are computed."""
+    """Block `features`: how the features of each image are computed.
+
+    ``backbone`` and ``layers`` may name several, and ``image_size`` may be ``auto``, for the screen, which chooses one
+    of each; everything after it is given one.
+    """
 
     backbone: Name
     weights: Name
-    image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    image_size: Side | Literal["auto"] | None
     white: White
     seed: int
     layers: Name
@@ -105,6 +119,11 @@ class FeatureParameters(Block):
     shard_size: PositiveInt
     threads: PositiveInt | None
     max_pixels: PositiveInt
+
+    @property
+    def side(self) -> int | None:
+        """The image size in pixels; None: the weights' own."""
+        return _side(self.image_size)
 
 
 class AugmentationParameters(Block):
@@ -196,8 +215,13 @@ class ScratchParameters(NetworkParameters):
     """Block `scratch`: the network that is trained from random weights."""
 
     backbone: Name
-    image_size: Annotated[int, Field(ge=16, le=2048)] | None
+    image_size: Side | Literal["auto"] | None
     white: White
+
+    @property
+    def side(self) -> int | None:
+        """The image size in pixels; None: the network's own."""
+        return _side(self.image_size)
 
 
 class LabelParameters(Block):
@@ -253,6 +277,10 @@ class ExportParameters(Block):
     tolerance: Annotated[float, Field(gt=0, le=1)]
 
 
+def _side(image_size: int | str | None) -> int | None:
+    return image_size if isinstance(image_size, int) else None
+
+
 BLOCKS: dict[str, type[Block]] = {
     "digits": DigitsParameters,
     "wallpaper": WallpaperParameters,
@@ -260,6 +288,7 @@ BLOCKS: dict[str, type[Block]] = {
     "split": SplitParameters,
     "duplicates": DuplicateParameters,
     "augmentation": AugmentationParameters,
+    "screening": ScreeningParameters,
     "features": FeatureParameters,
     "evaluation": EvaluationParameters,
     "comparison": ComparisonParameters,

@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, RootModel
 
 Numbers = Mapping[str, float | None]
+_ALL = 0.95  # share of the epochs from which on the others are not missed
 
 
 class Status(StrEnum):
@@ -29,6 +30,8 @@ class StrategyResult:
     """The result of one strategy; with a status other than `ok` it has a reason and no scores.
 
     ``earlier`` says why the result is of an earlier run than the last comparison; it is empty if it is of the same run.
+    ``backbone``, ``layers`` and ``image_size`` say on which features the classifier works. ``slot`` is the folder of
+    these features' results; it is empty for the features that the run chose first (`Candidate.slot`).
     ``scores`` are of the test split and, with prefix `oof_`, out of fold. ``training`` holds facts about the training,
     ``seconds`` the time of each node, and ``serving`` the measurements of the serving test. ``logged_model`` holds the
     ids of the model and the run in MLflow, if there are any. ``class_scores`` has one row per class. ``out_of_fold``
@@ -40,6 +43,9 @@ class StrategyResult:
     reason: str = ""
     earlier: str = ""
     backbone: str | None = None
+    layers: str = ""
+    image_size: int | None = None
+    slot: str = ""
     split_digest: str = ""
     scores: Numbers = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +66,63 @@ class Record(BaseModel):
     """An immutable result that is stored as JSON."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class Candidate(Record):
+    """Features that a run may use: of a backbone, at some layers, for images of ``image_size`` pixels (None: its own).
+
+    ``name`` is for people: what tells it from the other candidates of the run. ``slot`` is the name of the folder for
+    its results if it is not the candidate that was chosen.
+    """
+
+    backbone: str
+    layers: str
+    image_size: int | None
+    name: str = ""
+    slot: str = ""
+
+
+class Candidates(RootModel[tuple[Candidate, ...]]):
+    """The candidates of a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a choice."""
+        return len(self.root) > 1
+
+
+class Screened(Candidate):
+    """A candidate with the accuracy of a quick probe on its features, out of fold on the images of the screen.
+
+    ``behind`` is its accuracy minus the accuracy of the best, paired, with a standard error. ``p`` belongs to the
+    one-sided test that the best is no better. ``kept`` says whether strategies are trained on these features.
+    """
+
+    accuracy: float | None = None
+    behind: float = 0.0
+    behind_error: float = 0.0
+    p: float | None = None
+    dimensions: int | None = None
+    kept: bool = True
+
+
+class Screen(Record):
+    """The candidates of a run, best first, compared on ``images`` images; one candidate alone is not compared."""
+
+    candidates: tuple[Screened, ...]
+    images: int = 0
+
+    @property
+    def chosen(self) -> Screened:
+        """The best candidate."""
+        return self.candidates[0]
+
+    @property
+    def others(self) -> tuple[Screened, ...]:
+        """The other candidates that were kept, which have their results in folders of their own."""
+        return tuple(each for each in self.candidates[1:] if each.kept)
 
 
 class Point(Record):
@@ -150,10 +213,18 @@ class Comparison(Record):
 
 
 class Row(Comparison):
-    """A strategy, or an earlier run of one, in the leaderboard; scores are of the test split unless `oof_`."""
+    """A strategy on some features, or an earlier run, in the leaderboard; scores are of the test split unless `oof_`.
+
+    ``features`` says on which features, in the words that tell them from those of the other rows; it is empty if all
+    rows have the same.
+    """
 
     strategy: str
     backbone: str | None = None
+    layers: str = ""
+    image_size: int | None = None
+    slot: str = ""
+    features: str = ""
     status: Status
     reason: str = ""
     earlier: str = ""
@@ -171,11 +242,31 @@ class Row(Comparison):
     coverage: float | None = None
     answered_accuracy: float | None = None
     seconds: float | None = None
+    epochs_in_time: float | None = None
+    epochs_wanted: float | None = None
     served_images: int | None = None
     same_label: float | None = None
     max_difference: float | None = None
     seconds_per_thousand: float | None = None
     megabytes: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The strategy, and its features if the leaderboard has results on several."""
+        return f"{self.strategy} · {self.features}" if self.features else self.strategy
+
+    @property
+    def more_minutes(self) -> float | None:
+        """Minutes more that a network needs for all the epochs that it would take; None if it had the time for them."""
+        wanted, done = self.epochs_wanted or 0.0, self.epochs_in_time or 0.0
+        if not done or done > _ALL * wanted:
+            return None
+        return (self.seconds or 0.0) / 60 * (wanted / done - 1)
+
+    @property
+    def key(self) -> str:
+        """The name in MLflow and in tables: the strategy, after the folder of its features if they have one."""
+        return f"{self.slot}/{self.strategy}" if self.slot else self.strategy
 
 
 class Leaderboard(RootModel[tuple[Row, ...]]):
@@ -197,28 +288,31 @@ class Leaderboard(RootModel[tuple[Row, ...]]):
         """One row per strategy, with the fields of `Row` as columns."""
         return pd.DataFrame([row.model_dump(mode="json") for row in self.rows])
 
-    def row_of(self, strategy: str | None) -> Row | None:
-        """The row of this strategy, or None."""
-        return next((row for row in self.rows if row.strategy == strategy), None)
+    def row_of(self, champion: Champion) -> Row | None:
+        """The row of the champion, or None."""
+        mine = (champion.strategy, champion.slot)
+        return next((row for row in self.rows if (row.strategy, row.slot) == mine), None)
 
     def numbers(self) -> dict[str, float]:
         """Out-of-fold accuracy (used to choose models) and test accuracy of each strategy, as metrics for MLflow."""
         of_row = [
-            {f"{row.strategy}.oof_accuracy": row.oof_accuracy, f"{row.strategy}.test_accuracy": row.accuracy}
-            for row in self.rows
+            {f"{row.key}.oof_accuracy": row.oof_accuracy, f"{row.key}.test_accuracy": row.accuracy} for row in self.rows
         ]
         return _numbers({name: value for each in of_row for name, value in each.items()})
 
 
 class Champion(Record):
-    """The strategy to use, and whether MLflow's alias moved to it.
+    """The strategy to use, on which features, and whether MLflow's alias moved to it.
 
-    ``images`` is the number of images of the comparison. ``difference`` compares it with the previous champion, which
-    has the version ``against``. ``model_id`` is the id of its logged model, or empty.
+    ``features`` and ``slot`` are those of its row in the leaderboard. ``images`` is the number of images of the
+    comparison. ``difference`` compares it with the previous champion, which has the version ``against``. ``model_id``
+    is the id of its logged model, or empty.
     """
 
     strategy: str | None
     reason: str
+    features: str = ""
+    slot: str = ""
     images: int | None = None
     promoted: bool = False
     promotion: str = ""
@@ -229,6 +323,11 @@ class Champion(Record):
     oof_accuracy_low: float | None = None
     oof_accuracy_high: float | None = None
     oof_images: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The strategy, and its features if the leaderboard has results on several."""
+        return f"{self.strategy} · {self.features}" if self.features else str(self.strategy)
 
     def numbers(self) -> dict[str, float]:
         """Out-of-fold accuracy as metrics of the whole run in MLflow, so that runs can be sorted by it."""

@@ -64,7 +64,7 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
                 f"data={self._classifiers.parent}: no run has left a champion here. Train one first, give the "
                 "`data=DIR` of a run that has, or name a model: `model=models:/NAME@champion`."
             )
-        folder = self._classifiers / str(name)
+        folder = self._classifiers / str(told.get("slot") or ".") / str(name)
         now = ReportDataset(filepath=str(folder / _LOGGED), missing={}).load()
         if told.get("model_id") and now.get("model_id") != told["model_id"]:
             _log.warning(

@@ -13,7 +13,10 @@ from topwork.core.results import Status, StrategyResult
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
 
-_WORDS = ("strategy", "backbone", "status", "reason", "earlier", "split_digest", "training")
+_WORDS = (
+    *("strategy", "backbone", "layers", "image_size", "slot"),
+    *("status", "reason", "earlier", "split_digest", "training"),
+)
 """Keys of the JSON file that are not scores."""
 
 
@@ -28,6 +31,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         self,
         *,
         strategy: str,
+        slot: str,
         filepath: str,
         seconds: str,
         serving: str,
@@ -37,7 +41,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         predictions: str,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._strategy = strategy
+        self._strategy, self._slot = strategy, "" if slot == "." else slot
         self._file = ReportDataset(filepath=filepath, missing={})
         self._reports = {
             name: ReportDataset(filepath=path, missing={})
@@ -64,7 +68,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         self._file.save(as_json(data))
 
     def _read(self) -> StrategyResult:
-        told = {"strategy": self._strategy, "status": Status.NOT_RUN, **self._file.load()}
+        told = {"strategy": self._strategy, "status": Status.NOT_RUN, **self._file.load(), "slot": self._slot}
         try:
             status = Status(told["status"])
         except ValueError:  # a status of another version
@@ -84,7 +88,8 @@ def as_json(result: StrategyResult) -> Mapping[str, Any]:
     """The content of the JSON file, with scores and other keys at the top level."""
     told: dict[str, Any] = {"strategy": result.strategy, "status": str(result.status)}
     if result.status is Status.OK:
-        told |= {"backbone": result.backbone, "split_digest": result.split_digest, **result.scores}
+        told |= {"backbone": result.backbone, "layers": result.layers, "image_size": result.image_size}
+        told |= {"split_digest": result.split_digest, **result.scores}
         told["training"] = dict(result.training)
     told |= {"reason": result.reason} if result.reason else {}
     return told | ({"earlier": result.earlier} if result.earlier else {})

@@ -30,7 +30,7 @@ def compare_on_shared(
     comparisons, the intervals are corrected to hold together (Bonferroni), and so is ``p_adjusted`` (Holm).
 
     Args:
-        tables: ``image_id``, ``label``, ``predicted``; by strategy or run, all of these splits.
+        tables: ``image_id``, ``label``, ``predicted``; by `Row.key`, cheapest first, all of these splits.
         apart: the same for other splits. Each is compared with the best of ``tables`` on the images that these two
             share, so that the images of the other comparisons stay the same.
         splits: table with the groups of the images.
@@ -43,7 +43,7 @@ def compare_on_shared(
         return found
     group_of = splits.set_index("image_id")["group"]
     right = {name: (shared[f"predicted_{place}"] == shared["label"]).to_numpy() for place, name in enumerate(tables)}
-    best = max(right, key=lambda name: (right[name].mean(), -_cost(name)))
+    best = max(right, key=lambda name: right[name].mean())  # the cheapest of equals: they come first
     groups, tests = shared["image_id"].map(group_of).to_numpy(dtype=str), max(1, len(found) - 1)
     for name, mine in right.items():
         difference = compare(mine, right[best], groups, seed, tests)
@@ -76,7 +76,7 @@ def rank(rows: Sequence[Row]) -> Leaderboard:
     def place(row: Row) -> tuple[object, ...]:
         is_apart = row.status is not Status.OK
         order = -(row.behind or 0) if is_apart else -(row.shared_accuracy or 0)
-        return row.shared_accuracy is None, is_apart, order, _cost(row.strategy)
+        return row.shared_accuracy is None, is_apart, order, cost(row)
 
     return Leaderboard(tuple(sorted(rows, key=place)))
 
@@ -96,10 +96,10 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
         return Champion(strategy=None, reason="no strategy has a score")
     best = max(behind, key=lambda row: behind[row])
     near = [row for row in behind if -behind[row] <= errors * (row.behind_error or 0.0) + _ROUNDING]
-    chosen = min(near, key=lambda row: _cost(row.strategy))
+    chosen = min(near, key=cost)
     if chosen is best:
-        cheaper = [row for row in behind if _cost(row.strategy) < _cost(best.strategy)]
-        equal = [row.strategy for row in behind if behind[row] == 0 and row is not best]
+        cheaper = [row for row in behind if cost(row) < cost(best)]
+        equal = [row.name for row in behind if behind[row] == 0 and row is not best]
         reason = (
             f"as good out of fold as {' and '.join(equal)}, and cheaper with many images"
             if equal
@@ -108,13 +108,18 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
         reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
         reason = (
-            f"{-100 * behind[chosen]:.1f} points behind {best.strategy} out of fold, within {errors:g} standard "
+            f"{-100 * behind[chosen]:.1f} points behind {best.name} out of fold, within {errors:g} standard "
             f"error of {100 * (chosen.behind_error or 0.0):.1f}, and cheaper with many images"
         )
     scores = {name: getattr(chosen, name) for name in _SCORES}
-    return Champion(strategy=chosen.strategy, reason=reason, images=chosen.shared_images, **scores)
+    which = {"strategy": chosen.strategy, "features": chosen.features, "slot": chosen.slot}
+    return Champion(**which, reason=reason, images=chosen.shared_images, **scores)
 
 
-def _cost(strategy: str) -> int:
-    """Position of the strategy in the list of strategies, which is ordered by cost."""
-    return STRATEGIES.index(strategy) if strategy in STRATEGIES else len(STRATEGIES)
+def cost(row: Row) -> tuple[float, ...]:
+    """What orders the rows by cost: the strategy, as in the list of strategies, then the size of network and images.
+
+    The work that a convolutional network does for an image grows about as its weights times the pixels.
+    """
+    position = STRATEGIES.index(row.strategy) if row.strategy in STRATEGIES else len(STRATEGIES)
+    return position, (row.megabytes or 0.0) * (row.image_size or 0) ** 2

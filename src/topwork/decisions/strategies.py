@@ -37,7 +37,8 @@ class Strategy:
     """A way to train a classifier.
 
     ``parameters`` is the type of its parameter block, which has the same name. ``head`` is the module that fits a head
-    on the cached features; it is empty if the strategy trains a network in its own pipeline. ``why_not`` gives the
+    on the cached features; it is empty if the strategy trains a network in its own pipeline. ``on_features`` says
+    whether that network is the backbone of the features. ``why_not`` gives the
     reason why the strategy is not worth running on these images, or an empty text. ``expected`` gives the expected
     accuracy, and ``sure`` says how certain it is. ``seconds`` gives the cost, from the evidence and the minutes that
     the strategy may take (None: no limit besides its epochs).
@@ -46,6 +47,7 @@ class Strategy:
     name: str
     parameters: type[Block]
     head: str
+    on_features: bool
     why_not: Callable[[Evidence], str]
     expected: Callable[[Evidence], Expected]
     sure: str
@@ -83,6 +85,7 @@ def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]
         name=name,
         parameters=parameters,
         head=f"{_HEADS}.{name}",
+        on_features=True,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=found.probe_accuracy, low=found.probe_low, high=found.probe_high),
         sure="to expect is the score of the probe, within its interval; tuned classifiers differ from it a little",
@@ -90,12 +93,13 @@ def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]
     )
 
 
-def _network(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]) -> Strategy:
+def _network(name: str, parameters: type[Block], why_not: Callable[[Evidence], str], *, on_features: bool) -> Strategy:
     """A strategy that trains a network; the probe's lower bound is its lowest expected accuracy."""
     return Strategy(
         name=name,
         parameters=parameters,
         head="",
+        on_features=on_features,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
         sure="fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is "
@@ -131,13 +135,16 @@ REGISTRY = (
     _head("logistic", LinearParameters),
     _head("lda", HeadParameters),
     _head("svm", LinearParameters, _no_svm),
-    _network("scratch", ScratchParameters, _no_scratch),
-    _network("finetune", FinetuneParameters, _no_finetune),
+    _network("scratch", ScratchParameters, _no_scratch, on_features=False),
+    _network("finetune", FinetuneParameters, _no_finetune, on_features=True),
 )
 """All strategies, cheapest first."""
 
 STRATEGIES = tuple(strategy.name for strategy in REGISTRY)
 """Names of all strategies, cheapest first."""
+
+STRATEGY = {strategy.name: strategy for strategy in REGISTRY}
+"""Each strategy by its name."""
 
 BLOCKS: Mapping[str, type[Block]] = {
     **blocks.BLOCKS,

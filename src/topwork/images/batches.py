@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.core.errors import InputError
-from topwork.images.decode import RejectedError, decode_pixels
+from topwork.images.decode import RejectedError, decode_for_sides, decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 
 S = TypeVar("S")
@@ -78,11 +78,24 @@ def decode_batch(
         InputError: a file is missing, has changed since it was inspected, or can no longer be decoded.
 
     """
-    side = preprocessing.crop
-    pixels = np.empty((len(batch), side, side, 3), np.uint8)
+    return decode_for_all(images, batch, [preprocessing], max_pixels)[0]
+
+
+def decode_for_all(
+    images: Mapping[str, bytes], batch: Wanted, preprocessings: Sequence[Preprocessing], max_pixels: int
+) -> list[NDArray[np.uint8]]:
+    """Pixels ``[b, crop, crop, 3]`` for each preprocessing; a file is read once, and decoded once where that is enough.
+
+    Raises:
+        InputError: a file is missing, has changed since it was inspected, or can no longer be decoded.
+
+    """
+    pixels = [np.empty((len(batch), how.crop, how.crop, 3), np.uint8) for how in preprocessings]
+    wanted = [(how.resize, how.white) for how in preprocessings]
     for row, (image_id, sha256) in enumerate(batch):
-        decoded = decode_unchanged(images, image_id, sha256, max_pixels, preprocessing.resize, preprocessing.white)
-        pixels[row] = resize_and_crop(decoded, preprocessing)
+        decoded = _decode_unchanged(images, image_id, sha256, max_pixels, wanted)
+        for of_all, each, how in zip(pixels, decoded, preprocessings, strict=True):
+            of_all[row] = resize_and_crop(each, how)
     return pixels
 
 
@@ -102,11 +115,23 @@ def decode_unchanged(
         InputError: the file is missing, has changed, or can no longer be decoded.
 
     """
+    return _decode_unchanged(images, image_id, sha256, max_pixels, [(short_side, white)])[0]
+
+
+def _decode_unchanged(
+    images: Mapping[str, bytes],
+    image_id: str,
+    sha256: str,
+    max_pixels: int,
+    wanted: Sequence[tuple[int, float | None]],
+) -> list[NDArray[np.uint8]]:
     try:
         data = images[image_id]
         if hashlib.sha256(data).hexdigest() != sha256:
             raise RejectedError("its content is no longer what it was")
-        return decode_pixels(data, max_pixels, short_side, white)
+        if len(wanted) == 1:
+            return [decode_pixels(data, max_pixels, *wanted[0])]
+        return decode_for_sides(data, max_pixels, wanted)
     except (OSError, RejectedError) as error:
         raise InputError(
             f"{image_id} changed after it was inspected ({error}): run again from `--pipelines ingestion` on."

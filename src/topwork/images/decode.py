@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -124,6 +125,25 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: floa
         image.draft(None, reduced)
     _load(image)
     return np.array(_to_rgb(_upright(image), white))
+
+
+def decode_for_sides(
+    data: bytes, max_pixels: int, wanted: Sequence[tuple[int, float | None]]
+) -> list[NDArray[np.uint8]]:
+    """The pixels of `decode_pixels` for each pair of ``short_side`` and ``white``; equal scales are decoded once.
+
+    Raises:
+        RejectedError: the bytes are not a usable image.
+
+    """
+    image, found = _open(data), dict[tuple[tuple[int, int], float | None], NDArray[np.uint8]]()
+    result = []
+    for short_side, white in wanted:
+        scaled = _reduced(image.size, short_side) if image.format == "JPEG" else image.size
+        if (scaled, white) not in found:
+            found[scaled, white] = decode_pixels(data, max_pixels, short_side, white)
+        result.append(found[scaled, white])
+    return result
 
 
 def _reduced(size: tuple[int, int], short_side: int) -> tuple[int, int]:

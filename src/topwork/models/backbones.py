@@ -30,8 +30,8 @@ _STRIDE = 32  # pixels of the input for one pixel of the last feature map, in mo
 _LONGEST_REASON = 150  # characters
 LAST = "last"
 """Layer name of the bottleneck, which is the input of the fully connected layers."""
-ALL = "all"
-"""Stands for every stage of a backbone and its bottleneck."""
+ALL, MIDDLE = "all", "middle"
+"""Stand for every stage of a backbone and its bottleneck, and for the stage in the middle and the bottleneck."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _headless(source: Source, network: nn.Module, spec: BackboneSpec) -> Backbon
 
 
 def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
-    """Names of the layers for a parameter such as ``last``, ``blocks.2+last`` or ``all``.
+    """Names of the layers for a parameter such as ``last``, ``blocks.2+last``, ``middle`` or ``all``.
 
     Raises:
         InputError: the backbone has no such layer; the message names the nearest ones.
@@ -182,6 +182,8 @@ def resolve_layers(backbone: Backbone, layers: str) -> tuple[str, ...]:
     """
     if layers == ALL:
         return (*backbone.stages, LAST)
+    if layers == MIDDLE:
+        return (backbone.stages[len(backbone.stages) // 2], LAST)
     known = {LAST, *(name for name, _ in backbone.trunk.named_modules() if name)}
     names = tuple(name.strip() for name in layers.split("+"))
     for name in names:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.progress import report_progress
 from topwork.core.stores import FeatureStore
-from topwork.images.batches import Wanted, decode_batch, map_batches
+from topwork.images.batches import Wanted, decode_batch, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
@@ -22,6 +23,7 @@ from topwork.models.engines.hardware import cores
 
 _log = logging.getLogger(__name__)
 
+K = TypeVar("K", bound=Hashable)
 _Batch = tuple[Wanted, list[Floats]]  # some images, and their vectors `[b, d]` for each view
 
 
@@ -80,8 +82,37 @@ def extract_shards(
     def features(batch: Wanted) -> list[Floats]:
         return [engine(decode_batch(images, batch, preprocessing, extraction.max_pixels))]
 
-    for sha256, vectors in _shards(features, wanted, engine, extraction, views=1):
+    for sha256, vectors in _shards(features, wanted, [engine], extraction, parts=1):
         yield _finite(FeatureShard(key, sha256, _kept(vectors[0], key)))
+
+
+def extract_for_keys(
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+    engines: Sequence[tuple[FeatureKey, Callable[[], Engine]]],
+    extraction: Extraction,
+) -> Iterator[FeatureShard]:
+    """Shards with the vectors that ``known`` lacks under several keys; an image is read once for all of them.
+
+    It is decoded once too, where the sizes allow it (`decode_for_sides`). The function beside a key builds its engine;
+    it is called only if any vector of the key is missing.
+    """
+    lacking = {
+        place: [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
+        for place, (key, _) in enumerate(engines)
+    }
+    for wanted, places in _alike(lacking):
+        keys, built = [engines[place][0] for place in places], [engines[place][1]() for place in places]
+        hows = [Preprocessing(**key.preprocessing) for key in keys]
+
+        def features(batch: Wanted, hows: list[Preprocessing] = hows, built: list[Engine] = built) -> list[Floats]:
+            pixels = decode_for_all(images, batch, hows, extraction.max_pixels)
+            return [engine(each) for engine, each in zip(built, pixels, strict=True)]
+
+        for sha256, vectors in _shards(features, wanted, built, extraction, len(keys)):
+            for key, each in zip(keys, vectors, strict=True):
+                yield _finite(FeatureShard(key, sha256, _kept(each, key)))
 
 
 def extract_view_shards(
@@ -104,7 +135,7 @@ def extract_view_shards(
         by_view = (drawn[drawn["view"] == view] for view in views)
         return [engine(apply_views(canvases, rows, plan.fill, preprocessing.crop)) for rows in by_view]
 
-    for sha256, vectors in _shards(features, wanted, engine, extraction, len(views)):
+    for sha256, vectors in _shards(features, wanted, [engine], extraction, len(views)):
         for key, each in zip(keys.values(), vectors, strict=True):
             yield _finite(FeatureShard(key, sha256, _kept(each, key)))
 
@@ -133,10 +164,10 @@ def _kept(vectors: Floats, key: FeatureKey) -> Floats:
     return vectors.astype(np.float16) if key.pool == "none" else vectors
 
 
-def _alike(lacking: Mapping[int, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[int]]]:
-    """Pairs of images and the views that all of them lack: one pair, unless an earlier run was interrupted."""
+def _alike(lacking: Mapping[K, list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[K]]]:
+    """Pairs of images and the views, or keys, that lack all of them: one pair, unless some are at hand already."""
     for wanted in {tuple(images): None for images in lacking.values() if images}:
-        yield list(wanted), [view for view, images in lacking.items() if tuple(images) == wanted]
+        yield list(wanted), [what for what, images in lacking.items() if tuple(images) == wanted]
 
 
 def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None:
@@ -147,15 +178,20 @@ def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None
 
 
 def _shards(
-    features: Callable[[Wanted], list[Floats]], wanted: Wanted, engine: Engine, extraction: Extraction, views: int
+    features: Callable[[Wanted], list[Floats]],
+    wanted: Wanted,
+    engines: Sequence[Engine],
+    extraction: Extraction,
+    parts: int,
 ) -> Iterator[tuple[tuple[str, ...], list[Floats]]]:
-    """Shards of whole batches: the SHA-256 of their images, and their vectors for each view."""
-    threads = extraction.threads or cores() + (engine.streams < cores())
-    batches = _counted(map_batches(features, wanted, engine.batch_size, threads), len(wanted) * views)
-    room = max(1, extraction.shard_size // (engine.batch_size * views))
+    """Shards of whole batches: the SHA-256 of their images, and their vectors for each part (view or key)."""
+    threads = extraction.threads or cores() + any(engine.streams < cores() for engine in engines)
+    batch_size = min(engine.batch_size for engine in engines)
+    batches = _counted(map_batches(features, wanted, batch_size, threads), len(wanted) * parts)
+    room = max(1, extraction.shard_size // (batch_size * parts))
     while shard := list(islice(batches, room)):
-        by_view = zip(*(vectors for _, vectors in shard), strict=True)
-        yield tuple(sha256 for batch, _ in shard for _, sha256 in batch), [np.concatenate(parts) for parts in by_view]
+        by_part = zip(*(vectors for _, vectors in shard), strict=True)
+        yield tuple(sha256 for batch, _ in shard for _, sha256 in batch), [np.concatenate(each) for each in by_part]
 
 
 def _counted(batches: Iterator[_Batch], total: int) -> Iterator[_Batch]:

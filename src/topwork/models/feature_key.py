@@ -48,7 +48,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     from topwork.models.engines.selection import choose_engine
 
     p = parameters
-    spec = describe_backbone(p.backbone, p.weights, p.image_size, p.seed, p.white)
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, p.white)
     layers: tuple[str, ...] = (parameters.layers,)
     if parameters.layers != "last":
         layers = resolve_layers(load_backbone(spec), parameters.layers)

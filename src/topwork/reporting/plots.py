@@ -176,7 +176,7 @@ def plot_leaderboard(leaderboard: Leaderboard) -> Figure:
         axes.plot([low, high], [height, height], color=_SOFT, lw=6, solid_capstyle="butt")
         axes.plot(accuracy, height, "o", color=_ACCENT, label=of_test)
         axes.plot(shared, height, "|", color=_INK, ms=16, label=of_folds)
-    axes.set_yticks(range(len(scored)), [row.strategy for row in scored])
+    axes.set_yticks(range(len(scored)), [row.name for row in scored])
     axes.set(xlabel="accuracy", ylim=(-0.6, max(1, len(scored)) - 0.4))
     axes.grid(axis="x", color=_SOFT, alpha=0.5)
     if scored:

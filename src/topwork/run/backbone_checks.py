@@ -8,6 +8,9 @@ from typing import Any
 
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
+from topwork.core.parameters import FeatureParameters, ScratchParameters
+from topwork.core.results import Candidate
+from topwork.models.candidates import list_candidates
 from topwork.run.preflight import AUTO
 
 _INSTALLED_BACKBONE, _OWN_NETWORK = "efficientnet_lite0", "shallow"
@@ -23,28 +26,31 @@ def check_backbones(names: Sequence[str], strategies: Sequence[str], parameters:
         InputError: a network cannot be used with these parameters.
 
     """
-    of_features, of_scratch = parameters["features"], parameters["scratch"]
-    if {"__default__", "features", "finetune"} & set(names):
-        _check_features(of_features)
+    of_features = FeatureParameters.model_validate(parameters["features"])
+    of_scratch = ScratchParameters.model_validate(parameters["scratch"])
+    candidates = list_candidates(of_features, None) if {"__default__", "features", "finetune"} & set(names) else ()
+    for each in candidates:
+        _check_features(each, of_features)
     if "finetune" in strategies and {"__default__", "finetune"} & set(names):
-        _check_has_layers(str(of_features["backbone"]), parameters["strategies"])
-        _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), of_features)
-    if "scratch" in strategies and of_scratch["backbone"] != _OWN_NETWORK:
-        _try_out(str(of_scratch["backbone"]), "none", of_scratch, "last", "average")
+        for each in candidates:
+            _check_has_layers(each.backbone, parameters["strategies"])
+            _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), each, of_features.seed)
+    if "scratch" in strategies and of_scratch.backbone != _OWN_NETWORK:
+        _try_out(of_scratch.backbone, "none", of_scratch.side, of_scratch.seed, "last", "average")
 
 
-def _check_features(parameters: Mapping[str, Any]) -> None:
-    backbone, weights, layers = (str(parameters[name]) for name in ("backbone", "weights", "layers"))
+def _check_features(candidate: Candidate, parameters: FeatureParameters) -> None:
+    backbone, weights, layers = candidate.backbone, parameters.weights, candidate.layers
     if weights not in _SET_WEIGHTS and not Path(weights).is_file():
         raise InputError(f"weights={weights}: there is no such file (`default` and `none` are the other choices).")
     if (backbone, layers, weights) != (_INSTALLED_BACKBONE, "last", "default"):
-        _try_out(backbone, weights, parameters, layers, str(parameters["pool"]))
+        _try_out(backbone, weights, candidate.image_size, parameters.seed, layers, parameters.pool)
 
 
-def _try_out(backbone: str, weights: str, parameters: Mapping[str, Any], layers: str, pool: str) -> None:
+def _try_out(backbone: str, weights: str, image_size: int | None, seed: int, layers: str, pool: str) -> None:
     from topwork.models.backbones import describe_backbone, load_backbone, try_out
 
-    spec = describe_backbone(backbone, weights, parameters["image_size"], parameters["seed"])
+    spec = describe_backbone(backbone, weights, image_size, seed)
     try_out(spec, layers, pool)
     if weights not in _SET_WEIGHTS:
         load_backbone(spec)  # fails if the file does not fit this network
@@ -58,12 +64,12 @@ def _check_has_layers(backbone: str, wanted: str) -> None:
         )
 
 
-def _check_trainable_groups(wanted: str, parameters: Mapping[str, Any]) -> None:
+def _check_trainable_groups(wanted: str, candidate: Candidate, seed: int) -> None:
     """Check the name or number of layer groups, for which the network is built without its weights."""
     if wanted in {"auto", "all"}:
         return
     from topwork.models.backbones import describe_backbone, load_backbone
     from topwork.models.layer_groups import first_trainable, layer_groups
 
-    spec = describe_backbone(str(parameters["backbone"]), "none", parameters["image_size"], parameters["seed"])
+    spec = describe_backbone(candidate.backbone, "none", candidate.image_size, seed)
     first_trainable(layer_groups(load_backbone(spec).trunk), wanted)

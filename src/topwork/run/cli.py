@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import pkgutil
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,18 +20,22 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import ProjectMetadata
 
 import topwork.pipelines
+from topwork.core.candidates import backbone_names, has_choice
 from topwork.core.errors import InputError
+from topwork.core.parameters import FeatureParameters
 from topwork.core.results import Status, StrategyResult
 from topwork.core.visible import visible
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.mlflow_store import check_server
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.backbone_checks import check_backbones
+from topwork.run.budget import Budget
 from topwork.run.configuration import Configuration, read_configuration, remove_files
 from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
 from topwork.run.plan import FILTERS, Plan, Terminated, run_parts
 from topwork.run.preflight import (
+    ALL,
     AUTO,
     MODEL_SCHEME,
     check_history,
@@ -40,6 +45,7 @@ from topwork.run.preflight import (
     check_parameters,
     check_runner,
     check_texts,
+    checked_seconds,
     chosen_strategies,
     knob_names,
     pipelines_to_run,
@@ -71,6 +77,7 @@ def cli() -> None:
 
 def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check the options, plan the run, and run its parts as one MLflow run."""
+    started = time.monotonic()
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
     read = partial(read_configuration, metadata.project_path, conf_source, options["env"])
@@ -78,6 +85,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     configuration = read(options["params"])
     parameters, knobs = configuration.parameters, configuration.knobs
     check_parameters(options["params"], parameters, knob_names(conf_source))
+    budget = Budget(checked_seconds(knobs["minutes"]), started)
     strategies = chosen_strategies(parameters["strategies"])
     names = _asked_pipelines(options, knobs)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
@@ -92,7 +100,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
             locks.enter_context(sole_run(configuration.data, work))
         for folder in (*configuration.data.glob("0[2-8]_*"), configuration.store):
             remove_abandoned(folder)
-        _run_alone(options, configuration, names, strategies)
+        _run_alone(options, configuration, names, strategies, budget)
 
 
 def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> list[str]:
@@ -102,10 +110,15 @@ def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> li
 
 
 def _run_alone(
-    options: dict[str, Any], configuration: Configuration, names: Sequence[str], strategies: tuple[str, ...]
+    options: dict[str, Any],
+    configuration: Configuration,
+    names: Sequence[str],
+    strategies: tuple[str, ...],
+    budget: Budget,
 ) -> None:
     """Run in a data folder that no other process uses."""
-    catalog, skips = configuration.open_catalog(), configuration.parameters["strategies"] == AUTO
+    wanted = configuration.parameters["strategies"]
+    catalog, skips = configuration.open_catalog(), wanted == AUTO or (budget.seconds is not None and wanted == ALL)
     if options["only_missing_outputs"]:
         check_unchanged(configuration, catalog)
     void_record(configuration, catalog)
@@ -114,7 +127,8 @@ def _run_alone(
     for strategy in () if skips else STRATEGIES:  # and forget what an earlier run skipped
         if catalog.load(f"{strategy}.result").status is Status.SKIPPED:
             catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.NOT_RUN))
-    run_parts(options, Plan(tuple(names), strategies, catalog, skips))
+    chooses = has_choice(FeatureParameters.model_validate(configuration.parameters["features"]))
+    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, chooses, budget))
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
 
@@ -123,13 +137,15 @@ def _with_backbone_at_hand(
     read: Callable[[Mapping[str, Any]], Configuration], params: dict[str, Any]
 ) -> dict[str, Any]:
     """The parameters, with `backbone=models:/NAME@ALIAS` replaced by the folder of the fetched classifier."""
-    if not str(params.get("backbone", "")).startswith(MODEL_SCHEME):
+    names = backbone_names(str(params.get("backbone", "")))
+    if not any(name.startswith(MODEL_SCHEME) for name in names):
         return params
     from topwork.run.registry import fetch_classifier
 
     configuration = read(params)
-    folder = fetch_classifier(params["backbone"], configuration.store / "backbones", _tracking_uri(configuration))
-    return {**params, "backbone": str(folder)}
+    uri, into = _tracking_uri(configuration), configuration.store / "backbones"
+    at_hand = [str(fetch_classifier(name, into, uri)) if name.startswith(MODEL_SCHEME) else name for name in names]
+    return {**params, "backbone": "+".join(at_hand)}
 
 
 def _check_compared_runs(configuration: Configuration, names: str) -> None:

@@ -48,9 +48,12 @@ class Configuration:
         """The folder of the cached features."""
         return self.project / str(self.knobs["store"])
 
-    def open_catalog(self) -> DataCatalog:
-        """The catalog of the run, with paths that do not depend on the current folder."""
-        folders = {"data": self.data, "store": self.store}
+    def open_catalog(self, slot: str = "") -> DataCatalog:
+        """The catalog of the run, with paths that do not depend on the current folder.
+
+        ``slot`` is the folder of the results on other features than the chosen ones (`Candidate.slot`).
+        """
+        folders = {"data": self.data, "store": self.store, **({"slot": slot} if slot else {})}
         if self.knobs["images"]:
             folders["images"] = self.project / self.knobs["images"]
         loader = load_configuration(

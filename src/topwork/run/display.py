@@ -196,9 +196,9 @@ class Display:
             _print(_what_is_shared(self._leaderboard))
             for row in self._leaderboard.rows:
                 if row.earlier:
-                    _print(f"{row.strategy}: the result of an earlier run ({row.earlier}).")
+                    _print(f"{row.name}: the result of an earlier run ({row.earlier}).")
                 if row.reason:
-                    _print(f"{row.strategy} {row.status}: {row.reason}.")
+                    _print(f"{row.name} {row.status}: {row.reason}.")
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
@@ -245,9 +245,9 @@ def leaderboard_table(leaderboard: Leaderboard) -> Table:
             shared = f"{row.shared_accuracy:.3f} of {row.shared_images:,}" if row.shared_images else ""
             behind = _behind(row) if shared else ""
             # the reason is printed below the table
-            table.add_row(Text(visible(row.strategy)), row.status, shared, behind, style="dim")
+            table.add_row(Text(visible(row.name)), row.status, shared, behind, style="dim")
             continue
-        name = f"{row.strategy} (earlier run)" if row.earlier else row.strategy
+        name = f"{row.name} (earlier run)" if row.earlier else row.name
         of_all = "" if row.oof_accuracy is None else f"{row.oof_accuracy:.3f} ({row.oof_images or 0:,.0f})"
         table.add_row(
             Text(visible(name)),
@@ -265,7 +265,7 @@ def champion_lines(champion: Champion) -> str:
     if not champion.strategy:
         return f"No champion: {champion.reason}."
     alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)
-    return f"Champion: {champion.strategy}, {champion.reason}.\n{alias}: {champion.promotion}."
+    return f"Champion: {champion.name}, {champion.reason}.\n{alias}: {champion.promotion}."
 
 
 def _where_it_stays(champion: Champion) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from topwork.core.candidates import backbone_names
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import Block, parameter_names
@@ -22,8 +24,10 @@ FOLDERS = ("images", "data", "store", "new_images")
 _TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
 MODEL_SCHEME = "models:/"
 """Prefix of the URI of a model in MLflow."""
-AUTO = "auto"
-"""Value for all strategies that the advice does not rule out."""
+SLOT = "slot"
+"""Parameter that the run itself gives: the folder of results on other features than the chosen ones."""
+ALL, AUTO = "all", "auto"
+"""Values for all strategies, and for those that the advice does not rule out."""
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -70,13 +74,8 @@ def plain_parameters(raw: str | Mapping[str, Any], parsed: Mapping[str, Any], wo
             result[name] = _absolute(result[name], working_folder)
     if result.get("weights") and result["weights"] not in _WEIGHT_WORDS:
         result["weights"] = _absolute(result["weights"], working_folder)
-    backbone = str(result.get("backbone") or "")
-    if backbone.startswith(OWN_EXTRACTOR):
-        module, _, attribute = backbone.removeprefix(OWN_EXTRACTOR).rpartition(":")
-        if module.endswith(".py"):
-            result["backbone"] = f"{OWN_EXTRACTOR}{_absolute(module, working_folder)}:{attribute}"
-    elif "/" in backbone and not backbone.startswith(MODEL_SCHEME):  # a classifier's folder
-        result["backbone"] = _absolute(backbone, working_folder)
+    if names := backbone_names(str(result.get("backbone") or "")):
+        result["backbone"] = "+".join(_absolute_backbone(name, working_folder) for name in names)
     return result
 
 
@@ -115,7 +114,7 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
         InputError: there is no such strategy.
 
     """
-    names = STRATEGIES if wanted in {"all", AUTO} else tuple(wanted.split("+"))
+    names = STRATEGIES if wanted in {ALL, AUTO} else tuple(wanted.split("+"))
     for name in names:
         if name not in STRATEGIES:
             near = difflib.get_close_matches(name, STRATEGIES, n=1)
@@ -124,6 +123,20 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
                 f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all, auto."
             )
     return tuple(name for name in STRATEGIES if name in names)
+
+
+def checked_seconds(minutes: Any) -> float | None:
+    """The time of the whole run in seconds; None: no limit.
+
+    Raises:
+        InputError: it is no positive number.
+
+    """
+    if minutes is None:
+        return None
+    if not isinstance(minutes, int | float) or isinstance(minutes, bool) or not 0 < minutes < math.inf:
+        raise InputError(f"minutes={minutes}: give the time of the whole run in minutes, such as minutes=5.")
+    return 60.0 * minutes
 
 
 def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
@@ -230,6 +243,15 @@ def _is_text(value: str) -> bool:
 def _texts(raw: str) -> dict[str, str]:
     pairs = (item.partition("=") for item in raw.split(",") if "=" in item)
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _absolute_backbone(name: str, working_folder: Path) -> str:
+    """The name of a backbone, in which the path of a classifier's folder or of an extractor's file is absolute."""
+    if name.startswith(OWN_EXTRACTOR):
+        module, _, attribute = name.removeprefix(OWN_EXTRACTOR).rpartition(":")
+        return f"{OWN_EXTRACTOR}{_absolute(module, working_folder)}:{attribute}" if module.endswith(".py") else name
+    is_folder = "/" in name and not name.startswith(MODEL_SCHEME)
+    return _absolute(name, working_folder) if is_folder else name
 
 
 def _absolute(path: str, working_folder: Path) -> str:

@@ -31,7 +31,7 @@ from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import settled
-from topwork.run.preflight import check_parameters, check_runner, knob_names
+from topwork.run.preflight import SLOT, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
 from topwork.run.recorder import Recorder
 from topwork.run.run_file import run_file
@@ -112,7 +112,8 @@ class RunTracking:
         """Check the parameters, and set the store and the experiment."""
         loader = context.config_loader
         self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
-        check_parameters(loader.runtime_params or {}, self._parameters, knob_names(Path(loader.conf_source)))
+        knobs = [*knob_names(Path(loader.conf_source)), SLOT]
+        check_parameters(loader.runtime_params or {}, self._parameters, knobs)
         loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
         self._context = context
         self._recorder.use(_experiment(context, loader["mlflow"]))

@@ -219,7 +219,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
     by_epoch: list[dict[str, Any]] = []
     chosen: list[float] = []
     distances: list[Floats] = []
-    plan, closing = job.plan, 0.0
+    plan, closing, in_time = job.plan, 0.0, 0.0
     for fold in job.folds:
         subset, held_out = _subset(job, fold)
         if fold == job.folds[0]:
@@ -232,7 +232,8 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         graft, state, features_of = _train(job, subset, fold, plan)
         chosen.append(state.chosen_after)
         learnt = time.perf_counter()
-        plan = _as_the_first(plan, state) if fold == job.folds[0] else plan
+        if fold == job.folds[0]:
+            plan, in_time = _as_the_first(plan, state), state.epochs
         by_epoch += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
         some = _some(subset.taught, job.parameters.seed)
         bounds = measure(features_of(some), truth[some])
@@ -252,7 +253,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         scored=rows,
         out_of_fold=probabilities,
         by_epoch=by_epoch,
-        facts=_facts(job, graft, state),
+        facts={**_facts(job, graft, state), "epochs_in_time": in_time, "epochs_wanted": job.plan.epochs},
     )
 
 

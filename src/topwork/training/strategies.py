@@ -77,7 +77,7 @@ def finetune(
     """
     started = time.perf_counter()
     p = of_features
-    spec = describe_backbone(p.backbone, p.weights, p.image_size, p.seed, p.white)
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, p.white)
     layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
@@ -117,7 +117,7 @@ def train_from_scratch(
     If it begins with a fixed transformation of the image, the result of this is cached like that of frozen layers.
     """
     started = time.perf_counter()
-    spec = describe_backbone(parameters.backbone, "none", parameters.image_size, parameters.seed, parameters.white)
+    spec = describe_backbone(parameters.backbone, "none", parameters.side, parameters.seed, parameters.white)
     layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
     first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
     plan = plan_scratch(parameters, len(examples.table), first)

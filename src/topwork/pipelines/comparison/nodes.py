@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -12,28 +12,35 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.core.arrays import Bools
+from topwork.core.candidates import told_apart
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.parameters import ComparisonParameters
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Status, StrategyResult
 from topwork.core.runs import LoggedRuns, Promotion, RegisteredChampion
 from topwork.core.stores import ImageStore
-from topwork.decisions.leaderboard import choose_champion, compare_on_shared, rank
+from topwork.decisions.leaderboard import choose_champion, compare_on_shared, cost, rank
 from topwork.decisions.promotion import Verdict, judge
+from topwork.decisions.strategies import STRATEGY
 from topwork.reporting.plots import plot_leaderboard
 
 _ELSEWHERE = (
     "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
     "test accuracy does not compare"
 )
+_EPOCHS = ("epochs_in_time", "epochs_wanted")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _AT_ONCE = 64  # images held in memory
 
 
 def build_leaderboard(
-    splits: pd.DataFrame, named_runs: LoggedRuns, parameters: ComparisonParameters, *results: StrategyResult
+    splits: pd.DataFrame,
+    named_runs: LoggedRuns,
+    other_results: tuple[StrategyResult, ...],
+    parameters: ComparisonParameters,
+    *results: StrategyResult,
 ) -> Leaderboard:
-    """One row per strategy, best out of fold first; strategies that failed or did not run are last.
+    """One row per strategy and features, best out of fold first; strategies that failed or did not run are last.
 
     Strategies are compared on the out-of-fold images that all of them share: `shared_accuracy` of `shared_images`. A
     strategy that was scored on another split is compared with the best one on the images that these two share. Its test
@@ -42,19 +49,22 @@ def build_leaderboard(
     Args:
         splits: splits that the scores must belong to.
         named_runs: earlier runs to list too, as the user asked.
+        other_results: results on other features than those that the run chose first.
         parameters: block `comparison`.
         results: results of all strategies.
 
     """
     digest = split_digest(splits)
     runs = [_result_of_run(run, named_runs) for run in named_runs.table.to_dict("records")]
-    told = [(_row(result, digest), result.out_of_fold) for result in (*results, *runs)]
+    told = [(_row(result, digest), result.out_of_fold) for result in (*results, *other_results, *runs)]
+    tables = {row.key: table for row, table in told if len(table)}
+    rows = sorted(_with_features([row for row, _ in told]), key=cost)
     scored, apart = (
-        {row.strategy: table for row, table in told if row.status is status and len(table)}
+        {row.key: tables[row.key] for row in rows if row.status is status and row.key in tables}
         for status in (Status.OK, Status.OTHER_SPLIT)
     )
     compared = compare_on_shared(scored, apart, splits, parameters.seed)
-    return rank([_compared(row, compared) for row, _ in told])
+    return rank([_compared(row, compared) for row in rows])
 
 
 def crown_champion(
@@ -63,6 +73,7 @@ def crown_champion(
     images: ImageStore,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
+    other_results: tuple[StrategyResult, ...],
     parameters: ComparisonParameters,
     *results: StrategyResult,
 ) -> tuple[Champion, Promotion]:
@@ -74,13 +85,15 @@ def crown_champion(
         images: images on which an older champion is tested if the data has changed.
         manifest: manifest of the images.
         splits: splits of this run.
+        other_results: results on other features than those that the run chose first.
         parameters: block `comparison`.
         results: results of all strategies.
 
     """
     champion, digest = choose_champion(leaderboard, parameters.errors), split_digest(splits)
     content = manifest.set_index("image_id")["sha256"]
-    result = next((each for each in results if each.strategy == champion.strategy), None)
+    crowned = (champion.strategy, champion.slot)
+    result = next((each for each in (*results, *other_results) if (each.strategy, each.slot) == crowned), None)
     table, logged = (result.out_of_fold, result.logged_model) if result else (pd.DataFrame(), {})
     if logged:
         newcomer = table.assign(sha256=table["image_id"].map(content))
@@ -133,6 +146,9 @@ def _row(result: StrategyResult, digest: str) -> Row:
     row = Row(
         strategy=result.strategy,
         backbone=result.backbone,
+        layers=result.layers,
+        image_size=result.image_size,
+        slot=result.slot,
         status=result.status,
         reason=result.reason,
         earlier=result.earlier,
@@ -142,12 +158,24 @@ def _row(result: StrategyResult, digest: str) -> Row:
     if result.split_digest != digest:
         return row.model_copy(update={"status": Status.OTHER_SPLIT, "reason": _ELSEWHERE})
     seconds = sum(result.seconds.get(node, 0.0) for node in _TRAINING)
-    known = {**result.scores, **result.serving, "seconds": seconds}
+    epochs = {name: result.training[name] for name in _EPOCHS if name in result.training}
+    known = {**result.scores, **result.serving, **epochs, "seconds": seconds}
     return row.model_copy(update={name: known[name] for name in Row.model_fields if name in known and name != "status"})
 
 
+def _with_features(rows: Sequence[Row]) -> list[Row]:
+    """The rows, which name their features where they differ; without rows that another row of the strategy replaces."""
+    scored = [row for row in rows if row.status is Status.OK]
+    of_features = [row for row in scored if row.strategy in STRATEGY and STRATEGY[row.strategy].on_features]
+    names = told_apart([(str(row.backbone), row.image_size, row.layers) for row in of_features])
+    words = dict(zip(of_features, names, strict=True))
+    ran = {row.strategy for row in scored}
+    left = (row for row in rows if row.status is not Status.NOT_RUN or row.strategy not in ran)
+    return [row.model_copy(update={"features": words.get(row, "")}) for row in left]
+
+
 def _compared(row: Row, compared: Mapping[str, Comparison]) -> Row:
-    found = compared.get(row.strategy)
+    found = compared.get(row.key)
     return row.model_copy(update=found.model_dump()) if found else row
 
 

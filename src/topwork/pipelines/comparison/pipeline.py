@@ -10,15 +10,17 @@ _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATE
 
 def create_pipeline() -> Pipeline:
     """Compare all strategies, choose the champion, and draw the leaderboard."""
-    judged = ["leaderboard", "registered_champion", "images", "manifest", "splits", "params:comparison"]
+    judged = ["leaderboard", "registered_champion", "images", "manifest", "splits", "other_results"]
     nodes = [
         Node(
             build_leaderboard,
-            ["splits", "named_runs", "params:comparison", *_RESULTS],
+            ["splits", "named_runs", "other_results", "params:comparison", *_RESULTS],
             "leaderboard",
             name="build_leaderboard",
         ),
-        Node(crown_champion, [*judged, *_RESULTS], ["champion", "promotion"], name="crown_champion"),
+        Node(
+            crown_champion, [*judged, "params:comparison", *_RESULTS], ["champion", "promotion"], name="crown_champion"
+        ),
         Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard"),
     ]
     return Pipeline(nodes, namespace="comparison", prefix_datasets_with_namespace=False, inputs=_RESULTS)

@@ -97,6 +97,8 @@ def score_strategy(
         status=Status.OK,
         reason=_UNTRAINED if classifier.training.get("epochs") == 0 else "",
         backbone=classifier.key.backbone,
+        layers="+".join(classifier.key.layers),
+        image_size=classifier.key.preprocessing["crop"],
         split_digest=split_digest(splits),
         scores={
             "test_images": len(predictions),

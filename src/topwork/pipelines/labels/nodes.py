@@ -20,7 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 def find_label_errors(
-    manifest: pd.DataFrame, splits: pd.DataFrame, label_ledger: pd.DataFrame, *results: StrategyResult
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    label_ledger: pd.DataFrame,
+    other_results: tuple[StrategyResult, ...],
+    *results: StrategyResult,
 ) -> pd.DataFrame:
     """Images with doubtful labels: first equal files with different labels, then labels that predictions contradict.
 
@@ -31,10 +35,11 @@ def find_label_errors(
         manifest: manifest of the images.
         splits: splits that the predictions must belong to.
         label_ledger: decisions of the user.
+        other_results: results on other features than those that the run chose first.
         results: results of all strategies.
 
     """
-    torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, results)
+    torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, (*results, *other_results))
     if len(torn):
         _log.info("%d files of equal bytes are under different labels: label_suggestions.csv, .png", len(torn))
     return predicted if torn.empty else torn if predicted.empty else pd.concat([torn, predicted], ignore_index=True)

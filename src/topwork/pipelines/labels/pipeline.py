@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
     nodes = [
         Node(
             find_label_errors,
-            ["manifest", "splits", "label_ledger", *_RESULTS],
+            ["manifest", "splits", "label_ledger", "other_results", *_RESULTS],
             "label_suggestions",
             name="find_label_errors",
         ),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from topwork.core.columns import OK, TEST
 from topwork.core.parameters import ReportParameters
-from topwork.core.results import Advice, Champion, Leaderboard, StrategyResult
+from topwork.core.results import Advice, Champion, Leaderboard, Screen, StrategyResult
 from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
@@ -30,6 +30,8 @@ def write_report(
     champion: Champion,
     label_suggestions: pd.DataFrame,
     near_duplicates: pd.DataFrame,
+    screen: Screen,
+    other_results: tuple[StrategyResult, ...],
     parameters: ReportParameters,
     *results: StrategyResult,
 ) -> str:
@@ -45,6 +47,8 @@ def write_report(
         champion: the strategy to use.
         label_suggestions: labels that are probably wrong.
         near_duplicates: pairs of near-duplicates.
+        screen: comparison of the features among which the run chose.
+        other_results: results on other features than those that the run chose first.
         parameters: block `report`.
         results: results of all strategies.
 
@@ -53,8 +57,9 @@ def write_report(
     def picture(image_id: str, *lines: str) -> Thumbnail:
         return thumbnail_of(thumbnail(images, image_id, parameters.max_pixels), *lines)
 
-    best = leaderboard.row_of(champion.strategy)
-    of_best = next((each.predictions for each in results if best and each.strategy == best.strategy), pd.DataFrame())
+    best, crowned = leaderboard.row_of(champion), (champion.strategy, champion.slot)
+    found = (each.predictions for each in (*results, *other_results) if (each.strategy, each.slot) == crowned)
+    of_best = next(found, pd.DataFrame())
     evidence, count = advice.evidence, parameters.pictures
     return render_page(
         "report.html",
@@ -69,6 +74,7 @@ def write_report(
             "leaks": leaks,
             "leaderboard": leaderboard.rows,
             "champion": champion,
+            "screen": screen,
             "best": best,
             "shared": leaderboard.shared_images,
             "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),

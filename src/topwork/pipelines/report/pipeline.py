@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from topwork.decisions.strategies import STRATEGIES
 from topwork.pipelines.report.nodes import write_report
 
-_FOUND = ("advice", "leaks", "leaderboard", "champion", "label_suggestions", "near_duplicates")
+_FOUND = ("advice", "leaks", "leaderboard", "champion", "label_suggestions", "near_duplicates", "screen")
 _RESULTS = {f"result_of_{strategy}": f"{strategy}.result" for strategy in STRATEGIES}
 
 
@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
     """Write the report page."""
     write = Node(
         write_report,
-        ["images", "manifest", "splits", *_FOUND, "params:report", *_RESULTS],
+        ["images", "manifest", "splits", *_FOUND, "other_results", "params:report", *_RESULTS],
         "report",
         name="write_report",
     )

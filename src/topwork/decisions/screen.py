@@ -1,0 +1,90 @@
+"""Ranks candidate features by a quick probe, and keeps those that cannot be ruled out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.core.arrays import Bools, Floats, Integers
+from topwork.core.parameters import LinearParameters, ScreeningParameters
+from topwork.core.progress import report_progress
+from topwork.core.results import Candidate, Screen, Screened
+from topwork.scoring.metrics import losses, softmax
+from topwork.scoring.paired import compare
+from topwork.training.calibration import fit_temperature
+from topwork.training.linear import multinomial_logistic, out_of_fold_scores
+
+_A_CLASS = 5  # images, if there are many classes
+_VALUES = 4  # values of C that are tried: the smallest of the user's
+_TASK = "screen"
+
+
+def sample_rows(truth: Integers, images: int, seed: int) -> Integers:
+    """Rows of at least ``images`` images, the same share of each class but at least five; ascending."""
+    share = max(1.0, images) / len(truth)
+    order = np.random.default_rng(seed).permutation(len(truth))
+    rows = []
+    for number in np.unique(truth):
+        members = order[truth[order] == number]
+        rows.append(members[: max(_A_CLASS, int(np.ceil(share * len(members))))])
+    return np.sort(np.concatenate(rows))
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    vectors: Iterable[Floats],
+    truth: Integers,
+    folds: Integers,
+    groups: NDArray[np.str_],
+    linear: LinearParameters,
+    screening: ScreeningParameters,
+) -> Screen:
+    """The candidates, best first; left out are those that are worse in a paired test, and those beyond ``keep``.
+
+    Args:
+        candidates: candidates to compare.
+        vectors: features ``[n, d]`` of the same images for each candidate.
+        truth: class numbers ``[n]``.
+        folds: fold numbers ``[n]``.
+        groups: groups of the images ``[n]``.
+        linear: block `logistic`.
+        screening: block `screening`.
+
+    """
+    right, dimensions = [], []
+    for done, each in enumerate(vectors):
+        report_progress(_TASK, done, len(candidates), "candidates")
+        right.append(_probe(each, truth, folds, linear))
+        dimensions.append(each.shape[1])
+    report_progress(_TASK, len(candidates), len(candidates), "candidates")
+    order = sorted(range(len(candidates)), key=lambda place: (-right[place].mean(), place))
+    best = right[order[0]]
+    screened: list[Screened] = []
+    for position, place in enumerate(order):
+        difference = compare(best, right[place], groups, screening.seed)
+        ruled_out = position > 0 and difference.p_better < screening.significance
+        screened.append(
+            Screened(
+                **vars(candidates[place]),
+                accuracy=float(right[place].mean()),
+                behind=-difference.difference,
+                behind_error=difference.error,
+                p=difference.p_better if position else None,
+                dimensions=dimensions[place],
+                kept=not ruled_out and sum(one.kept for one in screened) < screening.keep,
+            )
+        )
+    return Screen(candidates=tuple(screened), images=len(truth))
+
+
+def _probe(vectors: Floats, truth: Integers, folds: Integers, linear: LinearParameters) -> Bools:
+    """Whether logistic regression is right on each image out of fold, with the C of the least log-loss."""
+    estimator, classes = multinomial_logistic("none", linear.max_iterations), int(truth.max()) + 1
+    tried: list[tuple[float, Bools]] = []
+    for C in sorted(linear.C)[:_VALUES]:
+        scores = out_of_fold_scores(estimator, C, vectors, truth, folds, classes)
+        loss = losses(softmax(scores, fit_temperature(scores, truth)), truth).mean()
+        tried.append((float(loss), np.asarray(scores.argmax(axis=1) == truth)))
+    return min(tried, key=lambda each: each[0])[1]

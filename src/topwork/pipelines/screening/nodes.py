@@ -1,0 +1,119 @@
+"""Compares candidate features by a quick probe on some of the images.
+
+Networks are imported inside the functions, because Kedro imports this module for every run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+
+from topwork.core.columns import OK, TEST
+from topwork.core.features import FeatureShard
+from topwork.core.parameters import FeatureParameters, LinearParameters, ScreeningParameters
+from topwork.core.results import Candidate, Candidates, Screen, Screened
+from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.decisions.screen import rank, sample_rows
+from topwork.models.candidates import list_candidates
+from topwork.models.extraction import Extraction, extract_for_keys
+from topwork.models.feature_key import engine_for, resolved_key
+
+_log = logging.getLogger(__name__)
+
+
+def find_candidates(manifest: pd.DataFrame, parameters: FeatureParameters) -> Candidates:
+    """The candidates of the run; `image_size=auto` looks at the sizes of the images."""
+    usable = manifest[manifest["status"] == OK]
+    median = float(usable[["width", "height"]].min(axis=1).median())
+    return Candidates(list_candidates(parameters, median))
+
+
+def extract_sample(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    known_features: FeatureStore,
+    engines: EngineStore,
+    candidates: Candidates,
+    parameters: FeatureParameters,
+    screening: ScreeningParameters,
+) -> Iterator[FeatureShard]:
+    """Shards with the missing features of the images on which the candidates are compared."""
+    if candidates.several:
+        sample = _sample(splits, manifest, screening)
+        yield from _extract(images, sample, known_features, engines, candidates.root, parameters)
+
+
+def rank_candidates(
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    sample_shards: FeatureStore,
+    engines: EngineStore,
+    candidates: Candidates,
+    linear: LinearParameters,
+    parameters: FeatureParameters,
+    screening: ScreeningParameters,
+) -> Screen:
+    """The candidates, best first, by the accuracy of a linear probe out of fold; the test split is not used."""
+    if not candidates.several:
+        return Screen(candidates=tuple(Screened(**vars(each)) for each in candidates.root))
+    sample = _sample(splits, manifest, screening)
+    keys = (resolved_key(of_candidate(parameters, each), engines) for each in candidates.root)
+    vectors = (sample_shards.get(key, sample["sha256"].tolist()) for key in keys)
+    truth = np.unique(sample["label"], return_inverse=True)[1]
+    folds, groups = sample["fold"].to_numpy(), sample["group"].to_numpy(dtype=str)
+    screen = rank(candidates.root, vectors, truth, folds, groups, linear, screening)
+    for each in screen.candidates:
+        verdict = "" if each.kept else ", left out"
+        _log.info("%s: %.3f out of fold on %d images%s", each.name, each.accuracy, screen.images, verdict)
+    return screen
+
+
+def extract_kept(
+    images: ImageStore,
+    manifest: pd.DataFrame,
+    known_features: FeatureStore,
+    engines: EngineStore,
+    screen: Screen,
+    parameters: FeatureParameters,
+) -> Iterator[FeatureShard]:
+    """Shards with the missing features of all images for the candidates that were kept; each file is read once."""
+    if screen.others:
+        usable, kept = manifest[manifest["status"] == OK], (screen.chosen, *screen.others)
+        yield from _extract(images, usable, known_features, engines, kept, parameters)
+
+
+def of_candidate(parameters: FeatureParameters, candidate: Candidate) -> FeatureParameters:
+    """The parameters for the features of one candidate."""
+    return parameters.model_copy(update=candidate.model_dump(include={"backbone", "layers", "image_size"}))
+
+
+def _sample(splits: pd.DataFrame, manifest: pd.DataFrame, screening: ScreeningParameters) -> pd.DataFrame:
+    """The images on which the candidates are compared, with their SHA-256."""
+    learnt = splits[splits["split"] != TEST]
+    truth = np.unique(learnt["label"], return_inverse=True)[1]
+    some = learnt.iloc[sample_rows(truth, screening.images, screening.seed)]
+    return some.assign(sha256=some["image_id"].map(manifest.set_index("image_id")["sha256"]))
+
+
+def _extract(
+    images: ImageStore,
+    table: pd.DataFrame,
+    known: FeatureStore,
+    engines: EngineStore,
+    candidates: Sequence[Candidate],
+    parameters: FeatureParameters,
+) -> Iterator[FeatureShard]:
+    distinct = table.drop_duplicates("sha256")
+    contents = dict(zip(distinct["sha256"], distinct["image_id"], strict=True))
+    how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
+    builders = []
+    for each in candidates:
+        asked = of_candidate(parameters, each)
+        key = resolved_key(asked, engines)
+        builders.append((key, cache(partial(engine_for, key, asked, engines))))
+    yield from extract_for_keys(images, contents, known, builders, how)
