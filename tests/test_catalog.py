@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from topwork.decisions.strategies import BLOCKS
 from topwork.run.configuration import load_configuration
 
-BY_THE_RUN_ITSELF = {"{strategy}.logged_model", "{strategy}.timings", "complete_run"}
+BY_THE_RUN_ITSELF = {"{strategy}.logged_model", "{strategy}.timings", "complete_run", "granted_minutes"}
 
 
 @pytest.fixture(scope="module")

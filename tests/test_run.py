@@ -679,6 +679,74 @@ def test_networks_learn_are_compared_on_shared_images_and_serve_what_they_learnt
     assert keys[0].weights == keys[1].weights != original.weights
 
 
+def test_strategies_are_compared_on_several_features_and_all_that_follows_knows_which(
+    kedro: Callable[..., Any], image_folder: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    layers = "features.layers=last|blocks.1+last"
+    given = f"images={image_folder},{layers},strategies=logistic+finetune,screening.images=50"
+    result = kedro(params=given)
+    assert result.exit_code == 0, result.output
+    data = tmp_path / "data"
+    screen = json.loads((data / "08_reporting/screen.json").read_text())
+    first, second = screen["candidates"]
+    assert {first["name"], second["name"]} == {"last", "blocks.1+last"}
+    assert first["kept"] and second["kept"]  # plain colours: they cannot be told apart
+
+    rows = json.loads((data / "08_reporting/leaderboard.json").read_text())
+    scored = {(row["strategy"], row["features"]): row for row in rows if row["status"] == "ok"}
+    assert {("logistic", each["name"]) for each in (first, second)} < set(scored)
+    assert len(scored) == 3  # the network is trained once
+    assert {row["shared_images"] for row in scored.values()} == {8}
+    for (strategy, features), row in scored.items():
+        slot = "" if features == first["name"] else second["slot"]
+        assert row["slot"] == slot
+        classifier = read_classifier(data / "06_models" / slot / strategy)
+        assert "+".join(classifier.key.layers) == features == row["layers"]
+
+    _, children = runs_of(tracking_uri)
+    named = {run.info.run_name: run for run in children}
+    assert set(named) == {f"{strategy} · {features}" for strategy, features in scored}
+    for (strategy, features), row in scored.items():
+        run = named[f"{strategy} · {features}"].data
+        assert (run.tags["topwork.strategy"], run.params["features.layers"]) == (strategy, features)
+        assert run.tags["topwork.backbone"] == run.params["backbone"] == "efficientnet_lite0"
+        assert run.metrics["accuracy"] == row["accuracy"]
+
+    champion = json.loads((data / "08_reporting/champion.json").read_text())
+    crowned = read_classifier(data / "06_models" / champion["slot"] / champion["strategy"])
+    assert "+".join(crowned.key.layers) == champion["features"]
+    registered = mlflow.pyfunc.load_model("models:/images@champion")
+    assert registered.metadata.model_uuid == champion["model_id"]
+    predicted = kedro("--pipelines", "prediction", params=f"new_images={image_folder}")
+    assert predicted.exit_code == 0, predicted.output
+    answers = pd.read_csv(data / "07_model_output/new/predictions.csv")
+    served = Predictor.of(crowned).predict([(image_folder / path).read_bytes() for path in answers["image_id"]])
+    assert answers["label"].tolist() == served["label"].tolist()
+
+    # another run with one kind of features: the others' results are not shown as its own
+    alone = kedro(params=f"images={image_folder},strategies=logistic")
+    assert alone.exit_code == 0, alone.output
+    rows = json.loads((data / "08_reporting/leaderboard.json").read_text())
+    assert [row["slot"] for row in rows if row["status"] == "ok" and not row["earlier"]] == [""]
+
+
+def test_a_run_with_minutes_leaves_out_what_has_no_time_and_ends_with_a_champion(
+    kedro_after_a_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "data/08_reporting/svm/metrics.json").unlink()
+    result = kedro_after_a_run(params=f"images={tmp_path / 'images'},minutes=0.001,strategies=logistic+lda+finetune")
+    assert result.exit_code == 0, result.output
+    rows = leaderboard(tmp_path)
+    assert rows["logistic"]["status"] == "ok"
+    assert {rows[name]["status"] for name in ("lda", "finetune")} == {"skipped"}
+    assert all("no time is left for it" in rows[name]["reason"] for name in ("lda", "finetune"))
+    assert json.loads((tmp_path / "data/08_reporting/champion.json").read_text())["strategy"] == "logistic"
+    assert not (tmp_path / "data/granted_minutes.json").exists()
+    refused = kedro_after_a_run(params=f"images={tmp_path / 'images'},minutes=-1")
+    assert refused.exit_code == 1
+    assert "minutes=-1: give the time of the whole run in minutes" in refused.output
+
+
 def test_a_model_that_the_registry_does_not_have_is_refused_before_any_work(
     kedro: Callable[..., Any], image_folder: Path
 ) -> None:

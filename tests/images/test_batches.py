@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.conftest import image_bytes
+from tests.conftest import encode, image_bytes, scene
 from topwork.core.errors import InputError
-from topwork.images.batches import Wanted, decode_batch, map_batches
+from topwork.images import decode
+from topwork.images.batches import Wanted, decode_batch, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 
 SQUARE = Preprocessing(16, 16, "bilinear", (0.5,) * 3, (0.5,) * 3)
@@ -41,6 +43,18 @@ def test_only_a_few_batches_are_held_at_a_time() -> None:
     assert len(started) <= 7
     results.close()  # type: ignore[attr-defined]
     assert len(started) < 10
+
+
+def test_a_file_is_decoded_once_for_all_sizes_that_need_the_same_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {"photo.jpg": encode(scene(1), "JPEG"), "drawing.png": encode(scene(2))}  # 320 x 240
+    sizes = [replace(SQUARE, resize=side, crop=side) for side in (200, 210, 100, 16)]
+    expected = [decode_batch(images, wanted(images), how, 100_000) for how in sizes]
+    decoded: list[tuple[int, int]] = []
+    decode_jpeg = decode._decode_jpeg
+    monkeypatch.setattr(decode, "_decode_jpeg", lambda data, size: (decoded.append(size), decode_jpeg(data, size))[1])
+    for found, alone in zip(decode_for_all(images, wanted(images), sizes, 100_000), expected, strict=True):
+        np.testing.assert_array_equal(found, alone)
+    assert decoded == [(320, 240), (160, 120), (40, 30)]
 
 
 def test_a_file_that_changed_since_it_was_inspected_is_named() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.images.views import PRESETS
 from topwork.models.engines import Engine
-from topwork.models.extraction import Extraction, extract_missing, extract_shards, extract_view_shards, view_keys
+from topwork.models.extraction import (
+    Extraction,
+    extract_for_keys,
+    extract_missing,
+    extract_shards,
+    extract_view_shards,
+    view_keys,
+)
 from topwork.models.feature_key import engine_for, resolved_key
 
 HOW = Extraction(shard_size=8, threads=2, max_pixels=1_000_000)
@@ -246,3 +254,27 @@ def test_a_converted_network_is_kept_and_used_again(
 def test_the_engine_store_is_no_output_of_a_node(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="through the handle"):
         EngineStoreDataset(path=str(tmp_path)).save("a choice")  # type: ignore[arg-type]
+
+
+def test_several_features_come_from_one_reading_of_the_files(
+    images: dict[str, bytes], engines: FolderEngineStore, tmp_path: Path
+) -> None:
+    read: list[str] = []
+
+    class Counted(dict[str, bytes]):
+        def __getitem__(self, name: str) -> bytes:
+            read.append(name)
+            return super().__getitem__(name)
+
+    contents = {hashlib.sha256(data).hexdigest(): name for name, data in images.items()}
+    requests = [ASKED, asked(image_size=32), asked(layers="middle")]
+    keys = [resolved_key(each, engines) for each in requests]
+    builders = [(key, partial(engine_for, key, each, engines)) for key, each in zip(keys, requests, strict=True)]
+    store = FolderFeatureStore(tmp_path)
+    for shard in extract_for_keys(Counted(images), contents, store, builders, HOW):
+        store.put(shard)
+    assert sorted(read) == sorted(images)
+    for key, request in zip(keys, requests, strict=True):
+        for alone in shards(images, engines, request):
+            np.testing.assert_array_equal(store.get(key, alone.sha256), alone.vectors)
+    assert list(extract_for_keys(Counted(images), contents, store, builders, HOW)) == []

@@ -6,7 +6,8 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from topwork.run.cli import Stopped
-from topwork.run.plan import Part, Terminated, plan_parts
+from topwork.run.plan import Part, plan_parts
+from topwork.run.sessions import Terminated
 
 
 def identity(value: object) -> object:

@@ -264,6 +264,16 @@ class Row(Comparison):
         return (self.seconds or 0.0) / 60 * (wanted / done - 1)
 
     @property
+    def more_time(self) -> str:
+        """What more time would have bought a network, in words; empty if it had the time for all its epochs."""
+        if self.more_minutes is None:
+            return ""
+        return (
+            f"{self.name} had the time for {self.epochs_in_time:.1f} of the {self.epochs_wanted:.0f} epochs that it "
+            f"would take; about {max(1, round(self.more_minutes))} more minutes would be enough for all."
+        )
+
+    @property
     def key(self) -> str:
         """The name in MLflow and in tables: the strategy, after the folder of its features if they have one."""
         return f"{self.slot}/{self.strategy}" if self.slot else self.strategy

@@ -31,9 +31,10 @@ from topwork.decisions.strategies import STRATEGIES
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
 from topwork.run.configuration import Configuration, read_configuration, remove_files
+from topwork.run.execution import run_parts
 from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
-from topwork.run.plan import FILTERS, Plan, Terminated, run_parts
+from topwork.run.plan import FILTERS, Plan
 from topwork.run.preflight import (
     ALL,
     AUTO,
@@ -52,6 +53,7 @@ from topwork.run.preflight import (
     plain_parameters,
 )
 from topwork.run.record import check_unchanged, describe_run, keep_record, void_record
+from topwork.run.sessions import Terminated
 
 _APART = {"prediction", "history"}
 """Pipelines with outputs that no other pipeline reads; they may run during a training in the same folder."""

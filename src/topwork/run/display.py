@@ -197,6 +197,8 @@ class Display:
             for row in self._leaderboard.rows:
                 if row.earlier:
                     _print(f"{row.name}: the result of an earlier run ({row.earlier}).")
+                if row.more_time and not row.earlier:
+                    _print(row.more_time)
                 if row.reason:
                     _print(f"{row.name} {row.status}: {row.reason}.")
             if self._champion:

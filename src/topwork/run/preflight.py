@@ -24,8 +24,8 @@ FOLDERS = ("images", "data", "store", "new_images")
 _TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
 MODEL_SCHEME = "models:/"
 """Prefix of the URI of a model in MLflow."""
-SLOT = "slot"
-"""Parameter that the run itself gives: the folder of results on other features than the chosen ones."""
+SLOT, CHOSEN = "slot", "chosen"
+"""Parameters that the run itself gives if it compares several features: the folder of the results, and their name."""
 ALL, AUTO = "all", "auto"
 """Values for all strategies, and for those that the advice does not rule out."""
 _WEIGHT_WORDS = ("default", "none")

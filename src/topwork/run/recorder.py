@@ -98,10 +98,12 @@ class Recorder:
         self._log_params(self.parent, parameters)
         self.store.log_text(self.parent, run_file, "run.yml")
 
-    def open_child(self, strategy: str, parameters: Mapping[str, Any]) -> None:
-        """Open the run of a strategy."""
-        tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self.parent), "topwork.strategy": strategy}
-        self._children[strategy] = self._create(strategy, tags)
+    def open_child(self, strategy: str, features: tuple[str, str], parameters: Mapping[str, Any]) -> None:
+        """Open the run of a strategy; ``features`` are its backbone, and their name if the run compares several."""
+        backbone, chosen = features
+        tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self.parent)}
+        tags |= {"topwork.strategy": strategy, "topwork.backbone": backbone}
+        self._children[strategy] = self._create(f"{strategy} · {chosen}" if chosen else strategy, tags)
         self._log_params(self._children[strategy], parameters)
 
     def close_child(self, strategy: str, status: str) -> None:

@@ -28,10 +28,10 @@ from topwork.core.progress import Measured
 from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
-from topwork.decisions.strategies import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES, STRATEGY
 from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import settled
-from topwork.run.preflight import SLOT, check_parameters, check_runner, knob_names
+from topwork.run.preflight import CHOSEN, SLOT, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
 from topwork.run.recorder import Recorder
 from topwork.run.run_file import run_file
@@ -112,7 +112,7 @@ class RunTracking:
         """Check the parameters, and set the store and the experiment."""
         loader = context.config_loader
         self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
-        knobs = [*knob_names(Path(loader.conf_source)), SLOT]
+        knobs = [*knob_names(Path(loader.conf_source)), SLOT, CHOSEN]
         check_parameters(loader.runtime_params or {}, self._parameters, knobs)
         loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
         self._context = context
@@ -223,7 +223,16 @@ class RunTracking:
             recorder.open_parent(name, code_tags(project), logged, run_file(self._command, resolved, project))
         if namespace in STRATEGIES and not recorder.has_child(namespace):
             others = set(STRATEGIES) - {namespace}
-            recorder.open_child(namespace, {name: value for name, value in logged.items() if name not in others})
+            of_child = {name: value for name, value in logged.items() if name not in others}
+            recorder.open_child(namespace, self._features_of(namespace), of_child)
+
+    def _features_of(self, strategy: str) -> tuple[str, str]:
+        """The backbone of a strategy, and the name of the features if the run compares several."""
+        assert self._context is not None
+        if not STRATEGY[strategy].on_features:
+            return str(self._parameters[strategy]["backbone"]), ""
+        chosen = (self._context.config_loader.runtime_params or {}).get(CHOSEN, "")
+        return str(self._parameters["features"]["backbone"]), str(chosen)
 
     def _close(self, status: str) -> None:
         self._recorder.close(status)

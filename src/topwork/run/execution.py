@@ -1,0 +1,236 @@
+"""Runs the parts of a plan one after the other, on the features that the screen chose and in the time that there is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from topwork.core.errors import InputError
+from topwork.core.results import Advice, Candidate, Status, StrategyResult
+from topwork.decisions.strategies import STRATEGIES, STRATEGY
+from topwork.run.budget import Shares, check_features
+from topwork.run.plan import Part, Plan, plan_parts, select_nodes
+from topwork.run.preflight import CHOSEN, SLOT
+from topwork.run.sessions import Failures, run_session, terminable
+from topwork.run.viz_status import run_status
+
+_SCREENED = {"screen", "kept_shards"}
+_BEFORE_FEATURES = {"manifest", "feature_key", "duplicate_key"}
+_FEATURE_NODES = "features."
+_TRAINING_NODES = {"fit_probe", "train"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Features on which strategies are trained: their parameters, and the catalog of the results.
+
+    ``candidate`` is None if there is nothing to choose.
+    """
+
+    given: Mapping[str, Any]
+    catalog: DataCatalog
+    candidate: Candidate | None = None
+
+    @property
+    def slot(self) -> str:
+        """Folder of the results (`Candidate.slot`); empty for the features that were chosen first."""
+        return str(self.given.get(SLOT, ""))
+
+    def title(self, strategy: str) -> str:
+        """The strategy, and the features if there are several."""
+        return f"{strategy} · {self.candidate.name}" if self.candidate else strategy
+
+
+def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
+    """Run the parts one after the other, as one run in MLflow.
+
+    Raises:
+        InputError: a strategy failed; this is raised after the other parts have run.
+
+    """
+    from topwork.run.hooks import display, tracking
+
+    selected = select_nodes(options, plan.pipelines)
+    parts, failed = plan_parts(selected, plan.strategies), Failures()
+    compared = any(part.strategy is None for part in parts[1:])
+    recorded = tracking.one_run(options, keeps_failures=compared)
+    with terminable(), recorded, display.shown(), run_status(selected.nodes):
+        run = _Run(options, plan, failed)
+        choices = run.choose_features(selected)
+        for part in parts:
+            if part.strategy is None:
+                run.shared_part(part, choices)
+            else:
+                run.strategy_part(part, choices)
+            if compared and part is parts[-2]:
+                run.mark_others(choices)
+        run.end()
+        if failed.by_strategy:
+            tracking.note_failed(list(failed.by_strategy))
+    display.show_results()
+    failed.tell(others=len(parts) > len(failed.by_strategy))
+
+
+class _Run:
+    """The parts of one run, in their order; remembers what has run."""
+
+    def __init__(self, options: Mapping[str, Any], plan: Plan, failed: Failures) -> None:
+        self._options, self._plan, self._failed = options, plan, failed
+        self._catalog = plan.catalog_of("")
+        self._shares = Shares(plan.budget, self._catalog, options)
+        self._done: list[StrategyResult] = []
+        self._ran = set[tuple[str, str]]()  # strategy and slot
+        self._finished = set[str]()  # nodes
+
+    def choose_features(self, selected: Pipeline) -> tuple[Choice, ...]:
+        """The features to train on, best first; if there are several candidates, the screen runs now.
+
+        Raises:
+            InputError: the screen is not part of this run, and has not compared these features before; or the time of
+                the run is too short for the features.
+
+        """
+        if not self._plan.chooses:
+            choice = Choice({}, self._catalog)
+            if self._plan.budget.seconds is not None and self._until(selected, _BEFORE_FEATURES, {}):
+                check_features(self._plan.budget, self._catalog)
+            return (choice,)
+        if not self._until(selected, _SCREENED, {}) and not self._catalog.exists("screen"):
+            raise InputError("Several features are given: run `--pipelines ingestion,splitting,screening` first.")
+        screen = self._catalog.load("screen")
+        others = (self._choice(each, each.slot) for each in screen.others)
+        return (self._choice(screen.chosen, ""), *others)
+
+    def shared_part(self, part: Part, choices: Sequence[Choice]) -> None:
+        """Run nodes that belong to no strategy, and compute the features of the other choices."""
+        left = [name for name in part.node_names if name not in self._finished]
+        self._session(left, choices[0].given)
+        for other in choices[1:]:
+            self._session([name for name in left if name.startswith(_FEATURE_NODES)], other.given)
+
+    def strategy_part(self, part: Part, choices: Sequence[Choice]) -> None:
+        """Run a strategy on its choices of features, unless it is left out."""
+        assert part.strategy
+        for choice in self._choices_for(part.strategy, choices):
+            self._ran.add((part.strategy, choice.slot))
+            title = choice.title(part.strategy)
+            if reason := self._why_skip(part.strategy):
+                _log.info("%s skipped: %s", title, reason)
+                if not mark_earlier(choice.catalog, part.strategy, f"skipped in this run: {reason}"):
+                    skipped = StrategyResult(part.strategy, Status.SKIPPED, reason)
+                    choice.catalog.save(f"{part.strategy}.result", skipped)
+                continue
+            share, started = self._share(part.strategy), self._plan.budget.used
+            try:
+                self._session(part.node_names, {**choice.given, **share})
+            except Exception as error:
+                self._failed.note(title, error)
+            else:
+                self._note(choice.catalog.load(f"{part.strategy}.result"), self._plan.budget.used - started)
+
+    def mark_others(self, choices: Sequence[Choice]) -> None:
+        """Mark the results of earlier runs that this run has not replaced."""
+        for choice in choices:
+            for strategy in STRATEGIES:
+                if (strategy, choice.slot) not in self._ran:
+                    mark_earlier(choice.catalog, strategy, "not asked for in this run")
+
+    def end(self) -> None:
+        """Forget what is needed only to continue this run."""
+        self._shares.forget()
+
+    def _choice(self, candidate: Candidate, slot: str) -> Choice:
+        params = self._options["params"]
+        features = {**params.get("features", {}), "layers": candidate.layers, "image_size": candidate.image_size}
+        given = {"backbone": candidate.backbone, "features": features, CHOSEN: candidate.name}
+        given |= {SLOT: slot} if slot else {}
+        return Choice(given, self._plan.catalog_of(slot), candidate)
+
+    def _choices_for(self, strategy: str, choices: Sequence[Choice]) -> Sequence[Choice]:
+        """Heads are fitted on all choices. A network is trained once, on the features with the best head.
+
+        It is trained at the smallest size that the screen kept for this backbone and these layers: the images hold no
+        more than that, and it does more epochs in the same time.
+        """
+        if len(choices) == 1 or STRATEGY[strategy].head:
+            return choices
+        if not STRATEGY[strategy].on_features:
+            return choices[:1]
+        heads = [each for each in self._done if each.status is Status.OK and STRATEGY[each.strategy].head]
+        best = max(heads, key=lambda each: each.scores["oof_accuracy"] or 0.0, default=None)
+        found = next((each for each in choices if best and each.slot == best.slot), choices[0])
+        return [min((each for each in choices if _same_layers(each, found)), key=_image_size)]
+
+    def _why_skip(self, strategy: str) -> str:
+        """The reason why the strategy is left out, or an empty text if it runs."""
+        from topwork.decisions.advisor import why_stop
+
+        reason = (self._ruled_out().get(strategy) or why_stop(self._done)) if self._plan.skips else ""
+        if reason or not self._done:  # the first one always runs
+            return reason
+        if STRATEGY[strategy].head:
+            advice = self._advice()
+            return self._shares.why_no_head(advice.cost_seconds.get(strategy) if advice else None)
+        return self._shares.why_no_network(self._networks_left(strategy))
+
+    def _advice(self) -> Advice | None:
+        return self._catalog.load("advice") if self._catalog.exists("advice") else None
+
+    def _ruled_out(self) -> Mapping[str, str]:
+        advice = self._advice()
+        return advice.ruled_out if advice else {}
+
+    def _share(self, strategy: str) -> Mapping[str, Any]:
+        """The minutes of a network, as a parameter of its session."""
+        if STRATEGY[strategy].head or self._plan.budget.seconds is None:
+            return {}
+        minutes = self._shares.minutes_for(strategy, self._networks_left(strategy))
+        _log.info("%s has %.1f minutes to train.", strategy, minutes)
+        return {strategy: {**self._options["params"].get(strategy, {}), "minutes": minutes}}
+
+    def _networks_left(self, strategy: str) -> int:
+        """Number of networks that are still to be trained, this one included."""
+        after = self._plan.strategies[self._plan.strategies.index(strategy) :]
+        out = self._ruled_out() if self._plan.skips else {}
+        return sum(not STRATEGY[name].head and name not in out for name in after) or 1
+
+    def _note(self, result: StrategyResult, seconds: float) -> None:
+        self._done.append(result)
+        training = sum(value for node, value in result.seconds.items() if node in _TRAINING_NODES)
+        self._plan.budget.note_scoring(max(0.0, seconds - training))
+
+    def _until(self, selected: Pipeline, datasets: set[str], given: Mapping[str, Any]) -> bool:
+        """Run what makes these datasets, as far as it is part of the run; whether there was anything to run."""
+        made = {name for node in selected.nodes for name in node.outputs} & datasets
+        names = [node.name for node in selected.to_outputs(*made).nodes] if made else []
+        self._session(names, given)
+        self._finished |= set(names)
+        return bool(made)
+
+    def _session(self, node_names: Sequence[str], given: Mapping[str, Any]) -> None:
+        if node_names:
+            options = {**self._options, "params": {**self._options["params"], **given}}
+            run_session(options, self._plan.pipelines, node_names)
+
+
+def _same_layers(choice: Choice, other: Choice) -> bool:
+    first, second = choice.candidate, other.candidate
+    return bool(first and second and (first.backbone, first.layers) == (second.backbone, second.layers))
+
+
+def _image_size(choice: Choice) -> int:
+    return (choice.candidate.image_size if choice.candidate else None) or 0
+
+
+def mark_earlier(catalog: DataCatalog, strategy: str, why: str) -> bool:
+    """Note that the result of the strategy is of an earlier run, if it has one."""
+    if not catalog.exists(f"{strategy}.result"):
+        return False
+    catalog.save(f"{strategy}.result", replace(catalog.load(f"{strategy}.result"), earlier=why))
+    return True

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+
+from topwork.core.parameters import LinearParameters, ScreeningParameters
+from topwork.core.results import Candidate, Screen
+from topwork.decisions.screen import rank, sample_rows
+
+CLASSES, COUNT = 4, 400
+LINEAR = LinearParameters(C=[1e-3, 1e-2], class_weight="none", max_iterations=100, seed=0, rejected=0.05)
+TRUTH = np.arange(COUNT) % CLASSES
+
+
+def features(distance: float, seed: int) -> np.ndarray:
+    """Class means at a distance from one another, in noise of one."""
+    generator = np.random.default_rng(seed)
+    return (distance * np.eye(CLASSES, 8)[TRUTH] + generator.normal(size=(COUNT, 8))).astype(np.float32)
+
+
+def screened(*distances: float, keep: int = 3, seeds: tuple[int, ...] = (1, 2, 3, 4)) -> Screen:
+    names = [Candidate(backbone=f"net{place}", layers="last", image_size=None) for place in range(len(distances))]
+    vectors = [features(distance, seed) for distance, seed in zip(distances, seeds, strict=False)]
+    groups, folds = np.arange(COUNT).astype(str), np.arange(COUNT) // CLASSES % 5
+    screening = ScreeningParameters(images=1000, significance=0.05, keep=keep, seed=0)
+    return rank(names, vectors, TRUTH, folds, groups, LINEAR, screening)
+
+
+def test_the_best_features_come_first_and_the_worse_are_left_out() -> None:
+    screen = screened(1.0, 4.0, 2.0)
+    assert [each.backbone for each in screen.candidates] == ["net1", "net2", "net0"]
+    assert [each.kept for each in screen.candidates] == [True, False, False]
+    assert (screen.chosen.behind, screen.chosen.p) == (0.0, None)
+    assert screen.candidates[1].behind < 0
+    assert screen.images == COUNT
+
+
+def test_what_cannot_be_told_from_the_best_is_kept_up_to_a_number() -> None:
+    alike = screened(3.0, 3.0, 3.0)
+    assert len(alike.others) == 2
+    assert len(screened(3.0, 3.0, 3.0, keep=2).others) == 1
+    assert len(screened(3.0, 3.0, 3.0, keep=1).others) == 0
+
+
+def test_of_equals_the_first_in_the_users_order_is_chosen() -> None:
+    screen = screened(3.0, 3.0, seeds=(1, 1))
+    assert [each.backbone for each in screen.candidates] == ["net0", "net1"]
+
+
+def test_the_sample_has_its_share_of_every_class_and_at_least_five() -> None:
+    truth = np.repeat([0, 1, 2], [900, 90, 6])
+    rows = sample_rows(truth, 100, seed=0)
+    assert np.bincount(truth[rows]).tolist() == [91, 10, 5]
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(rows, sample_rows(truth, 100, seed=0))
+    assert len(sample_rows(truth, 5000, seed=0)) == len(truth)
