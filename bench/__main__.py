@@ -16,8 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +86,7 @@ def speed(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
         for name in (TIMM, LOOP, FASTAI, EMBETTER):
             with Rival(asked.rivals, name, network, folder) as rival:
                 measured = alternated(
-                    lambda ours=ours, folder=folder: ours.folder_to_features(folder),
+                    partial(ours.folder_to_features, folder),
                     rival.images_per_second,
                     asked.rounds,
                 )
@@ -105,15 +107,13 @@ def limits(asked: argparse.Namespace, work: Path) -> Iterator[Row]:
         images = ImageFolderDataset(path=str(folder)).load()
         manifest = inspected(images)
         measured = alternated(
-            lambda ours=ours, images=images, manifest=manifest: ours.manifest_to_features(images, manifest),
-            lambda ours=ours, count=count: ours.engine_alone(count),
+            partial(ours.manifest_to_features, images, manifest),
+            partial(ours.engine_alone, count),
             asked.rounds,
         )
         yield _row(f"manifest to features, {network}", measured, f"{ours.engine_name} alone", goal=goal)
         if network in FLOPS:
-            measured = alternated(
-                lambda ours=ours: ours.engine_alone(asked.images) * FLOPS["resnet50"] / 1e9, _matrix_peak, asked.rounds
-            )
+            measured = alternated(partial(_operations, ours, asked.images), _matrix_peak, asked.rounds)
             yield _row(f"{network}, operations", measured, "bfloat16 matrix product", unit="GFLOP/s", goal=0.85)
     lite0 = Ours("efficientnet_lite0", "default", work)
     folder = _folder(asked, work, asked.images)
@@ -293,6 +293,11 @@ def _wall(python: str, command: list[str], environment: dict[str, str]) -> float
     return time.perf_counter() - start
 
 
+def _operations(ours: Ours, images: int) -> float:
+    """GFLOP/s of the engine on a ResNet-50."""
+    return ours.engine_alone(images) * FLOPS["resnet50"] / 1e9
+
+
 def _matrix_peak() -> float:
     """GFLOP/s of the largest of several square bfloat16 products."""
     import torch
@@ -340,7 +345,7 @@ def _as_if_inspected(listing: pd.DataFrame) -> pd.DataFrame:
 
     table = stamped(listing)
     numbers = pd.Series(range(len(table)), index=table.index)
-    found = {"width": 500, "height": 375, "format": "JPEG", "mode": "RGB", "status": "ok", "reason": ""}
+    found: dict[str, Any] = {"width": 500, "height": 375, "format": "JPEG", "mode": "RGB", "status": "ok", "reason": ""}
     return table.assign(sha256=numbers.map("{:064x}".format), **found)
 
 

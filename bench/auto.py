@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import console
+from topwork.core.results import Row, Status, StrategyResult
 from topwork.decisions.advisor import why_stop
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, rank
 from topwork.decisions.strategies import STRATEGIES
@@ -53,7 +54,8 @@ def _judge(data: Path) -> Cell:
     reporting = data / "08_reporting"
     metrics = {name: json.loads((reporting / name / "metrics.json").read_text()) for name in STRATEGIES}
     metrics = {name: each for name, each in metrics.items() if each["status"] == "ok"}
-    seconds = {row["strategy"]: row["seconds"] for row in json.loads((reporting / "leaderboard.json").read_text())}
+    leaderboard = json.loads((reporting / "leaderboard.json").read_text())
+    seconds = {row["strategy"]: row["seconds"] for row in leaderboard if not row.get("slot")}
     ran = _auto(json.loads((reporting / "advice.json").read_text())["ruled_out"], metrics)
     taken, choice = _choice(data, ran), _choice(data, list(metrics))
     best = max(metrics, key=lambda name: metrics[name]["accuracy"])
@@ -71,7 +73,8 @@ def _judge(data: Path) -> Cell:
 def _auto(ruled_out: dict[str, str], metrics: dict[str, Any]) -> list[str]:
     ran: list[str] = []
     for name in metrics:
-        if name not in ruled_out and not why_stop({other: metrics[other] for other in ran}):
+        done = [StrategyResult(other, Status.OK, scores=metrics[other]) for other in ran]
+        if name not in ruled_out and not why_stop(done):
             ran.append(name)
     return ran
 
@@ -79,8 +82,8 @@ def _auto(ruled_out: dict[str, str], metrics: dict[str, Any]) -> list[str]:
 def _choice(data: Path, names: list[str]) -> str:
     tables = {name: pd.read_parquet(data / f"07_model_output/{name}/out_of_fold.parquet") for name in names}
     compared = compare_on_shared(tables, {}, pd.read_parquet(data / "03_primary/splits.parquet"), SEED)
-    rows = rank([{"strategy": name, **compared[name]} for name in names])
-    return str(choose_champion(rows, ERRORS)["strategy"])
+    rows = rank([Row(strategy=name, status=Status.OK, **compared[name].model_dump()) for name in names])
+    return str(choose_champion(rows, ERRORS).strategy)
 
 
 def _right(data: Path, name: str) -> Any:

@@ -26,7 +26,7 @@ from topwork.core.columns import TEST
 from topwork.datasets.features import FeaturesDataset
 from topwork.decisions.advisor import gather_evidence
 from topwork.decisions.label_errors import LEDGER_COLUMNS, suggest_labels
-from topwork.scoring.learning_curve import Point, forecast
+from topwork.scoring.learning_curve import forecast
 from topwork.scoring.metrics import softmax, wilson_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
@@ -70,7 +70,7 @@ def _forecasts(vectors: Floats, truth: Integers, folds: Integers) -> None:
             C,
             seed,
         )
-        points = [Point(**each) for each in found["learning_curve"]]
+        points = found.learning_curve
         predicted = forecast(points, [factor * points[-1].images for factor in (2, 4)], seed)
         for part, each in zip(parts[1:], predicted, strict=True):
             scores = out_of_fold_scores(ESTIMATOR, C, vectors[part], truth[part], folds[part], classes)

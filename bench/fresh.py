@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 
-def extraction(*arguments: str) -> float:
+def extraction(backbone: str, weights: str, images: str, manifest: str, work: str, store: str) -> float:
     """The first feature node, which holds no more than a shard; the second returns all vectors."""
-    return feature_nodes(*arguments, gather=False)
+    return feature_nodes(backbone, weights, images, manifest, work, store, gather=False)
 
 
 def feature_nodes(
@@ -57,7 +58,12 @@ def library(environment: str, data: str, store: str) -> float:
     from topwork.pipeline_registry import register_pipelines
 
     given = {"data": data, "store": store}
-    settings = {"base_env": "base", "default_run_env": environment, "runtime_params": given, "merge_strategy": _SOFT}
+    settings: dict[str, Any] = {
+        "base_env": "base",
+        "default_run_env": environment,
+        "runtime_params": given,
+        "merge_strategy": _SOFT,
+    }
     conf = OmegaConfigLoader(conf_source="conf", env=environment, **settings)
     catalog = DataCatalog.from_config(conf["catalog"])
     catalog["parameters"] = conf["parameters"]

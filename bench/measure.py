@@ -52,7 +52,7 @@ def alternated(
     pairs = [(ours(), rival()) for _ in range(rounds)]
     ratios = [first / second for first, second in pairs]
     medians = (statistics.median(each) for each in zip(*pairs, strict=True))
-    return (*medians, statistics.median(ratios), (min(ratios), max(ratios)))  # type: ignore[return-value]
+    return (*medians, statistics.median(ratios), (min(ratios), max(ratios)))
 
 
 class Rival:

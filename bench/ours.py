@@ -41,13 +41,14 @@ def feature_settings(backbone: str, weights: str) -> Settings:
 def run_feature_nodes(
     images: ImageStore, manifest: pd.DataFrame, settings: Settings, work: Path, store: Path, gather: bool = True
 ) -> float:
-    """Seconds of both feature nodes, or of the extraction alone."""
+    """Seconds of all feature nodes, or of those up to the extraction."""
     kept, engines = FolderFeatureStore(store), FolderEngineStore(work / "engines")
     start = time.perf_counter()
-    for shard in extract_features(images, manifest, kept, engines, *settings):
+    key = resolved_key(settings[0], engines)
+    for shard in extract_features(images, manifest, kept, engines, key, *settings):
         kept.put(shard)
     if gather:
-        gather_features(kept, manifest, engines, *settings)
+        gather_features(kept, manifest, key, *settings)
     return time.perf_counter() - start
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -56,7 +55,7 @@ def main() -> None:
 
 def measure(data: Path, images: str, backbone: str, sizes: list[int], seeds: int) -> Iterator[dict[str, Any]]:
     """One row for each size of the sample, and one with the accuracy of all candidates."""
-    parameters = load_configuration("conf", None, {"backbone": backbone, "image_size": "auto"})["parameters"]
+    parameters = load_configuration(Path("conf"), None, {"backbone": backbone, "image_size": "auto"})["parameters"]
     how = FeatureParameters(**{**parameters["features"], "layers": "auto"})
     linear, screening = LinearParameters(**parameters["logistic"]), ScreeningParameters(**parameters["screening"])
     manifest = TableDataset(filepath=str(data / "02_intermediate/manifest.parquet")).load()
@@ -165,4 +164,4 @@ def logme(vectors: np.ndarray, truth: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
