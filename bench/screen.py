@@ -13,12 +13,15 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from topwork.core.arrays import Floats, Integers
 from topwork.core.columns import OK, TEST
 from topwork.core.features import FeatureKey
 from topwork.core.parameters import FeatureParameters, LinearParameters, ScreeningParameters
@@ -36,87 +39,98 @@ from topwork.run.configuration import load_configuration
 from topwork.scoring.neighbours import knn_accuracy
 from topwork.training.heads import Examples, logistic
 
-DESCRIPTOR = "python:topwork.periodic.descriptor:describe"
+
+@dataclass(frozen=True)
+class DataSet:
+    """The images to learn from, the candidates, their features, and what trying everything takes and gives.
+
+    ``vectors`` and ``accuracy`` (out of fold, of the tuned classifier) are by candidate; ``extracting`` and ``fitting``
+    are the seconds for all candidates.
+    """
+
+    truth: Integers
+    folds: Integers
+    groups: NDArray[np.str_]
+    candidates: list[Candidate]
+    vectors: list[Floats]
+    accuracy: list[float]
+    extracting: float
+    fitting: float
 
 
 def main() -> None:
-    """Print a line for each data set and size of the sample."""
+    """Print the accuracy of all candidates, and what the screen costs and loses, a line each for every data set."""
     parser = argparse.ArgumentParser(prog="python -m bench.screen", description=__doc__)
     parser.add_argument("data", nargs="+", help="DATA=IMAGES, the data folder of a run and its images")
     parser.add_argument("--backbone", default="efficientnet_lite0+efficientnet_lite1+efficientnet_lite2")
-    parser.add_argument("--images", default="500,1000,2000", help="sizes of the sample, joined by commas")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="samples of images to screen on")
     asked = parser.parse_args()
     for pair in asked.data:
         data, _, images = pair.partition("=")
-        for row in measure(Path(data), images, asked.backbone, [int(n) for n in asked.images.split(",")], asked.seeds):
+        for row in measure(Path(data), images, asked.backbone, asked.seeds):
             print(json.dumps(row), flush=True)
 
 
-def measure(data: Path, images: str, backbone: str, sizes: list[int], seeds: int) -> Iterator[dict[str, Any]]:
-    """One row for each size of the sample, and one with the accuracy of all candidates."""
+def measure(data: Path, images: str, backbone: str, seeds: int) -> Iterator[dict[str, Any]]:
+    """One row with the accuracy of all candidates, and one with cost and regret of the screen."""
     parameters = load_configuration(Path("conf"), None, {"backbone": backbone, "image_size": "auto"})["parameters"]
-    how = FeatureParameters(**{**parameters["features"], "layers": "auto"})
     linear, screening = LinearParameters(**parameters["logistic"]), ScreeningParameters(**parameters["screening"])
+    found = _try_everything(data, images, FeatureParameters(**{**parameters["features"], "layers": "auto"}), linear)
+    names = [each.name for each in found.candidates]
+    everything, best = found.extracting + found.fitting, max(found.accuracy)
+    yield {
+        "data": data.name,
+        "images": len(found.truth),
+        "seconds": everything,
+        **dict(zip(names, found.accuracy, strict=True)),
+    }
+    rows = [_screened(found, linear, screening.model_copy(update={"seed": seed})) for seed in range(seeds)]
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    yield {"data": data.name, "default_behind_best": 100 * (best - found.accuracy[0]), **mean}
+
+
+def _try_everything(data: Path, images: str, how: FeatureParameters, linear: LinearParameters) -> DataSet:
     manifest = TableDataset(filepath=str(data / "02_intermediate/manifest.parquet")).load()
     splits = TableDataset(filepath=str(data / "03_primary/splits.parquet")).load()
     usable = manifest[manifest["status"] == OK]
-    learnt = splits[splits["split"] != TEST].assign(
-        sha256=lambda table: table["image_id"].map(usable.set_index("image_id")["sha256"])
-    )
+    learnt = splits[splits["split"] != TEST]
+    learnt = learnt.assign(sha256=learnt["image_id"].map(usable.set_index("image_id")["sha256"]))
     truth, folds = np.unique(learnt["label"], return_inverse=True)[1], learnt["fold"].to_numpy()
-    groups, digests = learnt["group"].to_numpy(dtype=str), learnt["sha256"].tolist()
     candidates = list(list_candidates(how, float(usable[["width", "height"]].min(axis=1).median())))
+    engines = EngineStoreDataset(path="data/04_feature/store/engines").load()
+    keys = [resolved_key(of_candidate(how, each), engines) for each in candidates]
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStoreDataset(path=folder).load()
-        engines = EngineStoreDataset(path="data/04_feature/store/engines").load()
-        keys = [resolved_key(of_candidate(how, each), engines) for each in candidates]
-        extracted = _extract_all(ImageFolderDataset(path=images).load(), learnt, store, engines, candidates, keys, how)
-        vectors = [store.get(key, digests) for key in keys]
-    accuracy, fitting = [], 0.0
+        loaded = ImageFolderDataset(path=images).load()
+        extracting = _extract_all(loaded, learnt, store, engines, candidates, keys, how)
+        vectors = [store.get(key, learnt["sha256"].tolist()) for key in keys]
+    accuracy, start = [], time.perf_counter()
     for each in vectors:
-        start = time.perf_counter()
-        fitted = logistic.fit(Examples(each[None], truth, folds, int(truth.max()) + 1, average=False), linear)
-        fitting += time.perf_counter() - start
-        accuracy.append(float((fitted.out_of_fold.argmax(axis=1) == truth).mean()))
-    names = [each.name for each in candidates]
-    everything = extracted + fitting
-    yield {"data": data.name, "images": len(truth), "seconds": everything, **dict(zip(names, accuracy, strict=True))}
-    for size in sizes:
-        regret: dict[str, list[float]] = {"probe": [], "kept": [], "neighbours": [], "logme": []}
-        kept, cost = [], []
-        for seed in range(seeds):
-            rows = sample_rows(truth, size, seed)
-            start = time.perf_counter()
-            some = [each[rows] for each in vectors]
-            screen = rank(
-                candidates,
-                some,
-                truth[rows],
-                folds[rows],
-                groups[rows],
-                linear,
-                screening.model_copy(update={"images": size, "seed": seed, "keep": 3}),
-            )
-            probing = time.perf_counter() - start
-            chosen = {
-                "probe": names.index(screen.chosen.name),
-                "neighbours": int(np.argmax([knn_accuracy(each, truth[rows]) for each in some])),
-                "logme": int(np.argmax([logme(each, truth[rows]) for each in some])),
-            }
-            for name, place in chosen.items():
-                regret[name].append(max(accuracy) - accuracy[place])
-            left = [names.index(each.name) for each in (screen.chosen, *screen.others)]
-            regret["kept"].append(max(accuracy) - max(accuracy[place] for place in left))
-            kept.append(len(left))
-            cost.append((probing + extracted * len(rows) / len(truth)) / everything)
-        yield {
-            "data": data.name,
-            "sample": min(size, len(truth)),
-            "cost": float(np.mean(cost)),
-            "kept": float(np.mean(kept)),
-            **{f"regret_{name}": 100 * float(np.mean(each)) for name, each in regret.items()},
-        }
+        examples = Examples(each[None], truth, folds, int(truth.max()) + 1, average=False)
+        accuracy.append(float((logistic.fit(examples, linear).out_of_fold.argmax(axis=1) == truth).mean()))
+    fitting = time.perf_counter() - start
+    groups = learnt["group"].to_numpy(dtype=str)
+    return DataSet(truth, folds, groups, candidates, vectors, accuracy, extracting, fitting)
+
+
+def _screened(found: DataSet, linear: LinearParameters, screening: ScreeningParameters) -> dict[str, float]:
+    """Cost of one screen as a share of trying everything, and the regret of each way to choose, in points."""
+    rows = sample_rows(found.truth, screening.images, screening.seed)
+    truth, some, start = found.truth[rows], [each[rows] for each in found.vectors], time.perf_counter()
+    screen = rank(found.candidates, some, truth, found.folds[rows], found.groups[rows], linear, screening)
+    probing = time.perf_counter() - start
+    slots = [each.slot for each in found.candidates]
+    kept = [slots.index(each.slot) for each in (screen.chosen, *screen.others)]
+    chosen = {
+        "probe": kept[0],
+        "kept": max(kept, key=lambda place: found.accuracy[place]),
+        "neighbours": int(np.argmax([knn_accuracy(each, truth) for each in some])),
+        "logme": int(np.argmax([logme(each, truth) for each in some])),
+    }
+    regret = {f"regret_{name}": 100 * (max(found.accuracy) - found.accuracy[at]) for name, at in chosen.items()}
+    share = len(rows) / len(found.truth)
+    cost = (probing + found.extracting * share) / (found.extracting + found.fitting)
+    return {"sample": len(rows), "cost": cost, "candidates_kept": len(kept), **regret}
 
 
 def _extract_all(
@@ -131,7 +145,7 @@ def _extract_all(
     """Seconds that the features of all candidates take; models are built before."""
     contents = dict(zip(learnt["sha256"], learnt["image_id"], strict=True))
     builders = [
-        (key, cache(lambda key=key, each=each: engine_for(key, of_candidate(how, each), engines)))
+        (key, cache(partial(engine_for, key, of_candidate(how, each), engines)))
         for key, each in zip(keys, candidates, strict=True)
     ]
     for _, build in builders:

@@ -100,3 +100,15 @@ def test_a_repeat_for_which_the_machine_had_more_time_says_so() -> None:
     after = run(1, metrics={"accuracy": 0.5, "oof_accuracy": 0.5, "training.epochs": 8.06})
     assert what_changed(after, before) == "epochs that fitted into the minutes: 3.2 → 8.1"
     assert what_changed(before, before) == "the same settings again"
+
+
+def test_minutes_that_the_run_shared_out_are_no_change_of_the_user() -> None:
+    first, second = ({"minutes": "5", "finetune.minutes": given} for given in ("2.37", "2.41"))
+    assert what_changed(run(1, parameters=second), run(0, parameters=first)) == "the same settings again"
+    first, second = ({"minutes": "None", "finetune.minutes": given} for given in ("3.0", "6.0"))
+    assert what_changed(run(1, parameters=second), run(0, parameters=first)) == "finetune.minutes: 3.0 → 6.0"
+
+
+def test_a_parameter_that_an_earlier_version_did_not_have_is_no_change_while_it_is_not_used() -> None:
+    assert what_changed(run(1, parameters={"minutes": "None"}), run(0, parameters={})) == "the same settings again"
+    assert what_changed(run(1, parameters={"minutes": "5"}), run(0, parameters={})) == "minutes: none → 5"

@@ -21,7 +21,7 @@ def screened(*distances: float, keep: int = 3, seeds: tuple[int, ...] = (1, 2, 3
     names = [Candidate(backbone=f"net{place}", layers="last", image_size=None) for place in range(len(distances))]
     vectors = [features(distance, seed) for distance, seed in zip(distances, seeds, strict=False)]
     groups, folds = np.arange(COUNT).astype(str), np.arange(COUNT) // CLASSES % 5
-    screening = ScreeningParameters(images=1000, significance=0.05, keep=keep, seed=0)
+    screening = ScreeningParameters(images=2000, significance=0.05, keep=keep, seed=0)
     return rank(names, vectors, TRUTH, folds, groups, LINEAR, screening)
 
 
@@ -52,4 +52,8 @@ def test_the_sample_has_its_share_of_every_class_and_at_least_five() -> None:
     assert np.bincount(truth[rows]).tolist() == [91, 10, 5]
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(rows, sample_rows(truth, 100, seed=0))
-    assert len(sample_rows(truth, 5000, seed=0)) == len(truth)
+
+
+def test_the_sample_is_a_quarter_within_bounds() -> None:
+    sizes = {count: len(sample_rows(np.zeros(count, int), 2000, seed=0)) for count in (200, 900, 2400, 6000, 50_000)}
+    assert sizes == {200: 200, 900: 300, 2400: 600, 6000: 1500, 50_000: 2000}

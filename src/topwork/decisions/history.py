@@ -66,8 +66,11 @@ def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str]
 def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     """Differences between two runs in parameters, epochs, images, splits and code, in words."""
     own, other = run["parameters"], before["parameters"]
-    changed = {name for name in {*own, *other} if own.get(name) != other.get(name) and name not in _PLACES}
-    names = sorted(name for name in changed if not _follows(name, changed, own, other))
+    every = {*own, *other} - set(_PLACES)
+    changed = {name for name in every if own.get(name, _UNKNOWN) != other.get(name, _UNKNOWN)}
+    names = sorted(
+        name for name in changed if not (_follows(name, changed, own, other) or _shared_out(name, own, other))
+    )
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         changes.append(f"{len(names) - _NAMED} more parameters")
@@ -88,6 +91,12 @@ def _follows(name: str, changed: Set[str], own: Mapping[str, Any], other: Mappin
     main = name.rpartition(".")[2]
     both = main != name and main in changed
     return both and all(run.get(name) == run.get(main) for run in (own, other))
+
+
+def _shared_out(name: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether these are the minutes of a network in runs with a limited time, which no user chose."""
+    limited = all(run.get("minutes", _UNKNOWN) != _UNKNOWN for run in (own, other))
+    return name.endswith(".minutes") and limited
 
 
 def _row(run: Mapping[Any, Any], before: Mapping[Any, Any] | None, found: Difference | None) -> dict[str, Any]:

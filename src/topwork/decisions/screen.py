@@ -17,13 +17,17 @@ from topwork.training.calibration import fit_temperature
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 _A_CLASS = 5  # images, if there are many classes
+_LEAST = 300  # images
 _VALUES = 4  # values of C that are tried: the smallest of the user's
 _TASK = "screen"
 
 
-def sample_rows(truth: Integers, images: int, seed: int) -> Integers:
-    """Rows of at least ``images`` images, the same share of each class but at least five; ascending."""
-    share = max(1.0, images) / len(truth)
+def sample_rows(truth: Integers, most: int, seed: int) -> Integers:
+    """Rows of a quarter of the images, at least 300 and about ``most``: an equal share of each class, but at least five.
+
+    The rows are ascending.
+    """
+    share = min(most, max(_LEAST, len(truth) // 4)) / len(truth)
     order = np.random.default_rng(seed).permutation(len(truth))
     rows = []
     for number in np.unique(truth):
