@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS, OK, REJECTED, STAMP_COLUMNS, TEST, VAL
 from topwork.core.errors import InputError
 from topwork.core.progress import report_progress
+from topwork.core.words import counted
 from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
@@ -140,7 +141,7 @@ def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: flo
     found = []
     for mode, of_mode in highest[usable["mode"].map(is_deep)].groupby(usable["mode"]):
         top, full = float(of_mode.max()), white or WHITE[str(mode)[0]]
-        said = f"{len(of_mode):,} images of type {mode} reach {top:,.6g}, and {full:,.6g} is white (`white`)"
+        said = f"{counted(len(of_mode), 'image')} of type {mode} reach {top:,.6g}, and {full:,.6g} is white (`white`)"
         if top > full:
             found.append(f"{said}: what is brighter is cut off. Give white={top:g} to keep it.")
         elif 0 < top <= _DARK * full:
@@ -154,8 +155,7 @@ def describe_manifest(manifest: pd.DataFrame) -> str:
     rejected = manifest.loc[manifest["status"] == REJECTED, "reason"]
     kinds = rejected.str.replace(r" \(.*\)$", "", regex=True).value_counts().sort_index()
     kinds = kinds.sort_values(ascending=False, kind="stable")
-    files = "file" if len(rejected) == 1 else "files"
-    line = f"{len(ok):,} images of {ok['label'].nunique()} classes; {len(rejected):,} {files} rejected"
+    line = f"{len(ok):,} images of {ok['label'].nunique()} classes; {counted(len(rejected), 'file')} rejected"
     return line + (": " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) if len(kinds) else "")
 
 

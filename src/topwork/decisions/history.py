@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from topwork.core.runs import LoggedRuns
+from topwork.core.words import counted
 from topwork.scoring.paired import Difference, compare_predictions
 
 HISTORY_COLUMNS = (
@@ -73,7 +74,7 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     )
     changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
-        changes.append(f"{len(names) - _NAMED} more parameters")
+        changes.append(f"{counted(len(names) - _NAMED, 'more parameter')}")
     trained, trained_before = (each["metrics"].get("training.epochs") for each in (run, before))
     if None not in {trained, trained_before} and abs(trained - trained_before) >= _EPOCHS:
         changes.append(f"epochs that fitted into the minutes: {trained_before:.1f} → {trained:.1f}")

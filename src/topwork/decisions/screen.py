@@ -23,10 +23,7 @@ _TASK = "screen"
 
 
 def sample_rows(truth: Integers, most: int, seed: int) -> Integers:
-    """Rows of a quarter of the images, at least 300 and about ``most``: an equal share of each class, but at least five.
-
-    The rows are ascending.
-    """
+    """Rows of a quarter of the images, 300 to ``most``: the same share of each class, but at least five; ascending."""
     share = min(most, max(_LEAST, len(truth) // 4)) / len(truth)
     order = np.random.default_rng(seed).permutation(len(truth))
     rows = []

@@ -13,6 +13,7 @@ from topwork.core.classifier import Classifier
 from topwork.core.columns import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
+from topwork.core.words import counted
 from topwork.data.manifest import new_since
 from topwork.images.batches import map_batches
 from topwork.images.decode import DECODER
@@ -34,7 +35,8 @@ def answer_new(
     """
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
-    _log.info("%s answers: %d files are new, %d were answered before", model, len(new), len(listing) - len(new))
+    before = len(listing) - len(new)
+    _log.info("%s answers for %s; %d answered before", model, counted(len(new), "new file"), before)
     if new.empty:
         return
     predictor = Predictor.of(classifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ from topwork.run.configuration import remove_files
 _CLOSING = 15.0  # seconds for comparison, report and registration, where nothing has been measured yet
 _SCORING = 6.0  # seconds to score a strategy, test its serving and draw its figures, likewise
 _SHARES = "granted_minutes"
-_KEYS = ("duplicate_key", "feature_key")
 _SPEED = 60.0  # images a second of an engine whose speed is not known
 _SHARE_OF_ENGINE = 0.75  # of the engine's speed, that an extraction reaches with reading and decoding
 _LEAST = 20.0  # seconds below which it is not worth starting to train a network
@@ -128,17 +127,20 @@ class Shares:
         return images / (_speed(self._catalog, "feature_key") or _SPEED)
 
 
-def check_features(budget: Budget, catalog: DataCatalog) -> None:
-    """Check that the missing features can be computed in the time of the run.
+def check_features(budget: Budget, catalog: DataCatalog, keys: Iterable[str]) -> None:
+    """Check that the missing features under these keys (names of catalog entries) can be computed in time.
 
     Raises:
         InputError: they cannot; the message says how many minutes are enough.
 
     """
+    distinct = {catalog.load(name).digest: name for name in keys}
+    if not distinct:
+        return
     manifest = catalog.load("manifest")
     sha256 = manifest.loc[manifest["status"] == OK, "sha256"].tolist()
     seconds = 0.0
-    for name in {catalog.load(each).digest: each for each in _KEYS if catalog.exists(each)}.values():
+    for name in distinct.values():
         missing = len(catalog.load("known_features").missing(catalog.load(name), sha256))
         seconds += missing / (_SHARE_OF_ENGINE * (_speed(catalog, name) or _SPEED))
     left = budget.for_head()

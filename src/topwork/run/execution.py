@@ -20,7 +20,6 @@ from topwork.run.sessions import Failures, run_session, terminable
 from topwork.run.viz_status import run_status
 
 _SCREENED = {"screen", "kept_shards"}
-_BEFORE_FEATURES = {"manifest", "feature_key", "duplicate_key"}
 _FEATURE_NODES = "features."
 _TRAINING_NODES = {"fit_probe", "train"}
 _log = logging.getLogger(__name__)
@@ -96,11 +95,11 @@ class _Run:
                 the run is too short for the features.
 
         """
+        if self._plan.budget.seconds is not None:
+            keys = {"duplicate_key"} if self._plan.chooses else {"duplicate_key", "feature_key"}
+            check_features(self._plan.budget, self._catalog, self._until(selected, {"manifest", *keys}, {}) & keys)
         if not self._plan.chooses:
-            choice = Choice({}, self._catalog)
-            if self._plan.budget.seconds is not None and self._until(selected, _BEFORE_FEATURES, {}):
-                check_features(self._plan.budget, self._catalog)
-            return (choice,)
+            return (Choice({}, self._catalog),)
         if not self._until(selected, _SCREENED, {}) and not self._catalog.exists("screen"):
             raise InputError("Several features are given: run `--pipelines ingestion,splitting,screening` first.")
         screen = self._catalog.load("screen")
@@ -135,11 +134,14 @@ class _Run:
                 self._note(choice.catalog.load(f"{part.strategy}.result"), self._plan.budget.used - started)
 
     def mark_others(self, choices: Sequence[Choice]) -> None:
-        """Mark the results of earlier runs that this run has not replaced."""
-        for choice in choices:
+        """Mark the results of earlier runs that this run has not replaced, also those on other features."""
+        catalogs = {choice.slot: choice.catalog for choice in choices}
+        kept = self._catalog.load("screen").others if self._catalog.exists("screen") else ()
+        catalogs |= {each.slot: self._plan.catalog_of(each.slot) for each in kept if each.slot not in catalogs}
+        for slot, catalog in catalogs.items():
             for strategy in STRATEGIES:
-                if (strategy, choice.slot) not in self._ran:
-                    mark_earlier(choice.catalog, strategy, "not asked for in this run")
+                if (strategy, slot) not in self._ran:
+                    mark_earlier(catalog, strategy, "not asked for in this run")
 
     def end(self) -> None:
         """Forget what is needed only to continue this run."""
@@ -205,13 +207,13 @@ class _Run:
         training = sum(value for node, value in result.seconds.items() if node in _TRAINING_NODES)
         self._plan.budget.note_scoring(max(0.0, seconds - training))
 
-    def _until(self, selected: Pipeline, datasets: set[str], given: Mapping[str, Any]) -> bool:
-        """Run what makes these datasets, as far as it is part of the run; whether there was anything to run."""
+    def _until(self, selected: Pipeline, datasets: set[str], given: Mapping[str, Any]) -> set[str]:
+        """Run what makes these datasets, as far as it is part of the run; the datasets that were made."""
         made = {name for node in selected.nodes for name in node.outputs} & datasets
         names = [node.name for node in selected.to_outputs(*made).nodes] if made else []
         self._session(names, given)
         self._finished |= set(names)
-        return bool(made)
+        return made
 
     def _session(self, node_names: Sequence[str], given: Mapping[str, Any]) -> None:
         if node_names:

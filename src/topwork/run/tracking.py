@@ -34,7 +34,7 @@ from topwork.run.mlflow_settings import settled
 from topwork.run.preflight import CHOSEN, SLOT, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
 from topwork.run.recorder import Recorder
-from topwork.run.run_file import run_file
+from topwork.run.run_file import run_file, run_name
 
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
@@ -218,7 +218,9 @@ class RunTracking:
         resolved, recorder = self._resolved(), self._recorder
         logged = {**resolved, "extractor": _extractor(str(self._parameters["features"]["backbone"]))}
         if not recorder.parent:
-            name = f"{_images_source(self._context).name} · {self._parameters['features']['backbone']}"
+            name = run_name(
+                _images_source(self._context).name, self._command, self._context.config_loader.runtime_params
+            )
             project = self._context.project_path
             recorder.open_parent(name, code_tags(project), logged, run_file(self._command, resolved, project))
         if namespace in STRATEGIES and not recorder.has_child(namespace):

@@ -16,6 +16,7 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import LinearParameters
 from topwork.core.progress import report_progress
+from topwork.core.words import counted
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.cross_fitting import Left, inner_scores
@@ -117,7 +118,7 @@ def fitted_linear(estimator: Estimator, examples: Examples, parameters: LinearPa
     """The result of `fit_linear`, with facts for the report of a strategy."""
     fit = fit_linear(estimator, parameters.C, examples)
     if fit.unconverged:
-        _log.warning("%d fits stopped at max_iterations=%d", fit.unconverged, parameters.max_iterations)
+        _log.warning("%s stopped at max_iterations=%d", counted(fit.unconverged, "fit"), parameters.max_iterations)
     facts = {
         "C": fit.C,
         "C_by_fold": {str(fold): C for fold, C in fit.C_by_fold.items()},

@@ -12,6 +12,7 @@ from topwork.core.digests import manifest_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
 from topwork.core.runs import LoggedRuns
+from topwork.core.words import counted
 from topwork.decisions.history import compare_history
 from topwork.reporting.plots import plot_runs
 
@@ -40,15 +41,15 @@ def tell_history(
     for row in history.tail(_SHOWN).to_dict("records"):
         gained = ""
         if not pd.isna(row["difference"]):
-            gained = f", {100 * row['difference']:+.1f} points on {row['images']:.0f} images"
+            gained = f", {100 * row['difference']:+.1f} points on {counted(row['images'], 'image')}"
         verdict = f" ({row['verdict']})" if row["verdict"] else ""
         started = row["started"].strftime("%Y-%m-%d %H:%M")
         _log.info("%s %s %.3f%s%s: %s", started, row["strategy"], row["oof_accuracy"], gained, verdict, row["changed"])
     others = len(logged_runs.table) - len(history)
     _log.info(
-        "%d runs in all; %d on other images are left out. The table and its picture are history.csv and history.png "
+        "%s in all; %d on other images are left out. The table and its picture are history.csv and history.png "
         "in 08_reporting.",
-        *(len(history), others),
+        *(counted(len(history), "run"), others),
     )
     return history
 

@@ -12,6 +12,7 @@ from topwork.core.digests import split_digest
 from topwork.core.parameters import LabelParameters
 from topwork.core.results import StrategyResult, scored
 from topwork.core.stores import ImageStore
+from topwork.core.words import counted
 from topwork.decisions.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_sheet
@@ -41,7 +42,9 @@ def find_label_errors(
     """
     torn, predicted = contradictions(manifest), _doubted(splits, label_ledger, (*results, *other_results))
     if len(torn):
-        _log.info("%d files of equal bytes are under different labels: label_suggestions.csv, .png", len(torn))
+        _log.info(
+            "%s of equal bytes are under different labels: label_suggestions.csv, .png", counted(len(torn), "file")
+        )
     return predicted if torn.empty else torn if predicted.empty else pd.concat([torn, predicted], ignore_index=True)
 
 
@@ -51,7 +54,7 @@ def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, param
     pictures = [thumbnail(images, str(name), parameters.max_pixels) for name in shown["image_id"]]
     captions = [f"{row.given}?\n{_rather(row.label)}\n{shortened(str(row.path))}" for row in shown.itertuples()]
     return plot_sheet(
-        pictures, captions, f"{len(label_suggestions)} labels that the model contradicts, the surest first"
+        pictures, captions, f"{counted(len(label_suggestions), 'label')} that the model contradicts, the surest first"
     )
 
 

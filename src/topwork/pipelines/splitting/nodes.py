@@ -17,6 +17,7 @@ from topwork.core.columns import NO_FOLD, OK
 from topwork.core.features import FeatureKey, Features, FeatureShard
 from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.core.words import counted
 from topwork.data.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
 from topwork.data.splits import (
     SplitPlan,
@@ -108,7 +109,7 @@ def find_near_duplicates(
     vectors = duplicate_shards.get(duplicate_key, [sha256 for _, sha256 in contents])
     pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits)
     if len(pairs):
-        _log.info("%d pairs of near-duplicates", len(pairs))
+        _log.info("%s of near-duplicates", counted(len(pairs), "pair"))
     return pairs
 
 
@@ -181,8 +182,8 @@ def report_leaks(
         found |= {f"accuracy_{where}": float(right.mean()), f"accuracy_{where}_interval": [low, high]}
     found["scored_images"] = len(ids)
     _log.info(
-        "near-duplicates: a split blind to them would tear %d images apart, and claim %.3f instead of %.3f",
-        *(found["torn_by_a_blind_split"], found["accuracy_blind"], found["accuracy_here"]),
+        "near-duplicates: a split blind to them would tear %s apart, and claim %.3f instead of %.3f",
+        *(counted(found["torn_by_a_blind_split"], "image"), found["accuracy_blind"], found["accuracy_here"]),
     )
     return found
 
@@ -196,7 +197,9 @@ def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: Du
         f"{shortened(name)}\n{'cosine ' + cosines[place // 2] if place % 2 else ''}" for place, name in enumerate(names)
     ]
     pictures = [thumbnail(images, name, parameters.max_pixels) for name in names]
-    return plot_sheet(pictures, captions, f"{len(near_duplicates)} pairs of near-duplicates, the least alike first")
+    return plot_sheet(
+        pictures, captions, f"{counted(len(near_duplicates), 'pair')} of near-duplicates, the least alike first"
+    )
 
 
 def _for_duplicates(features: FeatureParameters, parameters: DuplicateParameters) -> FeatureParameters:
