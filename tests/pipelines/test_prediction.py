@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import COLOURS, image_bytes
+from topwork.core.errors import InputError
 from topwork.datasets.classifier_file import read_classifier
 from topwork.inference.predictor import Predictor
 
@@ -103,3 +104,17 @@ def test_what_is_exported_answers_as_trained_or_is_not_let_out(
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 10_000_000
     assert f"The ONNX file is {file}." in result.output
+
+
+def test_explanations_that_cannot_be_had_are_refused_before_any_answer(
+    trained: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_maps(_classifier: Any) -> None:
+        raise InputError("this network has no feature maps to explain by.")
+
+    monkeypatch.setattr("topwork.inference.explanation.class_heat", without_maps)
+    asked = f"new_images={tmp_path / 'images'},prediction.explain=2"
+    result = trained("--pipelines", "prediction", params=asked)
+    assert result.exit_code == 1
+    assert result.output.count("no feature maps to explain by") == 1
+    assert not (tmp_path / "data/07_model_output/new").exists()

@@ -30,9 +30,18 @@ _NAMED = 5  # rejected files that are named in the log
 def answer_new_images(
     new_images: ImageStore, asked_classifier: Classifier, known_answers: pd.DataFrame, parameters: PredictionParameters
 ) -> Iterator[pd.DataFrame]:
-    """Chunks of answers for the files that are new or changed since this classifier answered for them."""
+    """Chunks of answers for the files that are new or changed since this classifier answered for them.
+
+    Raises:
+        InputError: explanations are asked for, and the network has no feature maps for them.
+
+    """
     from topwork.inference.batch import answer_new
 
+    if parameters.explain:
+        from topwork.inference.explanation import class_heat
+
+        class_heat(asked_classifier)
     limits = (parameters.max_pixels, parameters.max_bytes)
     yield from answer_new(new_images, known_answers, asked_classifier, _name(asked_classifier), *limits)
 
