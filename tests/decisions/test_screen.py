@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from topwork.core.parameters import LinearParameters, ScreeningParameters
@@ -17,12 +19,14 @@ def features(distance: float, seed: int) -> np.ndarray:
     return (distance * np.eye(CLASSES, 8)[TRUTH] + generator.normal(size=(COUNT, 8))).astype(np.float32)
 
 
-def screened(*distances: float, keep: int = 3, seeds: tuple[int, ...] = (1, 2, 3, 4)) -> Screen:
-    names = [Candidate(backbone=f"net{place}", layers="last", image_size=None) for place in range(len(distances))]
+def screened(
+    *distances: float, keep: int = 3, seeds: tuple[int, ...] = (1, 2, 3, 4), names: Sequence[Candidate] = ()
+) -> Screen:
+    names = names or [Candidate(backbone=f"net{place}", layers="last", image_size=None) for place in range(4)]
     vectors = [features(distance, seed) for distance, seed in zip(distances, seeds, strict=False)]
     groups, folds = np.arange(COUNT).astype(str), np.arange(COUNT) // CLASSES % 5
     screening = ScreeningParameters(images=2000, significance=0.05, keep=keep, seed=0)
-    return rank(names, vectors, TRUTH, folds, groups, LINEAR, screening)
+    return rank(names[: len(distances)], vectors, TRUTH, folds, groups, LINEAR, screening)
 
 
 def test_the_best_features_come_first_and_the_worse_are_left_out() -> None:
@@ -39,6 +43,15 @@ def test_what_cannot_be_told_from_the_best_is_kept_up_to_a_number() -> None:
     assert len(alike.others) == 2
     assert len(screened(3.0, 3.0, 3.0, keep=2).others) == 1
     assert len(screened(3.0, 3.0, 3.0, keep=1).others) == 0
+
+
+def test_the_last_layer_of_the_best_backbone_is_kept_for_networks() -> None:
+    names = [
+        Candidate(backbone=backbone, layers=layers, image_size=None)
+        for backbone, layers in (("a", "all"), ("a", "last"), ("b", "last"))
+    ]
+    screen = screened(4.0, 2.0, 2.0, names=names)
+    assert [(each.backbone, each.layers) for each in screen.others] == [("a", "last")]
 
 
 def test_of_equals_the_first_in_the_users_order_is_chosen() -> None:

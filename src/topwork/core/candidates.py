@@ -12,6 +12,8 @@ INSTALLED = "installed"
 """Value of `backbone` for all backbones whose weights need no download."""
 AUTO = "auto"
 """Value of `features.layers` and `image_size` that leaves the choice to the screen."""
+LAST = "last"
+"""Name of the bottleneck, which is the input of the fully connected layers."""
 _FEW_LAYERS = 3
 Features = tuple[str, int | None, str]  # backbone, image size in pixels (None: its own), layers
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Bools, Floats, Integers
+from topwork.core.candidates import LAST
 from topwork.core.parameters import LinearParameters, ScreeningParameters
 from topwork.core.progress import report_progress
 from topwork.core.results import Candidate, Screen, Screened
@@ -44,6 +45,8 @@ def rank(
 ) -> Screen:
     """The candidates, best first; left out are those that are worse in a paired test, and those beyond ``keep``.
 
+    One at the last layer of the best backbone is kept in any case, for networks.
+
     Args:
         candidates: candidates to compare.
         vectors: features ``[n, d]`` of the same images for each candidate.
@@ -77,7 +80,18 @@ def rank(
                 kept=not ruled_out and sum(one.kept for one in screened) < screening.keep,
             )
         )
-    return Screen(candidates=tuple(screened), images=len(truth))
+    return Screen(candidates=tuple(_with_one_for_networks(screened)), images=len(truth))
+
+
+def _with_one_for_networks(screened: Sequence[Screened]) -> Iterator[Screened]:
+    """The candidates; of the best backbone, the best one at the last layer is kept in any case.
+
+    A network learns faster there: with a head on other layers, its frozen layers must be computed in every epoch.
+    """
+    of_last = [each for each in screened if each.backbone == screened[0].backbone and each.layers == LAST]
+    needed = of_last[:1] if not any(each.kept for each in of_last) else []
+    for each in screened:
+        yield each.model_copy(update={"kept": True}) if each in needed else each
 
 
 def _probe(vectors: Floats, truth: Integers, folds: Integers, linear: LinearParameters) -> Bools:

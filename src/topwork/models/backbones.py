@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from topwork.core.candidates import LAST
 from topwork.core.digests import file_digest
 from topwork.core.errors import InputError
 from topwork.images.transforms import Preprocessing
@@ -28,8 +29,6 @@ from topwork.models.weights import load_trunk, read_state
 
 _STRIDE = 32  # pixels of the input for one pixel of the last feature map, in most networks
 _LONGEST_REASON = 150  # characters
-LAST = "last"
-"""Layer name of the bottleneck, which is the input of the fully connected layers."""
 ALL, MIDDLE = "all", "middle"
 """Stand for every stage of a backbone and its bottleneck, and for the stage in the middle and the bottleneck."""
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from topwork.core.arrays import Floats
+from topwork.core.candidates import LAST
 from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
-from topwork.models.backbones import LAST, Backbone, BackboneSpec, empty_backbone, feature_function
+from topwork.models.backbones import Backbone, BackboneSpec, empty_backbone, feature_function
 from topwork.models.layer_groups import LayerGroup, layer_groups
 from topwork.models.normalisation import normalised, pixel_statistics
 from topwork.models.own_extractor import check_same_source

@@ -10,6 +10,7 @@ from typing import Any
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from topwork.core.candidates import LAST
 from topwork.core.errors import InputError
 from topwork.core.results import Advice, Candidate, Status, StrategyResult
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
@@ -155,19 +156,14 @@ class _Run:
         return Choice(given, self._plan.catalog_of(slot), candidate)
 
     def _choices_for(self, strategy: str, choices: Sequence[Choice]) -> Sequence[Choice]:
-        """Heads are fitted on all choices. A network is trained once, on the features with the best head.
-
-        It is trained at the smallest size that the screen kept for this backbone and these layers: the images hold no
-        more than that, and it does more epochs in the same time.
-        """
+        """Heads are fitted on all choices, a network is trained once."""
         if len(choices) == 1 or STRATEGY[strategy].head:
             return choices
         if not STRATEGY[strategy].on_features:
             return choices[:1]
         heads = [each for each in self._done if each.status is Status.OK and STRATEGY[each.strategy].head]
         best = max(heads, key=lambda each: each.scores["oof_accuracy"] or 0.0, default=None)
-        found = next((each for each in choices if best and each.slot == best.slot), choices[0])
-        return [min((each for each in choices if _same_layers(each, found)), key=_image_size)]
+        return [choice_for_network(choices, best.slot if best else "")]
 
     def _why_skip(self, strategy: str) -> str:
         """The reason why the strategy is left out, or an empty text if it runs."""
@@ -221,13 +217,21 @@ class _Run:
             run_session(options, self._plan.pipelines, node_names)
 
 
-def _same_layers(choice: Choice, other: Choice) -> bool:
-    first, second = choice.candidate, other.candidate
-    return bool(first and second and (first.backbone, first.layers) == (second.backbone, second.layers))
+def choice_for_network(choices: Sequence[Choice], slot: str) -> Choice:
+    """The features on which a network is trained: of the backbone with the best head, whose results are in ``slot``.
 
+    It is trained from the last layer on, where that was kept, because frozen layers are then computed once; and at the
+    smallest size that was kept, because the images hold no more than that and it does more epochs in the same time.
+    """
+    candidates = {choice.slot: choice.candidate for choice in choices if choice.candidate}
+    best = candidates[slot] if slot in candidates else choices[0].candidate
+    assert best
 
-def _image_size(choice: Choice) -> int:
-    return (choice.candidate.image_size if choice.candidate else None) or 0
+    def worth(choice: Choice) -> tuple[bool, bool, int]:
+        mine = candidates[choice.slot]
+        return mine.layers != LAST, mine.layers != best.layers, mine.image_size or 0
+
+    return min((each for each in choices if candidates[each.slot].backbone == best.backbone), key=worth)
 
 
 def mark_earlier(catalog: DataCatalog, strategy: str, why: str) -> bool:
