@@ -735,6 +735,8 @@ def test_strategies_are_compared_on_several_features_and_all_that_follows_knows_
     assert alone.exit_code == 0, alone.output
     rows = json.loads((data / "08_reporting/leaderboard.json").read_text())
     assert [row["slot"] for row in rows if row["status"] == "ok" and not row["earlier"]] == [""]
+    refused = kedro("--namespaces", "logistic,comparison", params=given)
+    assert "These features were not compared" in refused.output
 
 
 def test_a_run_with_minutes_leaves_out_what_has_no_time_and_ends_with_a_champion(

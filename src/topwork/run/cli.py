@@ -28,6 +28,7 @@ from topwork.core.visible import visible
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.mlflow_store import check_server
 from topwork.decisions.strategies import STRATEGIES
+from topwork.models.candidates import list_candidates
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
 from topwork.run.configuration import Configuration, read_configuration, remove_files
@@ -129,8 +130,9 @@ def _run_alone(
     for strategy in () if skips else STRATEGIES:  # and forget what an earlier run skipped
         if catalog.load(f"{strategy}.result").status is Status.SKIPPED:
             catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.NOT_RUN))
-    chooses = has_choice(FeatureParameters.model_validate(configuration.parameters["features"]))
-    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, chooses, budget))
+    features = FeatureParameters.model_validate(configuration.parameters["features"])
+    candidates = list_candidates(features, None) if has_choice(features) else ()
+    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, candidates, budget))
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
 

@@ -11,6 +11,7 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 from rich import get_console
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +30,7 @@ from topwork.core.visible import visible
 
 _QUIET_SECONDS = 30.0  # between two progress lines if no bar can be drawn
 _FEW = 100  # shared images below which a hint says how to get more
+_WIDE = 110  # characters of a line in a file or a pipe
 _WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
 _log = logging.getLogger(__name__)
 
@@ -192,7 +194,7 @@ class Display:
     def show_results(self) -> None:
         """Print the leaderboard, if there is one, and the files to read."""
         if self._leaderboard:
-            get_console().print(leaderboard_table(self._leaderboard))
+            _wide_console().print(leaderboard_table(self._leaderboard))
             _print(_what_is_shared(self._leaderboard))
             for row in self._leaderboard.rows:
                 if row.earlier:
@@ -217,6 +219,14 @@ class Display:
 def _print(text: str) -> None:
     """Print the text without markup, emoji or automatic colours for numbers and paths."""
     get_console().print(Text(visible(text)), soft_wrap=True)
+
+
+def _wide_console() -> Console:
+    """The console; where no terminal limits the lines, with room for the names of strategies and features."""
+    console = get_console()
+    if console.is_terminal or console.width >= _WIDE:
+        return console
+    return Console(file=console.file, width=_WIDE)
 
 
 def _what_is_shared(leaderboard: Leaderboard) -> str:

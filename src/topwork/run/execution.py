@@ -97,13 +97,14 @@ class _Run:
 
         """
         if self._plan.budget.seconds is not None:
-            keys = {"duplicate_key"} if self._plan.chooses else {"duplicate_key", "feature_key"}
+            keys = {"duplicate_key"} if self._plan.candidates else {"duplicate_key", "feature_key"}
             check_features(self._plan.budget, self._catalog, self._until(selected, {"manifest", *keys}, {}) & keys)
-        if not self._plan.chooses:
+        if not self._plan.candidates:
             return (Choice({}, self._catalog),)
-        if not self._until(selected, _SCREENED, {}) and not self._catalog.exists("screen"):
-            raise InputError("Several features are given: run `--pipelines ingestion,splitting,screening` first.")
-        screen = self._catalog.load("screen")
+        self._until(selected, _SCREENED, {})
+        screen = self._catalog.load("screen") if self._catalog.exists("screen") else None
+        if screen is None or _told(screen.candidates) != _told(self._plan.candidates):
+            raise InputError("These features were not compared: run `--pipelines ingestion,splitting,screening` first.")
         others = (self._choice(each, each.slot) for each in screen.others)
         return (self._choice(screen.chosen, ""), *others)
 
@@ -215,6 +216,10 @@ class _Run:
         if node_names:
             options = {**self._options, "params": {**self._options["params"], **given}}
             run_session(options, self._plan.pipelines, node_names)
+
+
+def _told(candidates: Sequence[Candidate]) -> set[tuple[str, str]]:
+    return {(each.backbone, each.layers) for each in candidates}
 
 
 def choice_for_network(choices: Sequence[Choice], slot: str) -> Choice:

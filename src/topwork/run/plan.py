@@ -10,6 +10,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from topwork.core.errors import InputError
+from topwork.core.results import Candidate
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.budget import Budget
 
@@ -30,15 +31,15 @@ class Plan:
     """The ``pipelines`` and ``strategies`` to run; ``catalog_of`` opens the catalog of a slot (`Candidate.slot`).
 
     With ``skips`` a strategy is left out if it cannot win according to the advice or to the scores of other strategies.
-    With ``chooses`` the run compares several features first, and trains on those that the screen keeps. ``budget`` is
-    the time of the run.
+    If there are ``candidates``, the run compares these features first (and those of other image sizes, with
+    `image_size=auto`), and trains on those that the screen keeps. ``budget`` is the time of the run.
     """
 
     pipelines: tuple[str, ...]
     strategies: tuple[str, ...]
     catalog_of: Callable[[str], DataCatalog]
     skips: bool
-    chooses: bool
+    candidates: tuple[Candidate, ...]
     budget: Budget
 
 
