@@ -112,8 +112,9 @@ class Shares:
         return kept[strategy]
 
     def forget(self) -> None:
-        """Remove the shares at the end of a run."""
-        remove_files(self._catalog, _SHARES)
+        """Remove the shares at the end of the run that they belong to."""
+        if self._kept():
+            remove_files(self._catalog, _SHARES)
 
     def _kept(self) -> dict[str, float]:
         told = self._catalog.load(_SHARES)

@@ -207,9 +207,9 @@ class _Run:
     def _until(self, selected: Pipeline, datasets: set[str], given: Mapping[str, Any]) -> set[str]:
         """Run what makes these datasets, as far as it is part of the run; the datasets that were made."""
         made = {name for node in selected.nodes for name in node.outputs} & datasets
-        names = [node.name for node in selected.to_outputs(*made).nodes] if made else []
-        self._session(names, given)
-        self._finished |= set(names)
+        needed = [node.name for node in selected.to_outputs(*made).nodes] if made else []
+        self._session([name for name in needed if name not in self._finished], given)
+        self._finished |= set(needed)
         return made
 
     def _session(self, node_names: Sequence[str], given: Mapping[str, Any]) -> None:
