@@ -64,9 +64,9 @@ OPTIONS = {"env": None, "params": {"minutes": 5}}
 def test_without_a_limit_everything_has_time(tmp_path: Any) -> None:
     unlimited, _ = budget(None)
     assert unlimited.left() is None
-    assert unlimited.for_network(2, 10.0) is None
+    assert unlimited.for_network(2, 10.0, 0.0) is None
     assert Shares(unlimited, catalog(tmp_path), OPTIONS).why_no_head(1e9) == ""
-    assert Shares(unlimited, catalog(tmp_path), OPTIONS).why_no_network(1) == ""
+    assert Shares(unlimited, catalog(tmp_path), OPTIONS).why_no_network(1, lambda _: 0.0) == ""
 
 
 def test_what_scoring_takes_here_is_kept_back_for_the_end() -> None:
@@ -75,8 +75,8 @@ def test_what_scoring_takes_here_is_kept_back_for_the_end() -> None:
     limited.note_scoring(4.0)
     assert limited.used == 60.0
     assert limited.left() == pytest.approx(300.0 - 60.0 - 10.0)
-    assert limited.for_network(1, test_seconds=6.0) == pytest.approx(230.0 - 4.0 - 6.0)
-    assert limited.for_network(2, test_seconds=6.0) == pytest.approx(115.0 - 4.0 - 6.0)
+    assert limited.for_network(1, 6.0, 0.0) == pytest.approx(230.0 - 4.0 - 6.0)
+    assert limited.for_network(2, 6.0, 0.0) == pytest.approx(115.0 - 4.0 - 6.0)
     limited.note_scoring(20.0)  # the machine has become busy
     assert limited.left() == pytest.approx(300.0 - 60.0 - 50.0)
 
@@ -85,11 +85,12 @@ def test_what_cannot_end_in_time_is_not_started_and_the_reason_has_the_figures(t
     limited, clock = budget(120.0)
     shares = Shares(limited, catalog(tmp_path), OPTIONS)
     limited.note_scoring(4.0)
-    assert shares.why_no_head(50.0) == shares.why_no_network(1) == ""
+    assert shares.why_no_head(50.0) == shares.why_no_network(1, lambda _: 0.0) == ""
     clock.now += 80.0
     assert shares.why_no_head(50.0) == "no time is left for it: it takes about 50 s, and 26 s are left"
-    assert shares.why_no_network(1) == ""
-    assert "30 s are too few" in shares.why_no_network(2)
+    assert shares.why_no_network(1, lambda _: 0.0) == ""
+    assert "it has 15 s, and takes about 20 s" in shares.why_no_network(2, lambda _: 0.0)
+    assert "it has 30 s, and takes about 50 s" in shares.why_no_network(1, lambda speed: 1800 / speed)
 
 
 def test_a_run_that_goes_on_has_the_same_share_and_another_run_its_own(tmp_path: Any) -> None:

@@ -147,7 +147,8 @@ class Evidence(Record):
 
     ``median_side`` is in pixels. ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect.
     ``balanced_accuracy``, ``balanced_accuracy_weighted`` and ``weighting_error`` are None if the class weights were not
-    tried. ``has_layers`` says whether the features come from a network, whose layers can be trained.
+    tried. ``has_layers`` says whether the features come from a network, whose layers can be trained. ``learnt`` is the
+    number of images to learn from.
     """
 
     images: int
@@ -168,6 +169,7 @@ class Evidence(Record):
     learning_curve: tuple[Point, ...] = ()
     forecast: tuple[Forecast, ...] = ()
     has_layers: bool = True
+    learnt: int = 0
 
 
 class Expected(Record):
@@ -244,6 +246,7 @@ class Row(Comparison):
     seconds: float | None = None
     epochs_in_time: float | None = None
     epochs_wanted: float | None = None
+    epoch_seconds: float | None = None
     served_images: int | None = None
     same_label: float | None = None
     max_difference: float | None = None
@@ -259,9 +262,9 @@ class Row(Comparison):
     def more_minutes(self) -> float | None:
         """Minutes more that a network needs for all the epochs that it would take; None if it had the time for them."""
         wanted, done = self.epochs_wanted or 0.0, self.epochs_in_time or 0.0
-        if not done or done > _ALL * wanted:
+        if not done or done > _ALL * wanted or not self.epoch_seconds:
             return None
-        return (self.seconds or 0.0) / 60 * (wanted / done - 1)
+        return (wanted - done) * self.epoch_seconds / 60
 
     @property
     def more_time(self) -> str:

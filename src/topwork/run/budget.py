@@ -22,7 +22,7 @@ _SCORING = 6.0  # seconds to score a strategy, test its serving and draw its fig
 _SHARES = "granted_minutes"
 _SPEED = 60.0  # images a second of an engine whose speed is not known
 _SHARE_OF_ENGINE = 0.75  # of the engine's speed, that an extraction reaches with reading and decoding
-_LEAST = 20.0  # seconds below which it is not worth starting to train a network
+_LEAST = 20.0  # seconds that a network takes besides its epochs: to load it, and to choose an engine for frozen layers
 
 
 @dataclass
@@ -56,19 +56,20 @@ class Budget:
         left = self.left()
         return None if left is None else left - self._scoring()
 
-    def for_network(self, networks: int, test_seconds: float) -> float | None:
+    def for_network(self, networks: int, test_seconds: float, epoch_seconds: float) -> float | None:
         """Seconds for the next of so many networks that are still to be trained; 0 if there is no time for it.
 
         Args:
             networks: number of networks to train, this one included.
             test_seconds: what a network takes to answer for the test split.
+            epoch_seconds: what one epoch of all its models takes, which is the least that is worth starting.
 
         """
         left = self.left()
         if left is None:
             return None
         share = left / networks - self._scoring() - test_seconds
-        return share if share >= _LEAST else 0.0
+        return share if share >= _LEAST + epoch_seconds else 0.0
 
     def _scoring(self) -> float:
         return max(self._scorings, default=_SCORING)
@@ -95,18 +96,28 @@ class Shares:
             return ""
         return f"no time is left for it: it takes about {seconds or 0.0:.0f} s, and {max(0.0, left):.0f} s are left"
 
-    def why_no_network(self, networks: int) -> str:
-        """The reason why the next of so many networks cannot be trained any more, or an empty text."""
-        if self._budget.for_network(networks, self._test_seconds()) != 0.0:
+    def why_no_network(self, networks: int, epoch: Callable[[float], float]) -> str:
+        """The reason why the next of so many networks cannot be trained any more, or an empty text.
+
+        Args:
+            networks: number of networks to train, this one included.
+            epoch: seconds of one epoch of all its models, from the images a second of the engine.
+
+        """
+        needed = epoch(_speed(self._catalog, "feature_key") or _SPEED)
+        if self._budget.for_network(networks, self._test_seconds(), needed) != 0.0:
             return ""
-        left = max(0.0, self._budget.left() or 0.0)
-        return f"no time is left for it: {left:.0f} s are too few to train and score a network"
+        left = max(0.0, self._budget.left() or 0.0) / networks
+        return (
+            f"no time is left for it: it has {left:.0f} s, and takes about {_LEAST + needed:.0f} s for a single epoch, "
+            "before it is scored"
+        )
 
     def minutes_for(self, strategy: str, networks: int) -> float:
         """Minutes for the next of so many networks."""
         kept = self._kept()
         if strategy not in kept:
-            seconds = self._budget.for_network(networks, self._test_seconds()) or _LEAST
+            seconds = self._budget.for_network(networks, self._test_seconds(), 0.0) or _LEAST
             kept[strategy] = round(seconds / 60, 2)
             self._catalog.save(_SHARES, {"run": self._run, "minutes": kept})
         return kept[strategy]

@@ -132,7 +132,8 @@ def _run_alone(
             catalog.save(f"{strategy}.result", StrategyResult(strategy, Status.NOT_RUN))
     features = FeatureParameters.model_validate(configuration.parameters["features"])
     candidates = list_candidates(features, None) if has_choice(features) else ()
-    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, candidates, budget))
+    blocks = configuration.parameters
+    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, blocks, candidates, budget))
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
 

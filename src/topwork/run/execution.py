@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kedro.io import DataCatalog
@@ -176,7 +177,13 @@ class _Run:
         if STRATEGY[strategy].head:
             advice = self._advice()
             return self._shares.why_no_head(advice.cost_seconds.get(strategy) if advice else None)
-        return self._shares.why_no_network(self._networks_left(strategy))
+        return self._shares.why_no_network(self._networks_left(strategy), partial(self._epoch_seconds, strategy))
+
+    def _epoch_seconds(self, strategy: str, images_per_second: float) -> float:
+        """Seconds of one epoch of all models of a network, roughly."""
+        advice = self._advice()
+        models = 1 + int(self._plan.parameters[strategy]["folds"])
+        return models * STRATEGY[strategy].epoch(advice.evidence, images_per_second) if advice else 0.0
 
     def _advice(self) -> Advice | None:
         return self._catalog.load("advice") if self._catalog.exists("advice") else None

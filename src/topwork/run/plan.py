@@ -31,14 +31,16 @@ class Plan:
     """The ``pipelines`` and ``strategies`` to run; ``catalog_of`` opens the catalog of a slot (`Candidate.slot`).
 
     With ``skips`` a strategy is left out if it cannot win according to the advice or to the scores of other strategies.
-    If there are ``candidates``, the run compares these features first (and those of other image sizes, with
-    `image_size=auto`), and trains on those that the screen keeps. ``budget`` is the time of the run.
+    ``parameters`` are the parameter blocks. If there are ``candidates``, the run compares these features first (and
+    those of other image sizes, with `image_size=auto`), and trains on those that the screen keeps. ``budget`` is the
+    time of the run.
     """
 
     pipelines: tuple[str, ...]
     strategies: tuple[str, ...]
     catalog_of: Callable[[str], DataCatalog]
     skips: bool
+    parameters: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
     budget: Budget
 

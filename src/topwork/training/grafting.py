@@ -219,7 +219,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
     by_epoch: list[dict[str, Any]] = []
     chosen: list[float] = []
     distances: list[Floats] = []
-    plan, closing, in_time = job.plan, 0.0, 0.0
+    plan, closing, of_first = job.plan, 0.0, dict[str, float]()
     for fold in job.folds:
         subset, held_out = _subset(job, fold)
         if fold == job.folds[0]:
@@ -233,7 +233,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         chosen.append(state.chosen_after)
         learnt = time.perf_counter()
         if fold == job.folds[0]:
-            plan, in_time = _as_the_first(plan, state), state.epochs
+            plan, of_first = _as_the_first(plan, state), _time_facts(job, subset, state)
         by_epoch += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
         some = _some(subset.taught, job.parameters.seed)
         bounds = measure(features_of(some), truth[some])
@@ -253,7 +253,7 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
         scored=rows,
         out_of_fold=probabilities,
         by_epoch=by_epoch,
-        facts={**_facts(job, graft, state), "epochs_in_time": in_time, "epochs_wanted": job.plan.epochs},
+        facts={**_facts(job, graft, state), **of_first},
     )
 
 
@@ -309,6 +309,15 @@ def _facts(job: TrainingJob, graft: Graft, state: TrainingState) -> dict[str, An
         "trainable_groups": len(graft.groups) - plan.first,
         "frozen_layers_cached": job.samples.starts_at > 0,
     }
+
+
+def _time_facts(job: TrainingJob, subset: TrainingSubset, state: TrainingState) -> dict[str, float]:
+    """How many epochs a model had the time for and would have taken, and the seconds of an epoch of all models."""
+    speeds = [epoch["images_per_second"] for epoch in state.history if "images_per_second" in epoch]
+    facts = {"epochs_in_time": state.epochs, "epochs_wanted": job.plan.epochs}
+    if speeds:
+        facts["epoch_seconds"] = len(job.folds) * len(subset.taught) / speeds[-1]
+    return facts
 
 
 def prefix_name(identity: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, par
         float(np.median(parameters.C)),
         parameters.seed,
     )
-    return evidence.model_copy(update={"has_layers": features.key.has_layers})
+    return evidence.model_copy(update={"has_layers": features.key.has_layers, "learnt": len(learnt)})
 
 
 def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:

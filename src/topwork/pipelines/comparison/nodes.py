@@ -28,7 +28,8 @@ _ELSEWHERE = (
     "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
     "test accuracy does not compare"
 )
-_EPOCHS = ("epochs_in_time", "epochs_wanted")
+_TOLD_ANYWAY = {Status.FAILED, Status.OTHER_SPLIT, Status.NOT_COMPARABLE}
+_EPOCHS = ("epochs_in_time", "epochs_wanted", "epoch_seconds")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _AT_ONCE = 64  # images held in memory
 
@@ -169,9 +170,11 @@ def _with_features(rows: Sequence[Row]) -> list[Row]:
     of_features = [row for row in scored if row.strategy in STRATEGY and STRATEGY[row.strategy].on_features]
     names = told_apart([(str(row.backbone), row.image_size, row.layers) for row in of_features])
     words = dict(zip(of_features, names, strict=True))
-    ran = {row.strategy for row in scored}
-    left = (row for row in rows if row.status is not Status.NOT_RUN or row.strategy not in ran)
-    return [row.model_copy(update={"features": words.get(row, "")}) for row in left]
+    ran, left = {row.strategy for row in scored}, dict[tuple[str, str], Row]()
+    for row in rows:
+        if row.status is Status.OK or row.strategy not in ran or row.status in _TOLD_ANYWAY:
+            left.setdefault((row.strategy, row.slot if row.status is Status.OK else str(row.status)), row)
+    return [row.model_copy(update={"features": words.get(row, "")}) for row in left.values()]
 
 
 def _compared(row: Row, compared: Mapping[str, Comparison]) -> Row:
