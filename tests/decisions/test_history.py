@@ -15,6 +15,7 @@ NO_GROUPS = pd.Series(dtype=str)
 def run(number: int, **changed: Any) -> dict[str, Any]:
     return {
         "run_id": f"r{number}",
+        "command": f"c{number}",
         "started": pd.Timestamp(2026, 1, 1 + number),
         "strategy": "svm",
         "split_digest": "split",
@@ -112,3 +113,19 @@ def test_minutes_that_the_run_shared_out_are_no_change_of_the_user() -> None:
 def test_a_parameter_that_an_earlier_version_did_not_have_is_no_change_while_it_is_not_used() -> None:
     assert what_changed(run(1, parameters={"minutes": "None"}), run(0, parameters={})) == "the same settings again"
     assert what_changed(run(1, parameters={"minutes": "5"}), run(0, parameters={})) == "minutes: none → 5"
+
+
+def test_runs_on_several_features_are_held_against_those_on_the_same_features() -> None:
+    def on(number: int, command: str, backbone: str) -> dict[str, Any]:
+        return run(number, command=command, parameters={"features.backbone": backbone, "backbone": backbone})
+
+    runs = runs_of(
+        (on(0, "first", "one"), 40),
+        (on(1, "first", "two"), 30),
+        (on(2, "second", "one"), 20),
+        (on(3, "second", "two"), 10),
+        (on(4, "third", "other"), 5),
+    )
+    history = compare_history(runs, "images", NO_GROUPS, 0)
+    assert history["changed"].tolist()[:4] == ["first run", "first run", *2 * ["the same settings again"]]
+    assert history["difference"].tolist()[2:] == [0.2, 0.2, 0.05]

@@ -79,3 +79,9 @@ def test_installed_are_those_whose_weights_are_at_hand(tmp_path: Path, monkeypat
 def test_one_file_of_weights_is_not_taken_for_several_backbones() -> None:
     with pytest.raises(InputError, match="a file of weights belongs to one backbone, not to 2"):
         list_candidates(asked(backbone="resnet18+resnet34", weights="own.pth"), None)
+
+
+@pytest.mark.parametrize("wrong", ["resnet18+", "+resnet18", "resnet18++resnet34"])
+def test_a_missing_name_is_refused(wrong: str) -> None:
+    with pytest.raises(InputError, match="a name is missing"):
+        list_candidates(asked(backbone=wrong), None)

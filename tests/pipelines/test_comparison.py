@@ -7,7 +7,7 @@ import pandas as pd
 from topwork.core.columns import RUN_COLUMNS
 from topwork.core.digests import split_digest
 from topwork.core.parameters import ComparisonParameters
-from topwork.core.results import Row, Status, StrategyResult
+from topwork.core.results import Row, Screen, Status, StrategyResult
 from topwork.core.runs import LoggedRuns
 from topwork.pipelines.comparison.nodes import build_leaderboard
 
@@ -22,6 +22,7 @@ SPLITS = pd.DataFrame(
 )
 NO_RUNS = LoggedRuns(pd.DataFrame(columns=pd.Index(RUN_COLUMNS)), lambda _: None)
 PARAMETERS = ComparisonParameters(errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0)
+ALONE = Screen(candidates=())
 DIGEST = split_digest(SPLITS)
 
 
@@ -33,7 +34,7 @@ def result(strategy: str, table: pd.DataFrame, split: str = DIGEST, oof: float =
 
 
 def board(*results: StrategyResult) -> tuple[Row, ...]:
-    return build_leaderboard(SPLITS, NO_RUNS, (), PARAMETERS, *results).rows
+    return build_leaderboard(SPLITS, NO_RUNS, (), ALONE, PARAMETERS, *results).rows
 
 
 def predictions(predicted: dict[str, str]) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
     everything = predictions(dict.fromkeys("abcdef", "x"))
     named = LoggedRuns(runs, lambda name: None if name.startswith("c") else everything)
     perfect = predictions(dict(zip("abcdef", "xxxyyy", strict=True)))
-    found = build_leaderboard(SPLITS, named, (), PARAMETERS, result("logistic", perfect))
+    found = build_leaderboard(SPLITS, named, (), ALONE, PARAMETERS, result("logistic", perfect))
     rows = {row.strategy: row for row in found.rows}
     assert rows["svm aaaaaaaa"].behind == -0.5
     assert rows["svm aaaaaaaa"].seconds == 3.0
@@ -91,3 +92,26 @@ def test_an_earlier_run_stands_beside_them_or_says_why_it_cannot() -> None:
     assert rows["svm bbbbbbbb"].accuracy is None
     assert (rows["svm bbbbbbbb"].behind, rows["svm bbbbbbbb"].shared_images) == (-0.5, 6)
     assert rows["svm cccccccc"].reason == "its out-of-fold predictions were not kept"
+
+
+def test_rows_name_their_features_and_those_without_a_score_are_told_once() -> None:
+    table = predictions({"a": "x", "b": "y", "d": "y"})
+
+    def on(strategy: str, size: int, slot: str) -> StrategyResult:
+        return result(strategy, table, image_size=size, layers="last", slot=slot)
+
+    skipped = StrategyResult("svm", Status.SKIPPED, "no time", backbone="net", image_size=128, layers="last", slot="b")
+    others = (on("logistic", 128, "b"), skipped, StrategyResult("lda", Status.NOT_RUN, slot="b"))
+    mine = (
+        on("logistic", 224, ""),
+        on("svm", 224, ""),
+        *(StrategyResult(name, Status.NOT_RUN) for name in ("lda", "lda")),
+    )
+    rows = build_leaderboard(SPLITS, NO_RUNS, others, ALONE, PARAMETERS, *mine).rows
+    assert sorted((row.name, str(row.status)) for row in rows) == [
+        ("lda", "not run"),
+        ("logistic · 128 px", "ok"),
+        ("logistic · 224 px", "ok"),
+        ("svm · 128 px", "skipped"),
+        ("svm · 224 px", "ok"),
+    ]

@@ -33,14 +33,15 @@ def backbone_names(value: str) -> list[str]:
     return [name for name in value.split("+") if name]
 
 
-def told_apart(features: Sequence[Features]) -> list[str]:
-    """What tells each of the features from the others, in words; empty if all are the same.
+def told_apart(features: Sequence[Features], others: Sequence[Features] = ()) -> list[str]:
+    """What tells each of the features from the rest and from ``others``, in words; empty if all are the same.
 
     Backbones differ in the sizes that their weights were made for, so that a size is told only where a backbone comes
     in several.
     """
     backbones = {backbone for backbone, _, _ in features}
-    several_sizes = len({(backbone, size) for backbone, size, _ in features}) > len(backbones)
+    sizes = {(backbone, size) for backbone, size, _ in (*features, *others)}
+    several_sizes = len(sizes) > len({backbone for backbone, _ in sizes})
     several_layers = len({layers for _, _, layers in features}) > 1
     parts = (
         (

@@ -32,7 +32,17 @@ MANIFEST_COLUMNS = (
 SPLIT_COLUMNS = ("image_id", "label", "group", "split", "fold")
 PREDICTION_COLUMNS = ("image_id", "path", "label", "predicted", "confidence", "probabilities")
 ANSWER_COLUMNS = (*STAMP_COLUMNS, "status", "reason", "distance", "probabilities")
-RUN_COLUMNS = ("run_id", "started", "strategy", "split_digest", "data_digest", "commit", "parameters", "metrics")
+RUN_COLUMNS = (
+    "run_id",
+    "command",
+    "started",
+    "strategy",
+    "split_digest",
+    "data_digest",
+    "commit",
+    "parameters",
+    "metrics",
+)
 OK, REJECTED = "ok", "rejected"
 TRAIN, VAL, TEST = "train", "val", "test"
 NO_FOLD = -1  # `fold` of a test image

@@ -97,7 +97,8 @@ class Screened(Candidate):
     """A candidate with the accuracy of a quick probe on its features, out of fold on the images of the screen.
 
     ``behind`` is its accuracy minus the accuracy of the best, paired, with a standard error. ``p`` belongs to the
-    one-sided test that the best is no better. ``kept`` says whether strategies are trained on these features.
+    one-sided test that the best is no better. ``kept`` says whether strategies are trained on these features, and
+    ``why_not`` why they are not.
     """
 
     accuracy: float | None = None
@@ -106,6 +107,7 @@ class Screened(Candidate):
     p: float | None = None
     dimensions: int | None = None
     kept: bool = True
+    why_not: str = ""
 
 
 class Screen(Record):

@@ -38,6 +38,7 @@ class Promotion:
     model_id: str
     run_id: str
     strategy: str
+    backbone: str
     split_digest: str
     class_names: tuple[str, ...]
     learnt: Set[str]

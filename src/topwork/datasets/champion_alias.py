@@ -78,13 +78,15 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             run_id=data.run_id,
             tags={
                 "strategy": data.strategy,
+                "backbone": data.backbone,
                 "split_digest": data.split_digest,
                 "classes": classes_digest(data.class_names),
             },
             description=data.reason,
         )
         client.set_registered_model_alias(self._name, ALIAS, version.version)
-        _log.info("%s%s@%s is version %s: %s", _MODELS, self._name, ALIAS, version.version, data.strategy)
+        of_backbone = (data.strategy, data.backbone)
+        _log.info("%s%s@%s is version %s: %s, %s", _MODELS, self._name, ALIAS, version.version, *of_backbone)
 
     def preview(self) -> JSONPreview:
         """The version of the champion, for kedro-viz."""

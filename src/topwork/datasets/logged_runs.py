@@ -82,6 +82,7 @@ def _row(run: Run, parent: Run) -> dict[str, Any]:
     digests = {each.dataset.name: each.dataset.digest for each in (run.inputs.dataset_inputs if run.inputs else [])}
     return {
         "run_id": run.info.run_id,
+        "command": parent.info.run_id,
         "started": pd.Timestamp(run.info.start_time, unit="ms").floor("s"),
         "strategy": run.data.tags.get(_STRATEGY_TAG, run.info.run_name),
         "split_digest": digests.get("splits", ""),

@@ -16,10 +16,16 @@ from topwork.datasets.previews import JSONPreview
 
 
 class RecordDataset(AbstractDataset[BaseModel, Any]):
-    """A JSON file of one type; ``record`` is the type's import path, and writing is atomic."""
+    """A JSON file of one type; ``record`` is the type's import path, and writing is atomic.
 
-    def __init__(self, *, record: str, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    ``missing`` is the content if there is no file.
+    """
+
+    def __init__(
+        self, *, record: str, filepath: str, missing: Any = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._type: type[BaseModel] = load_obj(record)
+        self._missing = missing
         self._path = Path(filepath)
         self.metadata = metadata
 
@@ -28,9 +34,11 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
 
         Raises:
             InputError: the file is damaged, or was written by another version.
-            FileNotFoundError: there is no file.
+            FileNotFoundError: there is no file, and no content for this case.
 
         """
+        if self._missing is not None and not self._path.exists():
+            return self._type.model_validate(self._missing)
         try:
             return self._type.model_validate(read_json(self._path))
         except (DamagedError, ValidationError) as error:

@@ -87,8 +87,9 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
 def as_json(result: StrategyResult) -> Mapping[str, Any]:
     """The content of the JSON file, with scores and other keys at the top level."""
     told: dict[str, Any] = {"strategy": result.strategy, "status": str(result.status)}
-    if result.status is Status.OK:
+    if result.backbone:
         told |= {"backbone": result.backbone, "layers": result.layers, "image_size": result.image_size}
+    if result.status is Status.OK:
         told |= {"split_digest": result.split_digest, **result.scores}
         told["training"] = dict(result.training)
     told |= {"reason": result.reason} if result.reason else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import pandas as pd
@@ -26,6 +26,7 @@ HISTORY_COLUMNS = (
     "run_id",
 )
 _PLACES = ("data", "store", "images", "strategies", "model", "compare_runs")  # locations do not change the score
+_FEATURES = ("features.backbone", "features.layers", "features.image_size")
 _UNKNOWN = "None"
 _SIGNIFICANT = 0.05
 _EPOCHS = 0.1  # a difference in trained epochs from which it is listed as a change
@@ -51,15 +52,16 @@ def compare_history(runs: LoggedRuns, data_digest: str, group_of: pd.Series[str]
     table = runs.table[same | folders.isin(set(folders[same]) - {_UNKNOWN})]
     rows = []
     for _, of_strategy in table.groupby("strategy", sort=False):
-        before: Mapping[Any, Any] | None = None
-        predictions: pd.DataFrame | None = None
+        earlier: list[Mapping[Any, Any]] = []
+        predictions: dict[str, pd.DataFrame | None] = {}
         for run in of_strategy.to_dict("records"):
-            now = runs.out_of_fold(str(run["run_id"]))
-            found = None
-            if now is not None and predictions is not None:
-                found = compare_predictions(now, predictions, group_of, seed)
+            name, before, found = str(run["run_id"]), _before(run, earlier), None
+            now = predictions[name] = runs.out_of_fold(name)
+            then = predictions[str(before["run_id"])] if before else None
+            if now is not None and then is not None:
+                found = compare_predictions(now, then, group_of, seed)
             rows.append(_row(run, before, found))
-            before, predictions = run, now
+            earlier.append(run)
     history = pd.DataFrame(rows, columns=pd.Index(HISTORY_COLUMNS))
     return history.sort_values("started", kind="stable").reset_index(drop=True)
 
@@ -85,6 +87,20 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     if run["commit"] != before["commit"]:
         changes.append(f"code {before['commit'][:7]} → {run['commit'][:7]}")
     return "; ".join(changes) or "the same settings again"
+
+
+def _before(run: Mapping[Any, Any], earlier: Sequence[Mapping[Any, Any]]) -> Mapping[Any, Any] | None:
+    """The run to compare with: of the last command before, the one on the same features, otherwise its last one."""
+    others = [each for each in earlier if each["command"] != run["command"]]
+    if not others:
+        return None
+    of_last = [each for each in others if each["command"] == others[-1]["command"]]
+    same = [each for each in of_last if all(_value(each, name) == _value(run, name) for name in _FEATURES)]
+    return (same or of_last)[-1]
+
+
+def _value(run: Mapping[Any, Any], name: str) -> str:
+    return str(run["parameters"].get(name, _UNKNOWN))
 
 
 def _follows(name: str, changed: Set[str], own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

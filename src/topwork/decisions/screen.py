@@ -68,7 +68,11 @@ def rank(
     screened: list[Screened] = []
     for position, place in enumerate(order):
         difference = compare(best, right[place], groups, screening.seed)
-        ruled_out = position > 0 and difference.p_better < screening.significance
+        why_not = ""
+        if position > 0 and difference.p_better < screening.significance:
+            why_not = f"worse than the best, p = {difference.p_better:.2g}"
+        elif sum(one.kept for one in screened) >= screening.keep:
+            why_not = f"not among the best {screening.keep}"
         screened.append(
             Screened(
                 **vars(candidates[place]),
@@ -77,7 +81,8 @@ def rank(
                 behind_error=difference.error,
                 p=difference.p_better if position else None,
                 dimensions=dimensions[place],
-                kept=not ruled_out and sum(one.kept for one in screened) < screening.keep,
+                kept=not why_not,
+                why_not=why_not,
             )
         )
     return Screen(candidates=tuple(_with_one_for_networks(screened)), images=len(truth))
@@ -91,7 +96,7 @@ def _with_one_for_networks(screened: Sequence[Screened]) -> Iterator[Screened]:
     of_last = [each for each in screened if each.backbone == screened[0].backbone and each.layers == LAST]
     needed = of_last[:1] if not any(each.kept for each in of_last) else []
     for each in screened:
-        yield each.model_copy(update={"kept": True}) if each in needed else each
+        yield each.model_copy(update={"kept": True, "why_not": ""}) if each in needed else each
 
 
 def _probe(vectors: Floats, truth: Integers, folds: Integers, linear: LinearParameters) -> Bools:

@@ -36,7 +36,8 @@ def answer_new(
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
     before = len(listing) - len(new)
-    _log.info("%s answers for %s; %d answered before", model, counted(len(new), "new file"), before)
+    who = f"{classifier.strategy} ({classifier.key.backbone}, {classifier.key.preprocessing['crop']} px)"
+    _log.info("%s answers for %s; %d answered before", who, counted(len(new), "new file"), before)
     if new.empty:
         return
     predictor = Predictor.of(classifier)

@@ -32,6 +32,8 @@ def list_candidates(parameters: FeatureParameters, median_side: float | None) ->
 
     """
     p = parameters
+    if p.backbone.endswith("+") or p.backbone.startswith("+") or "++" in p.backbone:
+        raise InputError(f"backbone={p.backbone}: a name is missing before or after a `+`.")
     names = [each for name in backbone_names(p.backbone) for each in (_installed() if name == INSTALLED else [name])]
     if len(names) > 1 and p.weights not in {"default", "none"}:
         raise InputError(f"weights={p.weights}: a file of weights belongs to one backbone, not to {len(names)}.")

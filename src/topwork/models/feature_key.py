@@ -67,8 +67,16 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     recipe, trials = choose_engine(_recipe(key, parameters, engines), *allowed)
     for trial in trials:
         _log.info(
-            "%s in %s: %.0f images/s, cosine with float32 %.4f, equal predictions %.0f %%",
-            *(trial.engine, trial.number_format, trial.images_per_second, trial.cosine, 100 * trial.agreement),
+            "%s, %d px, %s in %s: %.0f images/s, cosine with float32 %.4f, equal predictions %.0f %%",
+            *(
+                spec.name,
+                spec.preprocessing.crop,
+                trial.engine,
+                trial.number_format,
+                trial.images_per_second,
+                trial.cosine,
+                100 * trial.agreement,
+            ),
         )
     fields = {**vars(key), "engine": recipe.engine, "number_format": recipe.number_format}
     return FeatureKey(**fields), [asdict(trial) for trial in trials]

@@ -160,7 +160,7 @@ def check_features(budget: Budget, catalog: DataCatalog, keys: Iterable[str]) ->
         enough = math.ceil((budget.seconds or 0.0) / 60 + (seconds - left) / 60)
         raise InputError(
             f"minutes={(budget.seconds or 0.0) / 60:g}: the features of {len(sha256):,} images take about "
-            f"{seconds / 60:.1f} minutes on this machine, and nothing could be trained on them in time. Give "
+            f"{seconds:,.0f} s on this machine, and nothing could be trained on them and compared in time. Give "
             f"minutes={enough}, a smaller image_size, or leave minutes out."
         )
 

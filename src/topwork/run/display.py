@@ -196,6 +196,8 @@ class Display:
         if self._leaderboard:
             _wide_console().print(leaderboard_table(self._leaderboard))
             _print(_what_is_shared(self._leaderboard))
+            if told := _best_of_each(self._leaderboard):
+                _print(told)
             for row in self._leaderboard.rows:
                 if row.earlier:
                     _print(f"{row.name}: the result of an earlier run ({row.earlier}).")
@@ -242,6 +244,19 @@ def _what_is_shared(leaderboard: Leaderboard) -> str:
         "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
         f"{images:,} of them that all these models were scored on; choices are made there.{together}{few}"
     )
+
+
+def _best_of_each(leaderboard: Leaderboard) -> str:
+    """The best strategy on each of the features, if there are several, in words."""
+    best: dict[str, Row] = {}
+    for row in leaderboard.rows:  # best first
+        if row.features and row.accuracy is not None and not row.earlier:
+            best.setdefault(row.features, row)
+    if len(best) < 2:
+        return ""
+    first, *others = best.values()
+    told = (f"{row.name} {_behind(row)} points" for row in others)
+    return f"Best on each: {first.name}; behind it {', '.join(told)}. An interval with 0 in it shows no difference."
 
 
 def leaderboard_table(leaderboard: Leaderboard) -> Table:

@@ -43,6 +43,11 @@ class Choice:
         """Folder of the results (`Candidate.slot`); empty for the features that were chosen first."""
         return str(self.given.get(SLOT, ""))
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Backbone, layers and size, if there are several features."""
+        return self.candidate.model_dump(include={"backbone", "layers", "image_size"}) if self.candidate else {}
+
     def title(self, strategy: str) -> str:
         """The strategy, and the features if there are several."""
         return f"{strategy} · {self.candidate.name}" if self.candidate else strategy
@@ -125,9 +130,11 @@ class _Run:
             if reason := self._why_skip(part.strategy):
                 _log.info("%s skipped: %s", title, reason)
                 if not mark_earlier(choice.catalog, part.strategy, f"skipped in this run: {reason}"):
-                    skipped = StrategyResult(part.strategy, Status.SKIPPED, reason)
+                    skipped = StrategyResult(part.strategy, Status.SKIPPED, reason, **choice.facts)
                     choice.catalog.save(f"{part.strategy}.result", skipped)
                 continue
+            if choice.candidate:
+                _log.info("[bold]%s[/bold]", title, extra={"markup": True})
             share, started = self._share(part.strategy), self._plan.budget.used
             try:
                 self._session(part.node_names, {**choice.given, **share})

@@ -111,7 +111,8 @@ class RunTracking:
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters, and set the store and the experiment."""
         loader = context.config_loader
-        self._parameters = dict(loader["parameters"])  # the context's own hold Kedro's typed models
+        resolved = dict(loader["parameters"])  # the context's own hold Kedro's typed models
+        self._parameters = {name: value for name, value in resolved.items() if name not in {SLOT, CHOSEN}}
         knobs = [*knob_names(Path(loader.conf_source)), SLOT, CHOSEN]
         check_parameters(loader.runtime_params or {}, self._parameters, knobs)
         loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
@@ -184,7 +185,7 @@ class RunTracking:
                 self._recorder.log_metrics(run, data.numbers())
                 store.log_dict(run, _as_json(data), file)
                 if isinstance(data, Champion) and data.strategy:
-                    store.set_tag(run, "topwork.champion", data.strategy)
+                    store.set_tag(run, "topwork.champion", data.name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -16,7 +16,7 @@ from topwork.core.candidates import told_apart
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.parameters import ComparisonParameters
-from topwork.core.results import Champion, Comparison, Leaderboard, Row, Status, StrategyResult
+from topwork.core.results import Champion, Comparison, Leaderboard, Row, Screen, Status, StrategyResult
 from topwork.core.runs import LoggedRuns, Promotion, RegisteredChampion
 from topwork.core.stores import ImageStore
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, cost, rank
@@ -28,7 +28,6 @@ _ELSEWHERE = (
     "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
     "test accuracy does not compare"
 )
-_TOLD_ANYWAY = {Status.FAILED, Status.OTHER_SPLIT, Status.NOT_COMPARABLE}
 _EPOCHS = ("epochs_in_time", "epochs_wanted", "epoch_seconds")
 _TRAINING = ("fit_probe", "train")  # nodes whose seconds count
 _AT_ONCE = 64  # images held in memory
@@ -38,6 +37,7 @@ def build_leaderboard(
     splits: pd.DataFrame,
     named_runs: LoggedRuns,
     other_results: tuple[StrategyResult, ...],
+    screen: Screen,
     parameters: ComparisonParameters,
     *results: StrategyResult,
 ) -> Leaderboard:
@@ -51,6 +51,7 @@ def build_leaderboard(
         splits: splits that the scores must belong to.
         named_runs: earlier runs to list too, as the user asked.
         other_results: results on other features than those that the run chose first.
+        screen: all features among which the run chose.
         parameters: block `comparison`.
         results: results of all strategies.
 
@@ -59,7 +60,7 @@ def build_leaderboard(
     runs = [_result_of_run(run, named_runs) for run in named_runs.table.to_dict("records")]
     told = [(_row(result, digest), result.out_of_fold) for result in (*results, *other_results, *runs)]
     tables = {row.key: table for row, table in told if len(table)}
-    rows = sorted(_with_features([row for row, _ in told]), key=cost)
+    rows = sorted(_with_features([row for row, _ in told], screen), key=cost)
     scored, apart = (
         {row.key: tables[row.key] for row in rows if row.status is status and row.key in tables}
         for status in (Status.OK, Status.OTHER_SPLIT)
@@ -110,6 +111,7 @@ def crown_champion(
         model_id=logged.get("model_id", ""),
         run_id=logged.get("run_id", ""),
         strategy=champion.strategy or "",
+        backbone=(result.backbone if result else None) or "",
         split_digest=digest,
         class_names=tuple(table.attrs.get("class_names", ())),
         learnt=frozenset(splits.loc[splits["split"] != TEST, "image_id"].map(content)),
@@ -164,16 +166,19 @@ def _row(result: StrategyResult, digest: str) -> Row:
     return row.model_copy(update={name: known[name] for name in Row.model_fields if name in known and name != "status"})
 
 
-def _with_features(rows: Sequence[Row]) -> list[Row]:
-    """The rows, which name their features where they differ; without rows that another row of the strategy replaces."""
-    scored = [row for row in rows if row.status is Status.OK]
-    of_features = [row for row in scored if row.strategy in STRATEGY and STRATEGY[row.strategy].on_features]
-    names = told_apart([(str(row.backbone), row.image_size, row.layers) for row in of_features])
+def _with_features(rows: Sequence[Row], screen: Screen) -> list[Row]:
+    """The rows, which name their features where they differ; a strategy that did not run has one row at most."""
+    of_features = [
+        row for row in rows if row.backbone and row.strategy in STRATEGY and STRATEGY[row.strategy].on_features
+    ]
+    others = [(each.backbone, each.image_size, each.layers) for each in screen.candidates if each.image_size]
+    names = told_apart([(str(row.backbone), row.image_size, row.layers) for row in of_features], others)
     words = dict(zip(of_features, names, strict=True))
-    ran, left = {row.strategy for row in scored}, dict[tuple[str, str], Row]()
+    known, left = {row.strategy for row in rows if row.status is not Status.NOT_RUN}, dict[tuple[str, ...], Row]()
     for row in rows:
-        if row.status is Status.OK or row.strategy not in ran or row.status in _TOLD_ANYWAY:
-            left.setdefault((row.strategy, row.slot if row.status is Status.OK else str(row.status)), row)
+        if row.status is not Status.NOT_RUN or row.strategy not in known:
+            without_score = (row.strategy, str(row.status), words.get(row, ""))
+            left.setdefault(without_score if row.accuracy is None else (row.strategy, row.slot), row)
     return [row.model_copy(update={"features": words.get(row, "")}) for row in left.values()]
 
 

@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
     nodes = [
         Node(
             build_leaderboard,
-            ["splits", "named_runs", "other_results", "params:comparison", *_RESULTS],
+            ["splits", "named_runs", "other_results", "screen", "params:comparison", *_RESULTS],
             "leaderboard",
             name="build_leaderboard",
         ),

@@ -68,7 +68,7 @@ def rank_candidates(
     folds, groups = sample["fold"].to_numpy(), sample["group"].to_numpy(dtype=str)
     screen = rank(candidates.root, vectors, truth, folds, groups, linear, screening)
     for each in screen.candidates:
-        verdict = "" if each.kept else ", left out"
+        verdict = "" if each.kept else f", left out ({each.why_not})"
         _log.info("%s: %.3f out of fold on %d images%s", each.name, each.accuracy, screen.images, verdict)
     return screen
 
