@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -49,6 +50,23 @@ def test_every_catalog_entry_is_used(every_pipeline: list[Pipeline], catalog_ent
 def test_every_entry_that_is_seen_has_a_layer(catalog_entries: dict[str, Any]) -> None:
     without = {name for name, entry in catalog_entries.items() if "kedro-viz" not in entry.get("metadata", {})}
     assert without == BY_THE_RUN_ITSELF
+
+
+def test_data_flows_from_layer_to_layer_and_never_back(catalog_entries: dict[str, Any]) -> None:
+    catalog = DataCatalog.from_config(catalog_entries)
+
+    def layer(name: str) -> str:
+        entry = catalog_entries.get(catalog.config_resolver.match_dataset_pattern(name) or name, {})
+        return str(entry.get("metadata", {}).get("kedro-viz", {}).get("layer", ""))
+
+    before: dict[str, set[str]] = {}
+    for node in pipelines["__default__"].nodes:
+        for output in map(layer, node.outputs):
+            before.setdefault(output, set()).update({layer(name) for name in node.inputs} - {output, ""})
+    order = list(TopologicalSorter(before).static_order())  # a cycle is an error, and kedro-viz then shows no layers
+    assert [name for name in order if name] == [
+        *("raw", "intermediate", "feature", "primary", "model_input", "models", "model_output", "reporting")
+    ]
 
 
 def test_every_parameter_block_is_typed_declared_and_used(every_pipeline: list[Pipeline], project: Path) -> None:
