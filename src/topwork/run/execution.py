@@ -104,10 +104,10 @@ class _Run:
         """
         if self._plan.budget.seconds is not None:
             keys = {"duplicate_key"} if self._plan.candidates else {"duplicate_key", "feature_key"}
-            check_features(self._plan.budget, self._catalog, self._until(selected, {"manifest", *keys}, {}) & keys)
+            check_features(self._plan.budget, self._catalog, self._until(selected, {"manifest", *keys}) & keys)
         if not self._plan.candidates:
             return (Choice({}, self._catalog),)
-        self._until(selected, _SCREENED, {})
+        self._until(selected, _SCREENED)
         screen = self._catalog.load("screen") if self._catalog.exists("screen") else None
         if screen is None or _told(screen.candidates) != _told(self._plan.candidates):
             raise InputError("These features were not compared: run `--pipelines ingestion,splitting,screening` first.")
@@ -218,11 +218,11 @@ class _Run:
         training = sum(value for node, value in result.seconds.items() if node in _TRAINING_NODES)
         self._plan.budget.note_scoring(max(0.0, seconds - training))
 
-    def _until(self, selected: Pipeline, datasets: set[str], given: Mapping[str, Any]) -> set[str]:
+    def _until(self, selected: Pipeline, datasets: set[str]) -> set[str]:
         """Run what makes these datasets, as far as it is part of the run; the datasets that were made."""
         made = {name for node in selected.nodes for name in node.outputs} & datasets
         needed = [node.name for node in selected.to_outputs(*made).nodes] if made else []
-        self._session([name for name in needed if name not in self._finished], given)
+        self._session([name for name in needed if name not in self._finished], {})
         self._finished |= set(needed)
         return made
 
