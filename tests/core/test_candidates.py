@@ -23,3 +23,4 @@ def test_features_are_named_by_what_tells_them_apart() -> None:
     assert told_apart([("lite0", None, "last"), ("data/06_models/finetune", 128, "last")]) == ["lite0", "finetune"]
     assert told_apart([("lite0", 224, "last"), ("lite0", 224, "a+b+c+d+last")]) == ["last", "5 layers"]
     assert told_apart([("lite0", 224, "last")]) == [""]
+    assert told_apart([("a/finetune", 64, "last"), ("b/finetune", 64, "last")]) == ["a/finetune", "b/finetune"]

@@ -85,3 +85,11 @@ def test_one_file_of_weights_is_not_taken_for_several_backbones() -> None:
 def test_a_missing_name_is_refused(wrong: str) -> None:
     with pytest.raises(InputError, match="a name is missing"):
         list_candidates(asked(backbone=wrong), None)
+
+
+def test_folders_of_one_name_keep_their_results_apart_and_a_path_may_hold_pluses(tmp_path: Path) -> None:
+    found = list_candidates(asked(backbone="/one/finetune+/two/finetune"), None)
+    assert len({each.slot for each in found}) == len({each.name for each in found}) == 2
+    folder = tmp_path / "c++"
+    folder.mkdir()
+    assert [each.backbone for each in list_candidates(asked(backbone=str(folder)), None)] == [str(folder)]

@@ -42,10 +42,11 @@ def told_apart(features: Sequence[Features], others: Sequence[Features] = ()) ->
     backbones = {backbone for backbone, _, _ in features}
     sizes = {(backbone, size) for backbone, size, _ in (*features, *others)}
     several_sizes = len(sizes) > len({backbone for backbone, _ in sizes})
+    are_short = len({short_name(backbone) for backbone in backbones}) == len(backbones)
     several_layers = len({layers for _, _, layers in features}) > 1
     parts = (
         (
-            short_name(backbone) if len(backbones) > 1 else "",
+            (short_name(backbone) if are_short else backbone) if len(backbones) > 1 else "",
             f"{size} px" if several_sizes and size else "",
             _shortened(layers) if several_layers else "",
         )

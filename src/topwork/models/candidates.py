@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from topwork.core.candidates import AUTO, INSTALLED, backbone_names, short_name, told_apart
+from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import FeatureParameters
@@ -32,7 +33,7 @@ def list_candidates(parameters: FeatureParameters, median_side: float | None) ->
 
     """
     p = parameters
-    if p.backbone.endswith("+") or p.backbone.startswith("+") or "++" in p.backbone:
+    if backbone_names(p.backbone) != [p.backbone] and "" in p.backbone.split("+"):
         raise InputError(f"backbone={p.backbone}: a name is missing before or after a `+`.")
     names = [each for name in backbone_names(p.backbone) for each in (_installed() if name == INSTALLED else [name])]
     if len(names) > 1 and p.weights not in {"default", "none"}:
@@ -62,6 +63,8 @@ def _named(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     names = told_apart([(each.backbone, each.image_size, each.layers) for each in candidates])
     for candidate, name in zip(candidates, names, strict=True):
         whole = f"{short_name(candidate.backbone)} {candidate.image_size or ''} {candidate.layers}"
+        if "/" in candidate.backbone:  # folders of one name in different places
+            whole += f" {text_digest(candidate.backbone)[:8]}"
         slot = re.sub(r"[^\w.-]+", "-", whole).strip("-")
         yield candidate.model_copy(update={"name": name or short_name(candidate.backbone), "slot": slot})
 
