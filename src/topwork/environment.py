@@ -15,6 +15,7 @@ _NO_TELEMETRY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "KEDRO_DISABLE_TELEMETRY": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime from 1.32 on: its own switch works only after the first upload
 }
 _OPENVINO_TELEMETRY = "openvino_telemetry"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,10 +15,12 @@ import pytest
 from kedro.io import DatasetError
 
 from tests.conftest import image_bytes
-from topwork.core.features import FeatureShard
+from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.parameters import FeatureParameters
+from topwork.core.stores import FeatureStore
 from topwork.datasets.engine_store import EngineStoreDataset, FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
+from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.images.views import PRESETS
 from topwork.models.engines import Engine
 from topwork.models.extraction import (
@@ -24,9 +29,11 @@ from topwork.models.extraction import (
     extract_missing,
     extract_shards,
     extract_view_shards,
+    on_workers,
     view_keys,
 )
 from topwork.models.feature_key import engine_for, resolved_key
+from topwork.workers import hired, is_worker
 
 HOW = Extraction(shard_size=8, threads=2, max_pixels=1_000_000)
 ASKED = FeatureParameters(
@@ -278,3 +285,35 @@ def test_several_features_come_from_one_reading_of_the_files(
         for alone in shards(images, engines, request):
             np.testing.assert_array_equal(store.get(key, alone.sha256), alone.vectors)
     assert list(extract_for_keys(Counted(images), contents, store, builders, HOW)) == []
+
+
+def test_workers_compute_the_same_vectors_to_the_byte_and_do_the_part_of_a_killed_one_again(
+    engines: FolderEngineStore, image_folder: Path, tmp_path: Path
+) -> None:
+    images = ImageFolderDataset(path=str(image_folder)).load()
+    contents = {hashlib.sha256(images[image_id]).hexdigest(): image_id for image_id in images}
+    key = resolved_key(ASKED, engines)
+    here, there = FolderFeatureStore(tmp_path / "here"), FolderFeatureStore(tmp_path / "there")
+    extract = partial(_extract_or_die, key, engines, tmp_path / "mark")
+    with hired("loky", 2, None, None):
+        assert list(on_workers(extract, [key], images, contents, there)) == []
+    assert (tmp_path / "mark").exists()
+    for shard in on_workers(extract, [key], images, contents, here):
+        here.put(shard)
+    assert there.get(key, list(contents)).tobytes() == here.get(key, list(contents)).tobytes()
+
+
+def _extract_or_die(
+    key: FeatureKey,
+    engines: FolderEngineStore,
+    mark: Path,
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+) -> Iterator[FeatureShard]:
+    lacking = [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
+    for number, shard in enumerate(extract_shards(images, lacking, key, engine_for(key, ASKED, engines), HOW)):
+        yield shard
+        if is_worker() and number == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

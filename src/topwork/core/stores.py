@@ -23,6 +23,10 @@ class ImageStore(Mapping[str, bytes]):
     layout: str
     source: str
 
+    def only(self, image_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The same images, but only those with these ids; it can be sent to another process, which reads the files."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
         return len(self.listing)
 

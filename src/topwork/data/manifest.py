@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from scipy.sparse.csgraph import connected_components
 from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS, OK, REJECTED, STAMP_COLUMNS, TEST, VAL
 from topwork.core.errors import InputError
 from topwork.core.progress import report_progress
+from topwork.core.stores import ImageStore
 from topwork.core.words import counted
 from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
+from topwork.workers import current_crew, parts_for, shared_out
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
 _CHUNK = 2048  # files per chunk: a kill loses at most the current chunk
@@ -48,10 +51,37 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
 
 
 def inspect_new(
-    listing: pd.DataFrame, images: Mapping[str, bytes], known: pd.DataFrame, limits: Limits, threads: int
+    listing: pd.DataFrame, images: ImageStore, known: pd.DataFrame, limits: Limits, threads: int
 ) -> Iterator[pd.DataFrame]:
     """Chunks of inspections (columns ``INSPECTION_COLUMNS``) of the files that are new or changed since ``known``."""
     new = new_since(_stamped(listing, limits), known)
+    done = 0
+    report_progress("inspecting", done, len(new), "files")
+    for chunk in _inspected_chunks(new, images, limits, threads):
+        yield chunk
+        done += len(chunk)
+        report_progress("inspecting", done, len(new), "files")
+
+
+def _inspected_chunks(new: pd.DataFrame, images: ImageStore, limits: Limits, threads: int) -> Iterator[pd.DataFrame]:
+    """The inspected chunks, in any order: made by the workers, or here if there are none."""
+    crew = current_crew()
+    if crew is None:
+        for start in range(0, len(new), _CHUNK):
+            yield _inspected(new.iloc[start : start + _CHUNK], images, limits, threads)
+        return
+
+    def job_for(rows: Sequence[int]) -> Callable[[], pd.DataFrame]:
+        chunk = new.iloc[list(rows)]
+        return partial(_inspected, chunk, images.only(chunk["image_id"].tolist()), limits, crew.threads)
+
+    parts = parts_for(crew, range(len(new)))
+    for _, chunk in shared_out(crew, job_for, parts, name_of=lambda row: str(new["image_id"].iloc[row])):
+        yield chunk
+
+
+def _inspected(chunk: pd.DataFrame, images: Mapping[str, bytes], limits: Limits, threads: int) -> pd.DataFrame:
+    """The inspections (columns ``INSPECTION_COLUMNS``) of the files of a chunk."""
 
     def look(image_id: str, size: int, error: str) -> Inspection:
         if error:
@@ -66,15 +96,10 @@ def inspect_new(
             return _unread(f"unreadable ({failure.strerror})")
 
     with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
-        for start in range(0, len(new), _CHUNK):
-            report_progress("inspecting", start, len(new), "files")
-            chunk = new.iloc[start : start + _CHUNK]
-            found = pd.DataFrame(
-                [asdict(each) for each in pool.map(look, chunk["image_id"], chunk["size"], chunk["error"])]
-            )
-            found.index = chunk.index
-            yield pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
-            report_progress("inspecting", start + len(chunk), len(new), "files")
+        looked = pool.map(look, chunk["image_id"], chunk["size"], chunk["error"])
+        found = pd.DataFrame([asdict(each) for each in looked])
+    found.index = chunk.index
+    return pd.concat([chunk[list(STAMP_COLUMNS)], found], axis=1)[list(INSPECTION_COLUMNS)]
 
 
 def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -62,7 +62,7 @@ class FolderFeatureStore:
             KeyError: an image has no vector under ``key``.
 
         """
-        return _Rows(_Index(self._folder / key.digest), sha256)
+        return _Rows(self._folder / key.digest, tuple(sha256))
 
     def put(self, shard: FeatureShard) -> None:
         """Add a shard; existing files do not change."""
@@ -153,9 +153,14 @@ class _Index:
 class _Rows:
     """Vectors of some images from mapped shards, in the order of the images."""
 
-    def __init__(self, index: _Index, sha256: Sequence[str]) -> None:
+    def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
+        index = _Index(folder)
+        self._of = folder, sha256
         self._positions = index.known_positions(sha256)
         self._starts, self._slices = zip(*index.slices(), strict=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
+        return _Rows, self._of
 
     def __getitem__(self, rows: Integers) -> Floats:
         positions = self._positions[rows]

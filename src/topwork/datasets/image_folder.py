@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,17 @@ class FolderImages(ImageStore):
         self.listing = listing
         self.layout = layout
         self.source = source
-        self._path_of: dict[str, str] | None = None
+
+    @cached_property
+    def _path_of(self) -> dict[str, str]:
+        return dict(zip(self.listing["image_id"], self.listing["path"], strict=True))
+
+    def only(self, image_ids: Sequence[str]) -> FolderImages:
+        """Images with these ids alone."""
+        paths = [self._path_of[image_id] for image_id in image_ids]
+        return FolderImages(pd.DataFrame({"image_id": list(image_ids), "path": paths}), self.layout, self.source)
 
     def __getitem__(self, image_id: str) -> bytes:
-        if self._path_of is None:
-            self._path_of = dict(zip(self.listing["image_id"], self.listing["path"], strict=True))
         return Path(_from_text(self._path_of[image_id])).read_bytes()
 
 

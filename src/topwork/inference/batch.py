@@ -18,7 +18,7 @@ from topwork.data.manifest import new_since
 from topwork.images.batches import map_batches
 from topwork.images.decode import DECODER
 from topwork.inference.predictor import Predictor
-from topwork.models.engines.hardware import cores
+from topwork.workers import cores
 
 _CHUNK = 1024  # files per chunk: a kill loses at most the current chunk
 _TASK = "predicting"

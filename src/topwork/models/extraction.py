@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -14,16 +15,20 @@ from topwork.core.arrays import Floats
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.progress import report_progress
-from topwork.core.stores import FeatureStore
+from topwork.core.stores import FeatureStore, ImageStore
 from topwork.images.batches import Wanted, decode_batch, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
-from topwork.models.engines.hardware import cores
+from topwork.models.engines.hardware import begin_worker
+from topwork.workers import cores, current_crew, parts_for, shared_out
 
 _log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
+Extract = Callable[[Mapping[str, bytes], Mapping[str, str], FeatureStore], Iterator[FeatureShard]]
+"""From images, their contents (SHA-256 to image id) and a store to the shards that the store lacks."""
+
 _Batch = tuple[Wanted, list[Floats]]  # some images, and their vectors `[b, d]` for each view
 
 
@@ -71,6 +76,44 @@ def extract_missing(
     if keys:
         held = sum(known.bytes_held(of) for of in keys.values())
         _tell(key.backbone, "views", len(contents) * views, sum(map(len, lacking.values())), held)
+
+
+def on_workers(
+    extract: Extract, keys: Sequence[FeatureKey], images: ImageStore, contents: Mapping[str, str], known: FeatureStore
+) -> Iterator[FeatureShard]:
+    """Shards as ``extract`` gives them; with workers, none: each extracts from some images and stores its shards.
+
+    Args:
+        extract: can be sent to another process.
+        keys: of all features that it computes.
+        images: all images.
+        contents: SHA-256 to image id.
+        known: the store.
+
+    """
+    crew, lacking = current_crew(), list[str]()
+    if crew:
+        lacking = list(dict.fromkeys(sha256 for key in keys for sha256 in known.missing(key, list(contents))))
+    if crew is None or not lacking:
+        yield from extract(images, contents, known)
+        return
+
+    def job_for(part: Sequence[str]) -> Callable[[], None]:
+        of_part = {sha256: contents[sha256] for sha256 in part}
+        return partial(_store, extract, images.only(list(of_part.values())), of_part, known)
+
+    done = 0
+    report_progress("features", done, len(lacking), "images")
+    for part, _ in shared_out(crew, job_for, parts_for(crew, lacking), name_of=contents.__getitem__):
+        done += len(part)
+        report_progress("features", done, len(lacking), "images")
+    _log.info("features: %d hits, %d misses", len(contents) - done, done)
+
+
+def _store(extract: Extract, images: Mapping[str, bytes], contents: Mapping[str, str], known: FeatureStore) -> None:
+    begin_worker()
+    for shard in extract(images, contents, known):
+        known.put(shard)
 
 
 def extract_shards(

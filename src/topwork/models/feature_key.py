@@ -16,12 +16,14 @@ from topwork.images.decode import DECODER, REDUCER
 from topwork.images.transforms import SCALER, Preprocessing
 from topwork.models.engines import REFERENCE, Engine, Recipe, build_engine
 from topwork.models.requested_features import resolution_request
+from topwork.workers import is_worker
 
 ORIGINAL_VIEW = "original"
 PIXELS = f"{DECODER} {REDUCER} {SCALER}"
 """Names of all processing steps from the bytes of a file to the pixels that a network receives."""
 
 _log = logging.getLogger(__name__)
+_KEPT: dict[str, Engine] = {}
 
 
 def resolved_key(parameters: FeatureParameters, engines: EngineStore) -> FeatureKey:
@@ -39,8 +41,13 @@ def resolved_key(parameters: FeatureParameters, engines: EngineStore) -> Feature
 
 
 def engine_for(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Engine:
-    """The engine that computes features under this key."""
-    return build_engine(_recipe(key, parameters, engines))
+    """The engine that computes features under this key; a worker keeps it for its next parts."""
+    if not is_worker():
+        return build_engine(_recipe(key, parameters, engines))
+    name = text_digest(f"{key.digest} {parameters}")
+    if name not in _KEPT:
+        _KEPT[name] = build_engine(_recipe(key, parameters, engines))
+    return _KEPT[name]
 
 
 def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[FeatureKey, Sequence[dict[str, object]]]:

@@ -55,6 +55,7 @@ from topwork.run.preflight import (
 )
 from topwork.run.record import check_unchanged, describe_run, keep_record, void_record
 from topwork.run.sessions import Terminated
+from topwork.run.workers import AskedWorkers, checked_workers
 
 _APART = {"prediction", "history"}
 """Pipelines with outputs that no other pipeline reads; they may run during a training in the same folder."""
@@ -89,6 +90,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     parameters, knobs = configuration.parameters, configuration.knobs
     check_parameters(options["params"], parameters, knob_names(conf_source))
     budget = Budget(checked_seconds(knobs["minutes"]), started)
+    workers = checked_workers(knobs)
     strategies = chosen_strategies(parameters["strategies"])
     names = _asked_pipelines(options, knobs)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
@@ -103,7 +105,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
             locks.enter_context(sole_run(configuration.data, work))
         for folder in (*configuration.data.glob("0[2-8]_*"), configuration.store):
             remove_abandoned(folder)
-        _run_alone(options, configuration, names, strategies, budget)
+        _run_alone(options, configuration, names, strategies, budget, workers)
 
 
 def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> list[str]:
@@ -118,6 +120,7 @@ def _run_alone(
     names: Sequence[str],
     strategies: tuple[str, ...],
     budget: Budget,
+    workers: AskedWorkers | None,
 ) -> None:
     """Run in a data folder that no other process uses."""
     wanted = configuration.parameters["strategies"]
@@ -133,7 +136,9 @@ def _run_alone(
     features = FeatureParameters.model_validate(configuration.parameters["features"])
     candidates = list_candidates(features, None) if has_choice(features) else ()
     blocks = configuration.parameters
-    run_parts(options, Plan(tuple(names), strategies, configuration.open_catalog, skips, blocks, candidates, budget))
+    open_catalog = configuration.open_catalog
+    plan = Plan(tuple(names), strategies, open_catalog, skips, blocks, candidates, budget, workers)
+    run_parts(options, plan)
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
 

@@ -23,7 +23,7 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import init
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from topwork.models.engines.hardware import cores
+from topwork.workers import cores
 
 MOST_BODY = 64 * 2**20
 """Largest number of bytes of one request."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
-from threadpoolctl import threadpool_limits
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.heads import Head
@@ -15,6 +13,7 @@ from topwork.core.progress import report_progress
 from topwork.scoring.metrics import softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.heads import Examples, FittedHead
+from topwork.workers import each_on_a_core
 
 _TASK = "fitting the head"
 
@@ -56,11 +55,9 @@ def _fitted_without(fit: Callable[[Floats, Integers, int], Head], examples: Exam
 
     heads: dict[Left, Head] = {}
     report_progress(_TASK, 0, len(left_out), "fits")
-    with threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
-        pool = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator")
-        for left, head in zip(left_out, pool(delayed(fitted)(left) for left in left_out), strict=True):
-            heads[left] = head
-            report_progress(_TASK, len(heads), len(left_out), "fits")
+    for left, head in zip(left_out, each_on_a_core(fitted, [(left,) for left in left_out]), strict=True):
+        heads[left] = head
+        report_progress(_TASK, len(heads), len(left_out), "fits")
     return heads
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import FinetuneParameters, NetworkParameters, ScratchParameters
+from topwork.core.progress import record, report_progress
 from topwork.core.stores import CheckpointStore
 from topwork.data.splits import inner_split
+from topwork.models.engines.hardware import begin_worker
 from topwork.models.graft import Graft, starting_at_group
 from topwork.models.layer_groups import LayerGroup, check_frozen, first_trainable, frozen_digests
 from topwork.scoring.metrics import softmax
@@ -29,6 +31,7 @@ from topwork.training.calibration import fit_temperature
 from topwork.training.loop import FitPlan, TrainingSubset, bottleneck_features, fit
 from topwork.training.samples import Samples
 from topwork.training.state import TrainingState
+from topwork.workers import current_crew, shared_out
 
 _MEASURED = 1000  # images
 FINAL = -1
@@ -194,16 +197,18 @@ class TrainingJob:
         content = [sorted(self.identity.items()), plan, p.inner_fraction, p.minutes, p.folds, fold]
         return f"{'final' if fold == FINAL else f'fold-{fold}'}-{text_digest(str(content))[:16]}"
 
-    def limit_for(self, fold: int, taught: int) -> float | None:
+    def limit_for(self, fold: int, taught: int, at_once: int = 1) -> float | None:
         """Seconds that a model which learns from ``taught`` images may take; None if there is no limit.
 
-        The time left is divided among this model and the later ones in proportion to their images.
+        The time left is divided among this model and the later ones in proportion to their images; ``at_once`` of the
+        fold models are trained at the same time.
         """
         if self.parameters.minutes is None:
             return None
         left = 60 * self.parameters.minutes - (time.perf_counter() - self.started)
         others = len(self.folds) - 1 - self.folds.index(fold)
-        everybody = taught * others + len(self.examples.table) if others else taught
+        rounds = -(-others // at_once)
+        everybody = taught * rounds + len(self.examples.table) if others else taught
         return max(1.0, left * taught / everybody)
 
 
@@ -211,48 +216,121 @@ def train_grafts(job: TrainingJob) -> TrainedNetwork:
     """Train a model for each requested fold, and the final model on all images.
 
     Each fold model chooses its epoch on an inner split. The final model has no inner split: it trains for the median of
-    the chosen numbers of epochs, and its learning rate falls to zero over this time.
+    the chosen numbers of epochs, and its learning rate falls to zero over this time. The first fold model sets the time
+    and the precision of the others, so it is trained alone; the others are shared out if there are workers.
     """
     job.checkpoints.keep_only([*map(job.checkpoint, job.folds), prefix_name(job.identity)])
-    truth = job.examples.truth
-    scored: list[tuple[Integers, Floats, Floats]] = []
-    by_epoch: list[dict[str, Any]] = []
-    chosen: list[float] = []
-    distances: list[Floats] = []
-    plan, closing, of_first = job.plan, 0.0, dict[str, float]()
-    for fold in job.folds:
-        subset, held_out = _subset(job, fold)
-        if fold == job.folds[0]:
-            plan = replace(plan, seconds=job.limit_for(fold, len(subset.taught)))
-        if fold == FINAL:
-            plan = replace(plan, epochs=float(np.median(chosen)), patience=None)
-        limit = job.limit_for(fold, len(subset.taught))
-        scored_after = min(len(subset.taught), _MEASURED) + len(held_out)
-        plan = replace(plan, limit=None if limit is None else limit - closing, scored_after=scored_after)
-        graft, state, features_of = _train(job, subset, fold, plan)
-        chosen.append(state.chosen_after)
-        learnt = time.perf_counter()
-        if fold == job.folds[0]:
-            plan, of_first = _as_the_first(plan, state), _time_facts(job, subset, state)
-        by_epoch += [{"model": subset.name, "epoch": number, **each} for number, each in enumerate(state.history)]
-        some = _some(subset.taught, job.parameters.seed)
-        bounds = measure(features_of(some), truth[some])
-        if fold != FINAL:
-            head, vectors = graft.current_head(), features_of(held_out)
-            temperature = fit_temperature(head.scores(features_of(subset.inner)), truth[subset.inner])
-            scored.append((held_out, head.scores(vectors), softmax(head.scores(vectors), temperature)))
-            distances.append(bounds.distances(vectors))
-        if fold == job.folds[-2]:
-            closing = time.perf_counter() - learnt  # the final model will need about as long
-    rows, scores, probabilities = (np.concatenate(parts) for parts in zip(*scored, strict=True))
+    first, *others, _ = job.folds
+    subset, _ = _subset(job, first)
+    trained = [_fold_model(job, first, replace(job.plan, seconds=job.limit_for(first, len(subset.taught))))]
+    of_first = _time_facts(job, subset, trained[0])
+    plan = _as_the_first(job.plan, trained[0])
+    trained += _fold_models(job, others, plan)
+    plan = replace(plan, epochs=float(np.median([each.chosen_after for each in trained])), patience=None)
+    return _final_model(job, plan, trained, of_first)
+
+
+@dataclass(frozen=True)
+class _FoldModel:
+    """What is kept of the model of a fold.
+
+    ``scores`` and ``probabilities`` ``[n, c]`` and ``distances`` ``[n]`` are of the rows ``scored``; ``closing`` are
+    the seconds after the training. The rest is of its `TrainingState`.
+    """
+
+    name: str
+    scored: Integers
+    scores: Floats
+    probabilities: Floats
+    distances: Floats
+    closing: float
+    history: list[dict[str, float]]
+    epochs: float
+    precision: str
+    rate: float
+    chosen_after: float
+
+
+def _fold_models(job: TrainingJob, folds: Sequence[int], plan: FitPlan) -> list[_FoldModel]:
+    """The models of these folds, in their order; workers train several at a time."""
+    crew = current_crew()
+    if crew is None or not folds:
+        return [_fold_model(job, fold, plan) for fold in folds]
+    found: dict[int, _FoldModel] = {}
+
+    def job_for(part: Sequence[int]) -> Callable[[], _FoldModel]:
+        limited = replace(plan, limit=job.limit_for(part[0], len(_subset(job, part[0])[0].taught), crew.count))
+        return partial(_fold_model_in_worker, job, part[0], limited)
+
+    task = f"{job.strategy}, {len(folds)} folds"
+    report_progress(task, 0, len(folds), "models")
+    for (fold,), model in shared_out(crew, job_for, [[fold] for fold in folds], job.title):
+        found[fold] = model
+        for epoch, facts in enumerate(model.history):  # nothing is heard of a worker before it has ended
+            record(model.name, epoch, {name: value for name, value in facts.items() if name != "step"})
+        report_progress(task, len(found), len(folds), "models")
+    return [found[fold] for fold in folds]
+
+
+def _fold_model_in_worker(job: TrainingJob, fold: int, plan: FitPlan) -> _FoldModel:
+    begin_worker()
+    return _fold_model(job, fold, plan)
+
+
+def _fold_model(job: TrainingJob, fold: int, plan: FitPlan) -> _FoldModel:
+    """Train the model of a fold, and score the fold."""
+    subset, held_out = _subset(job, fold)
+    truth, p = job.examples.truth, job.parameters
+    limit = job.limit_for(fold, len(subset.taught)) if plan.limit is None else plan.limit
+    scored_after = min(len(subset.taught), _MEASURED) + len(held_out)
+    graft, state, features_of = _train(job, subset, fold, replace(plan, limit=limit, scored_after=scored_after))
+    learnt = time.perf_counter()
+    some = _some(subset.taught, p.seed)
+    bounds = measure(features_of(some), truth[some])
+    head, vectors = graft.current_head(), features_of(held_out)
+    temperature = fit_temperature(head.scores(features_of(subset.inner)), truth[subset.inner])
+    scores = head.scores(vectors)
+    return _FoldModel(
+        name=subset.name,
+        scored=held_out,
+        scores=scores,
+        probabilities=softmax(scores, temperature),
+        distances=bounds.distances(vectors),
+        closing=time.perf_counter() - learnt,
+        history=state.history,
+        epochs=state.epochs,
+        precision=state.precision,
+        rate=state.rate,
+        chosen_after=state.chosen_after,
+    )
+
+
+def _final_model(
+    job: TrainingJob, plan: FitPlan, trained: Sequence[_FoldModel], of_first: dict[str, float]
+) -> TrainedNetwork:
+    """Train the final model, and put the results of all models together."""
+    subset, _ = _subset(job, FINAL)
+    truth, limit = job.examples.truth, job.limit_for(FINAL, len(subset.taught))
+    limit = None if limit is None else limit - trained[-1].closing  # it will need about as long
+    scored_after = min(len(subset.taught), _MEASURED)
+    graft, state, features_of = _train(job, subset, FINAL, replace(plan, limit=limit, scored_after=scored_after))
+    some = _some(subset.taught, job.parameters.seed)
+    bounds = measure(features_of(some), truth[some])
+    rows, scores, probabilities, distances = (
+        np.concatenate([getattr(each, part) for each in trained])
+        for part in ("scored", "scores", "probabilities", "distances")
+    )
+    histories = [*((each.name, each.history) for each in trained), (subset.name, state.history)]
     return TrainedNetwork(
         network=graft.tensors(),
         head=graft.current_head(),
         temperature=fit_temperature(scores, truth[rows]),
-        rejection=bounds.rejecting_above(threshold(np.concatenate(distances), job.parameters.rejected)),
+        rejection=bounds.rejecting_above(threshold(distances, job.parameters.rejected)),
         scored=rows,
         out_of_fold=probabilities,
-        by_epoch=by_epoch,
+        by_epoch=[
+            {"model": name, "epoch": number, **each} for name, past in histories for number, each in enumerate(past)
+        ],
         facts={**_facts(job, graft, state), **of_first},
     )
 
@@ -266,7 +344,7 @@ def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
     return TrainingSubset(job.title(fold), job.samples, job.examples.truth, taught, inner), held_out
 
 
-def _as_the_first(plan: FitPlan, first: TrainingState) -> FitPlan:
+def _as_the_first(plan: FitPlan, first: _FoldModel) -> FitPlan:
     """The plan of the other models: they train like the first one, so that its scores are valid for them."""
     return replace(plan, epochs=first.epochs, seconds=None, precision=first.precision, learning_rate=first.rate)
 
@@ -311,10 +389,10 @@ def _facts(job: TrainingJob, graft: Graft, state: TrainingState) -> dict[str, An
     }
 
 
-def _time_facts(job: TrainingJob, subset: TrainingSubset, state: TrainingState) -> dict[str, float]:
+def _time_facts(job: TrainingJob, subset: TrainingSubset, first: _FoldModel) -> dict[str, float]:
     """How many epochs a model had the time for and would have taken, and the seconds of an epoch of all models."""
-    speeds = [epoch["images_per_second"] for epoch in state.history if "images_per_second" in epoch]
-    facts = {"epochs_in_time": state.epochs, "epochs_wanted": job.plan.epochs}
+    speeds = [epoch["images_per_second"] for epoch in first.history if "images_per_second" in epoch]
+    facts = {"epochs_in_time": first.epochs, "epochs_wanted": job.plan.epochs}
     if speeds:
         facts["epoch_seconds"] = len(job.folds) * len(subset.taught) / speeds[-1]
     return facts

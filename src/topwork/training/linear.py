@@ -9,8 +9,6 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
-from threadpoolctl import threadpool_limits
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.heads import LinearHead
@@ -22,6 +20,7 @@ from topwork.training.calibration import fit_temperature
 from topwork.training.cross_fitting import Left, inner_scores
 from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
+from topwork.workers import each_on_a_core
 
 _log = logging.getLogger(__name__)
 _TASK = "choosing C"
@@ -219,10 +218,7 @@ def _nearest(models: Mapping[Left, _Fitted], fold: int) -> Coefficients:
 
 def _fit_all(problem: _Problem, tasks: Iterable[tuple[LinearModel, Left, Coefficients | None]]) -> list[_Fitted]:
     """The models, each fitted without some folds, from its start."""
-    axes, todo = problem.axes, list(tasks)
-    pool = Parallel(n_jobs=min(cpu_count(), len(todo)), backend="threading")  # threads share the samples
-    with threadpool_limits(1):  # one BLAS thread per fit: all cores are in use
-        return list(pool(delayed(_fit)(problem, axes, *task) for task in todo))
+    return list(each_on_a_core(_fit, [(problem, problem.axes, *task) for task in tasks]))
 
 
 def _fit(problem: _Problem, axes: _Axes, model: LinearModel, left_out: Left, start: Coefficients | None) -> _Fitted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topwork.core.arrays import Integers
-from topwork.core.stores import FeatureRows
+from topwork.core.stores import FeatureRows, ImageStore
 from topwork.images.augmentation import apply_views
 from topwork.images.batches import decode_batch, map_batches
 from topwork.images.transforms import Preprocessing
@@ -55,6 +55,13 @@ class ImageSamples:
         self._max_pixels = max_pixels
         self._views = views
         self._canvases: dict[int, NDArray[np.uint8]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: the files that belong to the samples, and no decoded image."""
+        state = {**self.__dict__, "_canvases": {}}
+        if isinstance(self._images, ImageStore):
+            state["_images"] = self._images.only([image_id for image_id, _ in self._contents])
+        return state
 
     def batch(self, rows: Integers, view: int) -> Tensor:
         """The originals (view 0), or the views with this number."""

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 
 from topwork.core.digests import text_digest
+from topwork.workers import cores, is_worker
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _NVIDIA = Path("/proc/driver/nvidia/version")
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@cache
+def begin_worker() -> None:
+    """Let torch use a worker's share of the machine: its threads, and one of several GPUs."""
+    import torch
+
+    if is_worker():
+        torch.set_num_threads(cores())
+        if torch.cuda.device_count() > 1:  # the engine of the cluster has given this process no device of its own
+            torch.cuda.set_device(device_for(current_process().name, torch.cuda.device_count()))
+
+
+def device_for(process: str, devices: int) -> int:
+    """Number of the GPU for a worker with this name (`LokyProcess-3`): neighbours get different ones."""
+    number = re.search(r"\d+$", process)
+    return (int(number[0]) - 1) % devices if number else 0
 
 
 @cache

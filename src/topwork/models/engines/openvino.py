@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats
 from topwork.models.engines.engine import Engine, Recipe
-from topwork.models.engines.hardware import cores
+from topwork.workers import cores
 
 _BATCH = 8
 """Images; activations stay in a core's cache. Four to eight were fastest for EfficientNet-Lite0 and ResNet-50."""

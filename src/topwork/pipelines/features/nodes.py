@@ -5,8 +5,8 @@ The network is imported inside the functions, because Kedro imports this module 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ from topwork.core.features import FeatureKey, Features, FeatureShard
 from topwork.core.parameters import AugmentationParameters, FeatureParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.data.splits import content_digest
-from topwork.images.views import plan_views
-from topwork.models.extraction import Extraction, extract_missing, view_keys
+from topwork.images.views import ViewPlan, plan_views
+from topwork.models.extraction import Extraction, extract_missing, on_workers, view_keys
 from topwork.models.feature_key import engine_for, resolved_key
 from topwork.models.requested_features import requested_features
 
@@ -46,10 +46,25 @@ def extract_features(
     """Shards with the features of images and views that are not in the store; equal files are computed once."""
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    engine = cache(lambda: engine_for(feature_key, parameters, engines))
+    plan, views = plan_views(augmentation), augmentation.views
+    keys = [feature_key, *view_keys(feature_key, plan, views).values()]
+    extract = partial(_extract, feature_key, engines, parameters, plan, views)
+    yield from on_workers(extract, keys, images, contents, known_features)
+
+
+def _extract(
+    key: FeatureKey,
+    engines: EngineStore,
+    parameters: FeatureParameters,
+    plan: ViewPlan,
+    views: int,
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+) -> Iterator[FeatureShard]:
+    engine = cache(lambda: engine_for(key, parameters, engines))
     how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
-    plan = plan_views(augmentation)
-    yield from extract_missing(images, contents, known_features, feature_key, engine, how, plan, augmentation.views)
+    yield from extract_missing(images, contents, known, key, engine, how, plan, views)
 
 
 def gather_features(

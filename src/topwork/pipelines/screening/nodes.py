@@ -6,20 +6,20 @@ Networks are imported inside the functions, because Kedro imports this module fo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 
 from topwork.core.columns import OK, TEST
-from topwork.core.features import FeatureShard
+from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.parameters import FeatureParameters, LinearParameters, ScreeningParameters
 from topwork.core.results import Candidate, Candidates, Screen, Screened
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.decisions.screen import rank, sample_rows
 from topwork.models.candidates import list_candidates
-from topwork.models.extraction import Extraction, extract_for_keys
+from topwork.models.extraction import Extraction, extract_for_keys, on_workers
 from topwork.models.feature_key import engine_for, resolved_key
 
 _log = logging.getLogger(__name__)
@@ -110,10 +110,19 @@ def _extract(
 ) -> Iterator[FeatureShard]:
     distinct = table.drop_duplicates("sha256")
     contents = dict(zip(distinct["sha256"], distinct["image_id"], strict=True))
-    how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
-    builders = []
-    for each in candidates:
-        asked = of_candidate(parameters, each)
-        key = resolved_key(asked, engines)
-        builders.append((key, cache(partial(engine_for, key, asked, engines))))
-    yield from extract_for_keys(images, contents, known, builders, how)
+    asked = [of_candidate(parameters, each) for each in candidates]
+    wanted = [(resolved_key(each, engines), each) for each in asked]
+    extract = partial(_extract_wanted, wanted, engines)
+    yield from on_workers(extract, [key for key, _ in wanted], images, contents, known)
+
+
+def _extract_wanted(
+    wanted: Sequence[tuple[FeatureKey, FeatureParameters]],
+    engines: EngineStore,
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+) -> Iterator[FeatureShard]:
+    builders = [(key, cache(partial(engine_for, key, asked, engines))) for key, asked in wanted]
+    p = wanted[0][1]
+    yield from extract_for_keys(images, contents, known, builders, Extraction(p.shard_size, p.threads, p.max_pixels))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from topwork.data.splits import (
 from topwork.images.batches import decode_unchanged
 from topwork.images.hashes import perceptual_hash
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.models.extraction import Extraction, extract_shards
+from topwork.models.extraction import Extraction, extract_shards, on_workers
 from topwork.models.feature_key import engine_for, resolved_key
 from topwork.reporting.plots import plot_sheet
 from topwork.scoring.metrics import proportion_interval
@@ -76,12 +76,23 @@ def describe_for_duplicates(
         return
     asked = _for_duplicates(features, parameters)
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    engine = cache(lambda: engine_for(duplicate_key, asked, engines))
-    how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
-    missing = [(contents[sha256], sha256) for sha256 in known_features.missing(duplicate_key, list(contents))]
+    extract = partial(_extract, duplicate_key, engines, asked)
+    yield from on_workers(extract, [duplicate_key], images, contents, known_features)
+
+
+def _extract(
+    key: FeatureKey,
+    engines: EngineStore,
+    asked: FeatureParameters,
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+) -> Iterator[FeatureShard]:
+    missing = [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
     _log.info("features to find near-duplicates by: %d hits, %d misses", len(contents) - len(missing), len(missing))
     if missing:
-        yield from extract_shards(images, missing, duplicate_key, engine(), how)
+        how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
+        yield from extract_shards(images, missing, key, engine_for(key, asked, engines), how)
 
 
 def find_near_duplicates(
