@@ -35,6 +35,7 @@ class Graft(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = backbone.trunk
+        self.layers = tuple(layers)
         self.groups: tuple[LayerGroup, ...] = layer_groups(backbone.trunk)
         self._features = feature_function(replace(backbone, neck=None), layers, pool)
         how = backbone.spec.preprocessing

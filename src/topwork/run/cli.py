@@ -31,6 +31,7 @@ from topwork.decisions.strategies import STRATEGIES
 from topwork.models.candidates import list_candidates
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
+from topwork.run.concurrency import Concurrency, checked_concurrency, leading
 from topwork.run.configuration import Configuration, read_configuration, remove_files
 from topwork.run.execution import run_parts
 from topwork.run.failures import told_error
@@ -55,7 +56,7 @@ from topwork.run.preflight import (
 )
 from topwork.run.record import check_unchanged, describe_run, keep_record, void_record
 from topwork.run.sessions import Terminated
-from topwork.run.workers import AskedWorkers, checked_workers
+from topwork.workers import follows
 
 _APART = {"prediction", "history"}
 """Pipelines with outputs that no other pipeline reads; they may run during a training in the same folder."""
@@ -81,6 +82,10 @@ def cli() -> None:
 
 def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     """Check the options, plan the run, and run its parts as one MLflow run."""
+    if follows():
+        from topwork.training.ranks import follow
+
+        return follow()
     started = time.monotonic()
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
@@ -90,7 +95,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     parameters, knobs = configuration.parameters, configuration.knobs
     check_parameters(options["params"], parameters, knob_names(conf_source))
     budget = Budget(checked_seconds(knobs["minutes"]), started)
-    workers = checked_workers(knobs)
+    concurrency = checked_concurrency(knobs)
     strategies = chosen_strategies(parameters["strategies"])
     names = _asked_pipelines(options, knobs)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)
@@ -105,7 +110,7 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
             locks.enter_context(sole_run(configuration.data, work))
         for folder in (*configuration.data.glob("0[2-8]_*"), configuration.store):
             remove_abandoned(folder)
-        _run_alone(options, configuration, names, strategies, budget, workers)
+        _run_alone(options, configuration, names, strategies, budget, concurrency)
 
 
 def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> list[str]:
@@ -120,7 +125,7 @@ def _run_alone(
     names: Sequence[str],
     strategies: tuple[str, ...],
     budget: Budget,
-    workers: AskedWorkers | None,
+    concurrency: Concurrency,
 ) -> None:
     """Run in a data folder that no other process uses."""
     wanted = configuration.parameters["strategies"]
@@ -137,7 +142,7 @@ def _run_alone(
     candidates = list_candidates(features, None) if has_choice(features) else ()
     blocks = configuration.parameters
     open_catalog = configuration.open_catalog
-    plan = Plan(tuple(names), strategies, open_catalog, skips, blocks, candidates, budget, workers)
+    plan = Plan(tuple(names), strategies, open_catalog, skips, blocks, candidates, budget, concurrency)
     run_parts(options, plan)
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
@@ -188,7 +193,8 @@ def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:
 @click.pass_obj
 def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
     try:
-        run_project(metadata, options)
+        with leading():
+            run_project(metadata, options)
     except KeyboardInterrupt as stop:
         raise Stopped(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT) from None
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -67,8 +66,7 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
     parts, failed = plan_parts(selected, plan.strategies), Failures()
     compared = any(part.strategy is None for part in parts[1:])
     recorded = tracking.one_run(options, keeps_failures=compared)
-    hired = plan.workers.hired() if plan.workers else nullcontext()
-    with terminable(), recorded, display.shown(), run_status(selected.nodes), hired:
+    with terminable(), recorded, display.shown(), run_status(selected.nodes), plan.concurrency.at_work():
         run = _Run(options, plan, failed)
         choices = run.choose_features(selected)
         for part in parts:

@@ -13,7 +13,7 @@ from topwork.core.errors import InputError
 from topwork.core.results import Candidate
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.budget import Budget
-from topwork.run.workers import AskedWorkers
+from topwork.run.concurrency import Concurrency
 
 FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 """Options of `kedro run` that leave nodes out."""
@@ -34,7 +34,7 @@ class Plan:
     With ``skips`` a strategy is left out if it cannot win according to the advice or to the scores of other strategies.
     ``parameters`` are the parameter blocks. If there are ``candidates``, the run compares these features first (and
     those of other image sizes, with `image_size=auto`), and trains on those that the screen keeps. ``budget`` is the
-    time of the run. ``workers`` share out the work, if there are any.
+    time of the run. ``concurrency`` says which other processes work for it.
     """
 
     pipelines: tuple[str, ...]
@@ -44,7 +44,7 @@ class Plan:
     parameters: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
     budget: Budget
-    workers: AskedWorkers | None = None
+    concurrency: Concurrency
 
 
 def plan_parts(pipeline: Pipeline, strategies: Sequence[str]) -> list[Part]:

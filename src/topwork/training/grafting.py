@@ -29,6 +29,7 @@ from topwork.scoring.rejection import measure, threshold
 from topwork.training import defaults
 from topwork.training.calibration import fit_temperature
 from topwork.training.loop import FitPlan, TrainingSubset, bottleneck_features, fit
+from topwork.training.ranks import agreed, trained_together
 from topwork.training.samples import Samples
 from topwork.training.state import TrainingState
 from topwork.workers import current_crew, shared_out
@@ -213,13 +214,17 @@ class TrainingJob:
 
 
 def train_grafts(job: TrainingJob) -> TrainedNetwork:
-    """Train a model for each requested fold, and the final model on all images.
+    """Train a model for each requested fold, and the final model on all images; on several processes, if asked for.
 
     Each fold model chooses its epoch on an inner split. The final model has no inner split: it trains for the median of
     the chosen numbers of epochs, and its learning rate falls to zero over this time. The first fold model sets the time
     and the precision of the others, so it is trained alone; the others are shared out if there are workers.
     """
     job.checkpoints.keep_only([*map(job.checkpoint, job.folds), prefix_name(job.identity)])
+    return trained_together(_train_models, job)
+
+
+def _train_models(job: TrainingJob) -> TrainedNetwork:
     first, *others, _ = job.folds
     subset, _ = _subset(job, first)
     trained = [_fold_model(job, first, replace(job.plan, seconds=job.limit_for(first, len(subset.taught))))]
@@ -356,6 +361,7 @@ def _train(
     samples = job.samples
     graft = job.graft_for(subset.taught, fold)
     state = TrainingState(job.checkpoints, job.checkpoint(fold))
+    agreed(None)  # all ranks have read the checkpoint, before the first one writes another
     audited = frozen_digests(graft.trunk, graft.groups, plan.first, plan.batch_norm)
     with starting_at_group(graft.trunk, graft.groups, samples.starts_at):
         fit(graft, subset, plan, state)

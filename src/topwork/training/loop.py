@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.candidates import LAST
 from topwork.core.errors import InputError
 from topwork.core.progress import record, report_progress
 from topwork.models.engines.hardware import accelerator
@@ -28,6 +29,16 @@ from topwork.models.layer_groups import freeze, group_numbers
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.mixing import mix
+from topwork.training.ranks import (
+    agreed,
+    average_buffers,
+    gathered,
+    learning_together,
+    rank,
+    ranks,
+    share,
+    weighted,
+)
 from topwork.training.samples import Samples, load_batches
 from topwork.training.schedule import first_learning, group_rates, rate_factor
 from topwork.training.state import TrainingState
@@ -124,15 +135,17 @@ def class_scores(graft: Graft, samples: Samples, rows: Integers, batch_size: int
 def bottleneck_features(graft: Graft, samples: Samples, rows: Integers, batch_size: int, threads: int) -> Floats:
     """Input of the head for the original images, ``[len(rows), d]`` (float32)."""
     graft.eval()
-    found = []
+    mine = []
     with torch.inference_mode():
-        for _, inputs in load_batches(samples, _cut(rows, batch_size), 0, threads):
-            found.append(graft.neck(graft.trunk_features(inputs.to(accelerator()))).cpu().numpy())
-    return np.concatenate(found)
+        for _, inputs in load_batches(samples, share(_cut(rows, batch_size)), 0, threads):
+            mine.append(graft.neck(graft.trunk_features(inputs.to(accelerator()))).cpu().numpy())
+    return np.concatenate(gathered(mine))
 
 
 def _learn(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
     """Train the remaining epochs, and write a checkpoint after each."""
+    if len(_batches(subset, plan, 0)[0]) < ranks():
+        raise InputError(f"processes={ranks()}: a batch has fewer images than that. Give fewer processes.")
     start = time.perf_counter()
     norms = foldable_norms(graft, subset.samples.batch(subset.taught[:2], 0).to(accelerator()))
     if state.begun:
@@ -158,7 +171,7 @@ def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
     rows = _batches(subset, plan, epoch=0)[0]
     inputs = subset.samples.batch(rows, subset.samples.view_of(1)).to(accelerator())
     _set_training(graft, plan, epoch=plan.unfreeze_every * len(graft.groups))
-    state.precision = choose_precision(graft, inputs, _classes(subset, rows), plan.precision)
+    state.precision = agreed(choose_precision(graft, inputs, _classes(subset, rows), plan.precision))
     state.rate = plan.learning_rate
     a_step = _seconds_a_step(graft, subset, plan, state) if plan.seconds is not None and plan.epochs else 0.0
     scoring = time.perf_counter()
@@ -169,7 +182,8 @@ def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
     if plan.seconds is not None and plan.epochs:
         state.reserve = scoring / max(1, len(subset.inner)) * plan.scored_after
         left = _SAFETY * plan.seconds - state.reserve - (time.perf_counter() - start)
-        affordable = _affordable(left, a_step, scoring, an_epoch)
+        left, state.reserve = agreed((left, state.reserve))
+        affordable = agreed(_affordable(left, a_step, scoring, an_epoch))
         if affordable < an_epoch:
             _log.warning(_TOO_SHORT, subset.name, a_step * an_epoch + scoring, max(0.0, left))
         state.steps = min(state.steps, max(1, affordable))
@@ -206,14 +220,14 @@ def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: 
     trial.steps = _TRIED * len(subset.taught)
     seconds: list[float] = []
     with restored_afterwards(graft):
-        optimizer = _optimizer(graft, plan, state.rate)
+        learner = _Learner(graft, _optimizer(graft, plan, state.rate), plan, trial)
         batches = list(islice(_endless(subset, plan), _TRIED))
         start = time.perf_counter()
-        for rows, inputs in load_batches(subset.samples, batches, subset.samples.view_of(1), plan.threads):
-            _step(graft, optimizer, inputs.to(accelerator()), _classes(subset, rows), plan, trial).item()
+        for batch, inputs in _loaded(subset, batches, 1, plan):
+            learner.step(inputs, _classes(subset, share(batch)), len(batch)).item()
             seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
-            if len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS:
+            if agreed(len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS):
                 break
     return float(np.mean(seconds[1:]))  # without the first step, which waits for its images
 
@@ -233,14 +247,13 @@ def _epoch(
     batches = _batches(subset, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
     start = saved = time.perf_counter()
-    loading = load_batches(subset.samples, batches, subset.samples.view_of(epoch), plan.threads)
-    running: list[Tensor] = []
-    for rows, inputs in loading:
-        running.append(_step(graft, optimizer, inputs.to(accelerator()), _classes(subset, rows), plan, state))
+    learner, running = _Learner(graft, optimizer, plan, state), list[Tensor]()
+    for batch, inputs in _loaded(subset, batches, epoch, plan):
+        running.append(learner.step(inputs, _classes(subset, share(batch)), len(batch)))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
             loss = _finite(running, subset, state)
             if plan.limit is not None:
-                state.shorten(pace.fitting(state, plan.limit - state.reserve))
+                state.shorten(agreed(pace.fitting(state, plan.limit - state.reserve)))
             of_inner = state.history[-1].get("inner_accuracy")
             note = f"loss {loss:.3f}" + (f", inner split {of_inner:.3f}" if of_inner is not None else "")
             _tell(subset, plan, state, note)
@@ -250,6 +263,7 @@ def _epoch(
             saved = time.perf_counter()
         if state.step >= state.steps:
             break
+    average_buffers(graft)
     images = sum(map(len, batches[: len(running)])) / (time.perf_counter() - start)
     return {"loss": _finite(running, subset, state), "images_per_second": images}
 
@@ -258,26 +272,34 @@ def _tell(subset: TrainingSubset, plan: FitPlan, state: TrainingState, note: str
     report_progress(subset.name, state.step * plan.batch_size, state.steps * plan.batch_size, "images", note)
 
 
-def _step(
-    graft: Graft, optimizer: torch.optim.Optimizer, inputs: Tensor, truth: Tensor, plan: FitPlan, state: TrainingState
-) -> Tensor:
-    torch.manual_seed(_seed(plan, state.step))  # for dropout: depends on the step only, also after a restart
-    generator = np.random.default_rng([plan.seed, state.step])
-    inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, plan.label_smoothing, generator)
-    factor = rate_factor(state.step, state.steps, plan.warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = group["full_rate"] * factor
-    with autocast(state.precision):
-        loss = loss_of(graft(inputs))
-    loss.backward()
-    if plan.clip is not None:
-        nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], plan.clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    state.step += 1
-    if plan.ema:
-        state.average(graft, plan.ema)
-    return loss.detach()
+class _Learner:
+    """A network that learns batch by batch; several ranks learn together, each from its share of the batch."""
+
+    def __init__(self, graft: Graft, optimizer: torch.optim.Optimizer, plan: FitPlan, state: TrainingState) -> None:
+        self._graft, self._optimizer, self._plan, self._state = graft, optimizer, plan, state
+        self._scores = learning_together(graft, some_unused=graft.layers != (LAST,))
+
+    def step(self, inputs: Tensor, truth: Tensor, of_batch: int) -> Tensor:
+        """The loss of these images, of ``of_batch`` on all ranks, before the network has learnt from them."""
+        plan, state = self._plan, self._state
+        torch.manual_seed(_seed(plan, state.step))  # for dropout: depends on the step only, also after a restart
+        generator = np.random.default_rng([plan.seed, state.step, *_of_rank()])
+        inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, plan.label_smoothing, generator)
+        factor = rate_factor(state.step, state.steps, plan.warmup)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["full_rate"] * factor
+        with autocast(state.precision):
+            loss = loss_of(self._scores(inputs))
+        weighted(loss, len(truth), of_batch).backward()
+        if plan.clip is not None:
+            learning = [each for group in self._optimizer.param_groups for each in group["params"]]
+            nn.utils.clip_grad_norm_(learning, plan.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        state.step += 1
+        if plan.ema:
+            state.average(self._graft, plan.ema)
+        return loss.detach()
 
 
 def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState, facts: dict[str, float]) -> None:
@@ -287,7 +309,7 @@ def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
         if len(subset.inner):
             scores = class_scores(graft, subset.samples, subset.inner, plan.batch_size, plan.threads)
             truth = subset.truth[subset.inner]
-            of_inner = losses(softmax(scores, fit_temperature(scores, truth)), truth)
+            of_inner = agreed(losses(softmax(scores, fit_temperature(scores, truth)), truth))
             right = scores.argmax(axis=1) == truth
             facts = {**facts, "inner_loss": float(of_inner.mean()), "inner_accuracy": float(right.mean())}
         state.note(graft, facts, of_inner)
@@ -338,12 +360,28 @@ def _cut(rows: Integers, size: int) -> list[Integers]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
+def _loaded(
+    subset: TrainingSubset, batches: Sequence[Integers], epoch: int, plan: FitPlan
+) -> Iterator[tuple[Integers, Tensor]]:
+    """Each batch, and the inputs of this rank's share of it, on the device."""
+    shares = load_batches(
+        subset.samples, [share(batch) for batch in batches], subset.samples.view_of(epoch), plan.threads
+    )
+    for batch, (_, inputs) in zip(batches, shares, strict=True):
+        yield batch, inputs.to(accelerator())
+
+
+def _of_rank() -> list[int]:
+    """What the random numbers of this rank depend on besides seed and step; nothing on the first rank."""
+    return [rank()] if rank() else []
+
+
 def _classes(subset: TrainingSubset, rows: Integers) -> Tensor:
     return torch.from_numpy(subset.truth[rows]).long().to(accelerator())
 
 
 def _finite(running: Sequence[Tensor], subset: TrainingSubset, state: TrainingState) -> float:
-    loss = float(torch.stack(list(running[-_LOOK_EVERY:])).mean())
+    loss = agreed(float(torch.stack(list(running[-_LOOK_EVERY:])).mean()))
     if not math.isfinite(loss):
         raise InputError(
             f"{subset.name}: the loss is no number after {state.step} steps. Try a lower learning_rate "
@@ -360,4 +398,4 @@ def _is_over(plan: FitPlan, state: TrainingState) -> bool:
 
 
 def _seed(plan: FitPlan, step: int) -> int:
-    return int(np.random.SeedSequence([plan.seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(np.random.SeedSequence([plan.seed, step, *_of_rank()]).generate_state(1, np.uint64)[0] >> np.uint64(1))

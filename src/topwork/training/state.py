@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from topwork.core.arrays import Floats
 from topwork.core.stores import CheckpointStore
+from topwork.training.ranks import rank
 
 _ROUNDING = 1e-9  # if only one image differs, the difference is exactly one standard error
 _FACTS = ("step", "steps", "epochs", "spent", "reserve", "precision", "rate", "best_epoch", "chosen_epoch", "history")
@@ -81,7 +82,9 @@ class TrainingState:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; if several ranks train together, the first one does it."""
+        if rank():
+            return
         optimizer = {
             f"{number}.{field}": value
             for number, state in self._optimizer.items()
