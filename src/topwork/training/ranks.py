@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
+from inspect import signature
 from itertools import count
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TypeVar
@@ -112,7 +113,10 @@ def learning_together(network: nn.Module, *, some_unused: bool) -> nn.Module:
     """
     if ranks() == 1:
         return network
-    return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=some_unused)
+    together = nn.parallel.DistributedDataParallel
+    newer = "forward_sync_buffers" in signature(together).parameters  # the other name is deprecated from torch 2.15 on
+    own_buffers: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
+    return together(network, find_unused_parameters=some_unused, **own_buffers)
 
 
 def average_buffers(network: nn.Module) -> None:
