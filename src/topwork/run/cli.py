@@ -9,8 +9,9 @@ import copy
 import pkgutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,19 @@ from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
 from topwork.run.concurrency import Concurrency, checked_concurrency, leading
 from topwork.run.configuration import Configuration, read_configuration, remove_files
-from topwork.run.execution import run_parts
+from topwork.run.execution import mark_begun, run_parts
 from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
+from topwork.run.mlflow_settings import run_to_join
 from topwork.run.plan import FILTERS, Plan
 from topwork.run.preflight import (
     ALL,
     AUTO,
     MODEL_SCHEME,
+    check_divisible,
     check_history,
     check_images,
+    check_key,
     check_model,
     check_new_images,
     check_parameters,
@@ -55,7 +59,7 @@ from topwork.run.preflight import (
     plain_parameters,
 )
 from topwork.run.record import check_unchanged, describe_run, keep_record, void_record
-from topwork.run.sessions import Terminated
+from topwork.run.sessions import Terminated, load_store
 from topwork.workers import follows
 
 _APART = {"prediction", "history"}
@@ -86,6 +90,56 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
         from topwork.training.ranks import follow
 
         return follow()
+    asked = _checked(metadata, options)
+    with _alone(asked.configuration, asked.pipelines):
+        _run_alone(options, asked)
+
+
+def begin_project(metadata: ProjectMetadata, options: dict[str, Any], key: str) -> str:
+    """Check the options, and open an MLflow run for the commands of an orchestrator; returns its id.
+
+    Each of these commands joins it where `MLFLOW_RUN_ID` has this id. The same key finds the same run again.
+    """
+    from topwork.run.hooks import tracking
+
+    asked = _checked(metadata, options)
+    check_images(("__default__",), asked.configuration.knobs["images"], None, metadata.project_path)
+    check_divisible(asked.configuration)
+    check_key(key)
+    with _alone(asked.configuration, asked.pipelines):
+        mark_begun(asked.configuration.open_catalog(), asked.strategies)
+        load_store(options)
+        return tracking.begin(options, key)
+
+
+def end_project(env: str | None, failed: Sequence[str]) -> None:
+    """Close the MLflow run of an orchestrator's commands.
+
+    Raises:
+        InputError: `MLFLOW_RUN_ID` names no run.
+
+    """
+    from topwork.run.hooks import tracking
+
+    run = run_to_join()
+    if run is None:
+        raise InputError("MLFLOW_RUN_ID is not set: give the id that `begin-run` printed.")
+    load_store({"env": env, "conf_source": None, "params": {}})
+    tracking.end(run, failed)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options of a command ask for, after all checks."""
+
+    configuration: Configuration
+    pipelines: tuple[str, ...]
+    strategies: tuple[str, ...]
+    budget: Budget
+    concurrency: Concurrency
+
+
+def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     started = time.monotonic()
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
@@ -105,12 +159,18 @@ def run_project(metadata: ProjectMetadata, options: dict[str, Any]) -> None:
     check_backbones(names, strategies, parameters)
     if knobs["compare_runs"] and {"__default__", "comparison"} & set(names):
         _check_compared_runs(configuration, str(knobs["compare_runs"]))
+    return _Asked(configuration, tuple(names), strategies, budget, concurrency)
+
+
+@contextmanager
+def _alone(configuration: Configuration, names: Sequence[str]) -> Iterator[None]:
+    """A context in which no other process uses the data folder."""
     with ExitStack() as locks:
         for work in sorted({name if name in _APART else "run" for name in names}):
             locks.enter_context(sole_run(configuration.data, work))
         for folder in (*configuration.data.glob("0[2-8]_*"), configuration.store):
             remove_abandoned(folder)
-        _run_alone(options, configuration, names, strategies, budget, concurrency)
+        yield
 
 
 def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> list[str]:
@@ -119,15 +179,9 @@ def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> li
     return pipelines_to_run(asked, known, knobs["example"] if not options["params"].get("images") else None)
 
 
-def _run_alone(
-    options: dict[str, Any],
-    configuration: Configuration,
-    names: Sequence[str],
-    strategies: tuple[str, ...],
-    budget: Budget,
-    concurrency: Concurrency,
-) -> None:
+def _run_alone(options: dict[str, Any], asked: _Asked) -> None:
     """Run in a data folder that no other process uses."""
+    configuration, names, strategies, budget = asked.configuration, asked.pipelines, asked.strategies, asked.budget
     wanted = configuration.parameters["strategies"]
     catalog, skips = configuration.open_catalog(), wanted == AUTO or (budget.seconds is not None and wanted == ALL)
     if options["only_missing_outputs"]:
@@ -141,8 +195,7 @@ def _run_alone(
     features = FeatureParameters.model_validate(configuration.parameters["features"])
     candidates = list_candidates(features, None) if has_choice(features) else ()
     blocks = configuration.parameters
-    open_catalog = configuration.open_catalog
-    plan = Plan(tuple(names), strategies, open_catalog, skips, blocks, candidates, budget, concurrency)
+    plan = Plan(names, strategies, configuration.open_catalog, skips, blocks, candidates, budget, asked.concurrency)
     run_parts(options, plan)
     if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
@@ -190,11 +243,11 @@ def _plain(parse: Callable[..., Any] | None) -> Callable[..., Any]:
     return callback
 
 
-@click.pass_obj
-def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
+@contextmanager
+def _told() -> Iterator[None]:
+    """A context whose errors are told in one line, if they are no defects."""
     try:
-        with leading():
-            run_project(metadata, options)
+        yield
     except KeyboardInterrupt as stop:
         raise Stopped(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT) from None
     except Exception as error:
@@ -203,15 +256,40 @@ def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
         raise
 
 
-def _run_command() -> click.Command:
-    """Kedro's `run` command with all its options, but with this project's function."""
+@click.pass_obj
+def _run(metadata: ProjectMetadata, /, **options: Any) -> None:
+    with _told(), leading():
+        run_project(metadata, options)
+
+
+@click.pass_obj
+def _begin(metadata: ProjectMetadata, /, key: str, **options: Any) -> None:
+    with _told():
+        click.echo(begin_project(metadata, options, key))
+
+
+def _run_options() -> list[click.Parameter]:
+    """All options of Kedro's `run` command."""
     options = []
     for original in kedro_run.params:
         option = copy.copy(original)
         if option.name == "params":
             option.callback = _plain(option.callback)
         options.append(option)
-    return click.Command("run", params=options, callback=_run, help=kedro_run.help)
+    return options
 
 
-cli.add_command(_run_command())
+@cli.command("end-run")
+@click.option("--env", "-e", help="Kedro's environment, as of the run.")
+@click.option("--failed", default="", help="Names of the tasks that failed, separated by commas.")
+@click.pass_obj
+def _end(_: ProjectMetadata, /, env: str | None, failed: str) -> None:
+    """Close the MLflow run that `MLFLOW_RUN_ID` names."""
+    with _told():
+        end_project(env, [name for name in failed.split(",") if name])
+
+
+_KEY = click.Option(["--key"], required=True, help="Name of the orchestrator's run; the same key finds the run again.")
+_BEGIN = "Open an MLflow run for commands that join it (`MLFLOW_RUN_ID`), with the options of `run`; print its id."
+cli.add_command(click.Command("run", params=_run_options(), callback=_run, help=kedro_run.help))
+cli.add_command(click.Command("begin-run", params=[_KEY, *_run_options()], callback=_begin, help=_BEGIN))

@@ -16,6 +16,7 @@ from topwork.core.errors import InputError
 from topwork.core.results import Advice, Candidate, Status, StrategyResult
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
 from topwork.run.budget import Shares, check_features
+from topwork.run.mlflow_settings import run_to_join
 from topwork.run.plan import Part, Plan, plan_parts, select_nodes
 from topwork.run.preflight import CHOSEN, SLOT
 from topwork.run.sessions import Failures, run_session, terminable
@@ -24,6 +25,7 @@ from topwork.run.viz_status import run_status
 _SCREENED = {"screen", "kept_shards"}
 _FEATURE_NODES = "features."
 _TRAINING_NODES = {"fit_probe", "train"}
+NOT_ASKED, NOT_FINISHED = "not asked for in this run", "not finished in this run"
 _log = logging.getLogger(__name__)
 
 
@@ -65,9 +67,12 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
     selected = select_nodes(options, plan.pipelines)
     parts, failed = plan_parts(selected, plan.strategies), Failures()
     compared = any(part.strategy is None for part in parts[1:])
-    recorded = tracking.one_run(options, keeps_failures=compared)
+    joins = run_to_join() is not None
+    recorded = tracking.one_run(options, keeps_failures=compared or joins)  # a later command compares
     with terminable(), recorded, display.shown(), run_status(selected.nodes), plan.concurrency.at_work():
         run = _Run(options, plan, failed)
+        if joins:
+            run.note_cheaper(parts)
         choices = run.choose_features(selected)
         for part in parts:
             if part.strategy is None:
@@ -93,6 +98,12 @@ class _Run:
         self._done: list[StrategyResult] = []
         self._ran = set[tuple[str, str]]()  # strategy and slot
         self._finished = set[str]()  # nodes
+
+    def note_cheaper(self, parts: Sequence[Part]) -> None:
+        """Note the results of cheaper strategies, which other commands of this run have left."""
+        first = min((STRATEGIES.index(part.strategy) for part in parts if part.strategy), default=0)
+        results = (self._catalog.load(f"{name}.result") for name in STRATEGIES[:first])
+        self._done = [each for each in results if each.status is Status.OK and not each.earlier]
 
     def choose_features(self, selected: Pipeline) -> tuple[Choice, ...]:
         """The features to train on, best first; if there are several candidates, the screen runs now.
@@ -151,7 +162,7 @@ class _Run:
         for slot, catalog in catalogs.items():
             for strategy in STRATEGIES:
                 if (strategy, slot) not in self._ran:
-                    mark_earlier(catalog, strategy, "not asked for in this run")
+                    mark_earlier(catalog, strategy, NOT_ASKED)
 
     def end(self) -> None:
         """Forget what is needed only to continue this run."""
@@ -251,6 +262,14 @@ def choice_for_network(choices: Sequence[Choice], slot: str) -> Choice:
         return mine.layers != LAST, mine.layers != best.layers, mine.image_size or 0
 
     return min((each for each in choices if candidates[each.slot].backbone == best.backbone), key=worth)
+
+
+def mark_begun(catalog: DataCatalog, strategies: Sequence[str]) -> None:
+    """Mark all results as those of an earlier run, until the commands of this run replace them."""
+    for name in STRATEGIES:
+        asked = name in strategies
+        if not mark_earlier(catalog, name, NOT_FINISHED if asked else NOT_ASKED) and asked:
+            catalog.save(f"{name}.result", StrategyResult(name, Status.NOT_RUN))
 
 
 def mark_earlier(catalog: DataCatalog, strategy: str, why: str) -> bool:

@@ -1,4 +1,4 @@
-"""Finds MLflow's store from `mlflow.yml` and the environment."""
+"""Finds MLflow's store, and the run to join, from `mlflow.yml` and the environment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from topwork.datasets.mlflow_store import database_of, sqlite_uri
+
+
+def run_to_join() -> str | None:
+    """Id of the MLflow run that this command is a part of: MLflow's own variable, which an orchestrator sets."""
+    return os.environ.get("MLFLOW_RUN_ID") or None
 
 
 def settled(configuration: dict[str, Any], project: Path) -> dict[str, Any]:

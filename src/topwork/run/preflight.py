@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from topwork.core.candidates import backbone_names
+from topwork.core.candidates import backbone_names, has_choice
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
-from topwork.core.parameters import Block, parameter_names
+from topwork.core.parameters import Block, FeatureParameters, parameter_names
 from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
 
@@ -211,6 +211,34 @@ def check_history(names: Sequence[str], configuration: Configuration) -> None:
             f"data={configuration.data}: no run has listed its images here. Give the `data=DIR` of the runs, or list "
             "the images first: `kedro run --pipelines ingestion,history --params images=DIR`."
         )
+
+
+def check_divisible(configuration: Configuration) -> None:
+    """Check that the run can be divided among several commands.
+
+    Raises:
+        InputError: it has a limit of time, or a choice of features, which a single command shares out among its parts.
+    """
+    if configuration.knobs["minutes"] is not None:
+        raise InputError(
+            "minutes= is shared out within one command. Give the networks theirs (finetune.minutes, scratch.minutes), "
+            "or run `kedro run` as one task."
+        )
+    if has_choice(FeatureParameters.model_validate(configuration.parameters["features"])):
+        raise InputError(
+            "Several backbones, layers or sizes are screened within one command. Give one of each, or run `kedro run` "
+            "as one task."
+        )
+
+
+def check_key(key: str) -> None:
+    """Check the name of an orchestrator's run.
+
+    Raises:
+        InputError: it has a quotation mark, with which MLflow cannot be asked for it.
+    """
+    if "'" in key:
+        raise InputError(f"--key {key}: give a name without `'`.")
 
 
 def check_runner(runner: str) -> None:

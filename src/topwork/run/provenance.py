@@ -21,13 +21,20 @@ HOST_TAG = "topwork.host"
 HOST = socket.gethostname()
 
 
-def process_tags() -> dict[str, str]:
-    """Tags with user, host and process, which also distinguish this process from another with the same process id."""
+def source_tags() -> dict[str, str]:
+    """Tags with command, user and host, for a run that outlives this process."""
     return {
         MLFLOW_SOURCE_NAME: "kedro run",
         MLFLOW_SOURCE_TYPE: "PROJECT",
         MLFLOW_USER: _user(),
         HOST_TAG: HOST,
+    }
+
+
+def process_tags() -> dict[str, str]:
+    """`source_tags`, and the process; they distinguish it from another one with the same process id."""
+    return {
+        **source_tags(),
         _PID: str(os.getpid()),
         _STARTED: _started(os.getpid()),
         **_place(),

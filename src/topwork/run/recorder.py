@@ -1,6 +1,7 @@
 """Writes the MLflow runs of one command: a parent run, and a child run and a logged model for each strategy.
 
 Runs are opened and closed by id, so that several runs in one process do not conflict on MLflow's stack of active runs.
+Where several processes share a parent run, one begins it, the others join it, and one ends it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,19 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
-from topwork.core.errors import StoreLostError
+from topwork.core.errors import InputError, StoreLostError
 from topwork.core.parameters import flattened
 from topwork.core.progress import Measured
 from topwork.run.failures import is_unreachable
-from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags
+from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags, source_tags
 
+FAILED_TAG = "topwork.failed_strategies"
+_KEY = "topwork.orchestrated_by"
+_OPEN = "RUNNING"
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +67,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.parent: str | None = None
+        self._joined = False
         self._experiment = ""
         self._client: _Client | None = None
         self._children: dict[str, str] = {}
@@ -95,15 +100,57 @@ class Recorder:
         outer = mlflow.active_run()
         above = {MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}
         self.parent = self._create(name, {**process_tags(), **tags, **above})
-        self._log_params(self.parent, parameters)
-        self.store.log_text(self.parent, run_file, "run.yml")
+        self._describe(self.parent, parameters, run_file)
+
+    def begin(self, key: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any], run_file: str) -> str:
+        """Open a parent run that other processes join, or find the one that was begun with this key; its id.
+
+        It does not name this process, whose end says nothing about the run.
+        """
+        for run in self._search(f"tags.`{_KEY}` = '{key}'"):
+            self._reopen(run)
+            return str(run.info.run_id)
+        begun = self._create(name, {**source_tags(), **tags, _KEY: key})
+        self._describe(begun, parameters, run_file)
+        return begun
+
+    def join(self, run: str) -> None:
+        """Record in a parent run that another process began, and that `close` then leaves open.
+
+        Raises:
+            InputError: the experiment has no such run.
+
+        """
+        self._reopen(self._found(run))
+        self.parent, self._joined = run, True
+
+    def end(self, run: str, failed: Sequence[str], strategies: Sequence[str]) -> None:
+        """Close a parent run that other processes joined: FAILED if parts of it ``failed``, otherwise FINISHED.
+
+        A child run that is still open is that of a killed process. ``strategies`` are those that failed.
+        """
+        tags = self._found(run).data.tags
+        for child in self._children_of(run):
+            if child.info.status == _OPEN:
+                self.store.set_terminated(child.info.run_id, "FAILED")
+        if strategies or FAILED_TAG in tags:  # of an earlier end, after which they were tried again
+            self.store.set_tag(run, FAILED_TAG, "+".join(strategies))
+        self.store.set_terminated(run, "FAILED" if failed else "FINISHED")
 
     def open_child(self, strategy: str, features: tuple[str, str], parameters: Mapping[str, Any]) -> None:
-        """Open the run of a strategy; ``features`` are its backbone, and their name if the run compares several."""
+        """Open the run of a strategy; ``features`` are its backbone, and their name if the run compares several.
+
+        In a parent run that was joined, a strategy that is tried again goes on in the run that it has.
+        """
         backbone, chosen = features
+        name = f"{strategy} · {chosen}" if chosen else strategy
+        if earlier := self._earlier_child(name):
+            self._reopen(earlier, process_tags())
+            self._children[strategy] = earlier.info.run_id
+            return
         tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self.parent)}
         tags |= {"topwork.strategy": strategy, "topwork.backbone": backbone}
-        self._children[strategy] = self._create(f"{strategy} · {chosen}" if chosen else strategy, tags)
+        self._children[strategy] = self._create(name, tags)
         self._log_params(self._children[strategy], parameters)
 
     def close_child(self, strategy: str, status: str) -> None:
@@ -118,21 +165,51 @@ class Recorder:
         self._children.clear()
 
     def close(self, status: str) -> None:
-        """Close the parent run and its open child runs."""
+        """Close the parent run, unless it was joined, and its open child runs."""
         self.close_children(status)
         with suppress(StoreLostError):
-            if self.parent:
+            if self.parent and not self._joined:
                 self.store.set_terminated(self.parent, status)
-        self.parent = None
+        self.parent, self._joined = None, False
         self._inputs_logged.clear()
 
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
         return str(self.store.create_run(self._experiment, tags=dict(tags), run_name=name).info.run_id)
 
+    def _describe(self, run: str, parameters: Mapping[str, Any], run_file: str) -> None:
+        self._log_params(run, parameters)
+        self.store.log_text(run, run_file, "run.yml")
+
+    def _search(self, condition: str) -> list[Run]:
+        return list(self.store.search_runs([self._experiment], condition))
+
+    def _found(self, run: str) -> Run:
+        try:
+            found: Run = self.store.get_run(run)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise InputError(f"MLFLOW_RUN_ID={run}: this MLflow store has no such run.") from None
+        if found.info.experiment_id != self._experiment:
+            raise InputError(f"MLFLOW_RUN_ID={run}: this run belongs to another experiment.")
+        return found
+
+    def _children_of(self, parent: str) -> list[Run]:
+        return self._search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'")
+
+    def _earlier_child(self, name: str) -> Run | None:
+        earlier = self._children_of(str(self.parent)) if self._joined else []
+        return next((run for run in earlier if run.info.run_name == name), None)
+
+    def _reopen(self, run: Run, tags: Mapping[str, str] | None = None) -> None:
+        for name, value in (tags or {}).items():
+            self.store.set_tag(run.info.run_id, name, value)
+        if run.info.status != _OPEN:
+            self.store.update_run(run.info.run_id, _OPEN)
+
     def _end_orphans(self) -> None:
         """Close the runs of processes on this host that have ended, for example after kill -9."""
-        running = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{HOST}'"
-        for run in self.store.search_runs([self._experiment], running):
+        for run in self._search(f"attributes.status = '{_OPEN}' and tags.`{HOST_TAG}` = '{HOST}'"):
             if not is_alive(run.data.tags):
                 self.store.set_terminated(run.info.run_id, "KILLED")
                 _log.warning("MLflow run %s was left open by a killed process: closed as KILLED.", run.info.run_name)

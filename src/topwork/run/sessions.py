@@ -62,6 +62,17 @@ def run_session(options: Mapping[str, Any], pipelines: Sequence[str], node_names
         )
 
 
+def load_store(options: Mapping[str, Any]) -> None:
+    """Set MLflow to the store and experiment of a session with these options, in which nothing runs."""
+    from kedro.framework.session import KedroSession
+
+    session = KedroSession.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    )
+    with session:
+        session.load_context()
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """A context in which SIGTERM acts like Ctrl-C, so that the MLflow run is closed."""

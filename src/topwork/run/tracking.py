@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
 from topwork.run.failures import told_error
-from topwork.run.mlflow_settings import settled
+from topwork.run.mlflow_settings import run_to_join, settled
 from topwork.run.preflight import CHOSEN, SLOT, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
-from topwork.run.recorder import Recorder
+from topwork.run.recorder import FAILED_TAG, Recorder
 from topwork.run.run_file import run_file, run_name
 
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
@@ -56,7 +56,10 @@ class _Curves(logging.Handler):
 
 
 class RunTracking:
-    """Records one parent run per command, also with several sessions, and a child run for each strategy."""
+    """Records one parent run per command, also with several sessions, and a child run for each strategy.
+
+    Where `MLFLOW_RUN_ID` names a run, the command is a part of that one: it records there, and leaves it open.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -100,10 +103,21 @@ class RunTracking:
             self._held, self._command, self._keeps_failures = False, {}, True
 
     def note_failed(self, strategies: list[str]) -> None:
-        """Tag the run with the failed strategies; it then ends as FAILED."""
+        """Tag the run with the failed strategies; it then ends as FAILED. Of a joined run, `end` says what failed."""
         self._failed = strategies
-        if self._recorder.parent:
-            self._recorder.store.set_tag(self._recorder.parent, "topwork.failed_strategies", "+".join(strategies))
+        if self._recorder.parent and not run_to_join():
+            self._recorder.store.set_tag(self._recorder.parent, FAILED_TAG, "+".join(strategies))
+
+    # ---- a run of several commands -----------------------------------------------------------------------------
+
+    def begin(self, command: Mapping[str, Any], key: str) -> str:
+        """Open a parent run for other commands, or find the one that was begun with this key; returns its id."""
+        self._command = dict(command)
+        return self._recorder.begin(key, *self._described())
+
+    def end(self, run: str, failed: Sequence[str]) -> None:
+        """Close the run of these commands, of which some ``failed``."""
+        self._recorder.end(run, failed, [name for name in STRATEGIES if name in failed])
 
     # ---- hooks -------------------------------------------------------------------------------------------------
 
@@ -216,18 +230,27 @@ class RunTracking:
         """Open the parent run, and a child run if the namespace is a strategy."""
         if self._context is None:
             return
-        resolved, recorder = self._resolved(), self._recorder
-        logged = {**resolved, "extractor": _extractor(str(self._parameters["features"]["backbone"]))}
+        recorder = self._recorder
         if not recorder.parent:
-            name = run_name(
-                _images_source(self._context).name, self._command, self._context.config_loader.runtime_params
-            )
-            project = self._context.project_path
-            recorder.open_parent(name, code_tags(project), logged, run_file(self._command, resolved, project))
+            if run := run_to_join():
+                recorder.join(run)
+            else:
+                recorder.open_parent(*self._described())
         if namespace in STRATEGIES and not recorder.has_child(namespace):
             others = set(STRATEGIES) - {namespace}
-            of_child = {name: value for name, value in logged.items() if name not in others}
+            of_child = {name: value for name, value in self._logged().items() if name not in others}
             recorder.open_child(namespace, self._features_of(namespace), of_child)
+
+    def _described(self) -> tuple[str, dict[str, str], dict[str, Any], str]:
+        """Name, tags, parameters and `run.yml` of a parent run."""
+        assert self._context is not None
+        given, project = self._context.config_loader.runtime_params, self._context.project_path
+        name = run_name(_images_source(self._context).name, self._command, given)
+        return name, code_tags(project), self._logged(), run_file(self._command, self._resolved(), project)
+
+    def _logged(self) -> dict[str, Any]:
+        """The parameters of a run in MLflow."""
+        return {**self._resolved(), "extractor": _extractor(str(self._parameters["features"]["backbone"]))}
 
     def _features_of(self, strategy: str) -> tuple[str, str]:
         """The backbone of a strategy, and the name of the features if the run compares several."""
