@@ -7,7 +7,7 @@ export DO_NOT_TRACK = true
 export MLFLOW_DISABLE_TELEMETRY = true
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: setup run wallpaper test check bench viz mlflow serve lock clean
+.PHONY: setup run wallpaper test check bench viz mlflow serve airflow airflow-dag lock clean
 
 setup: .venv/.complete
 
@@ -56,10 +56,44 @@ mlflow: setup
 serve: setup
 	$(BIN)/python -m topwork.serving $(MODEL)
 
+# Airflow has an environment of its own, in which Topwork is not installed; its tasks run Kedro from .venv (docs/airflow.md).
+# ENV=digits is another folder of conf/. Everyone who reaches the page may do everything on it, so it serves this machine alone.
+ENV ?= local
+PORT ?= 8080
+airflow airflow-dag: export AIRFLOW_HOME = $(CURDIR)/.airflow
+airflow: export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED = False
+airflow: export AIRFLOW__CORE__LOAD_EXAMPLES = False
+airflow: export AIRFLOW__CORE__PARALLELISM = 2
+airflow: export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION = False
+airflow: export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS = True
+airflow: export AIRFLOW__CORE__EXECUTION_API_SERVER_URL = http://127.0.0.1:$(PORT)/execution/
+airflow: export AIRFLOW__API__BASE_URL = http://127.0.0.1:$(PORT)
+airflow: export AIRFLOW__API__HOST = 127.0.0.1
+airflow: export AIRFLOW__API__PORT = $(PORT)
+airflow: export AIRFLOW__API__WORKERS = 1
+airflow: airflow-dag .venv-airflow/.complete
+	PATH="$(CURDIR)/.venv-airflow/bin:$$PATH" .venv-airflow/bin/airflow standalone
+
+airflow-dag: .venv/.airflow
+	$(BIN)/kedro airflow create --env $(ENV) --group-by namespace --jinja-file deploy/airflow/dag.py.j2 \
+		--target-dir .airflow/dags --params "project_path=$(CURDIR)"
+
+.venv/.airflow: .venv/.complete
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable ".[airflow]"
+	touch $@
+
+.venv-airflow/.complete: deploy/airflow/requirements.lock | setup
+	$(PYTHON) -m venv .venv-airflow
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-airflow/bin/python --require-hashes -r $<
+	touch $@
+
 lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		-o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" \
+		-o deploy/airflow/requirements.lock deploy/airflow/requirements.txt
 
 clean:
-	rm -rf .venv .venv-rivals .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-rivals .venv-airflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -122,7 +122,7 @@ def kedro_after_a_run(finished_run: Path, kedro: Callable[..., Any], tmp_path: P
     return kedro
 
 
-def run_kedro(folder: Path, *arguments: str, params: str = "") -> Any:
+def run_kedro(folder: Path, *arguments: str, params: str = "", command: str = "run") -> Any:
     """What `kedro` does in a folder, in this process."""
     from click.testing import CliRunner
     from kedro.framework.startup import bootstrap_project
@@ -136,4 +136,4 @@ def run_kedro(folder: Path, *arguments: str, params: str = "") -> Any:
     own += "".join(f",{name}.epochs=1,{name}.batch_size=8,{name}.precision=float32" for name in NETWORKS)
     given = f"{own},evaluation.resamples=100,split.folds=3{params and ','}{params}"
     os.chdir(PROJECT)
-    return CliRunner().invoke(cli, ["run", *arguments, "--params", given], obj=bootstrap_project(PROJECT))
+    return CliRunner().invoke(cli, [command, *arguments, "--params", given], obj=bootstrap_project(PROJECT))
