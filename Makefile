@@ -57,8 +57,8 @@ serve: setup
 	$(BIN)/python -m topwork.serving $(MODEL)
 
 # Airflow has an environment of its own, in which Topwork is not installed; its tasks run Kedro from .venv (docs/airflow.md).
-# ENV=digits is another folder of conf/. Everyone who reaches the page may do everything on it, so it serves this machine alone.
-ENV ?= local
+# KEDRO_ENV=digits is another folder of conf/. Everyone who reaches the page may do everything on it, so it serves this machine alone.
+KEDRO_ENV ?= local
 PORT ?= 8080
 airflow airflow-dag: export AIRFLOW_HOME = $(CURDIR)/.airflow
 airflow: export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED = False
@@ -75,7 +75,7 @@ airflow: airflow-dag .venv-airflow/.complete
 	PATH="$(CURDIR)/.venv-airflow/bin:$$PATH" .venv-airflow/bin/airflow standalone
 
 airflow-dag: .venv/.airflow
-	$(BIN)/kedro airflow create --env $(ENV) --group-by namespace --jinja-file deploy/airflow/dag.py.j2 \
+	$(BIN)/kedro airflow create --env $(KEDRO_ENV) --group-by namespace --jinja-file deploy/airflow/dag.py.j2 \
 		--target-dir .airflow/dags --params "project_path=$(CURDIR)"
 
 .venv/.airflow: .venv/.complete

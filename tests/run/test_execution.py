@@ -2,19 +2,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 
 from topwork.core.results import Candidate, Status, StrategyResult
 from topwork.datasets.strategy_result import StrategyResultDataset
-from topwork.run.execution import Choice, choice_for_network, mark_earlier
+from topwork.decisions.strategies import STRATEGIES
+from topwork.run.budget import Budget
+from topwork.run.execution import Choice, _Run, choice_for_network, mark_begun, mark_earlier
+from topwork.run.plan import Part, Plan
+from topwork.run.sessions import Failures
 
 PARTS = ("seconds", "serving", "logged_model", "class_scores", "out_of_fold", "predictions")
 
 
+def on_disk(folder: Path, strategy: str) -> StrategyResultDataset:
+    parts = {part: str(folder / strategy / f"{part}.json") for part in PARTS}
+    return StrategyResultDataset(strategy=strategy, slot=".", filepath=str(folder / strategy / "metrics.json"), **parts)
+
+
 def test_what_was_not_asked_for_is_marked_as_earlier_until_it_runs_again(tmp_path: Path) -> None:
-    parts = {part: str(tmp_path / f"{part}.json") for part in PARTS}
-    dataset = StrategyResultDataset(strategy="svm", slot=".", filepath=str(tmp_path / "metrics.json"), **parts)
-    catalog = DataCatalog({"svm.result": dataset})
+    catalog = DataCatalog({"svm.result": on_disk(tmp_path, "svm")})
     assert not mark_earlier(catalog, "svm", "not asked for")
     catalog.save("svm.result", StrategyResult("svm", Status.OK, scores={"accuracy": 0.5}))
     assert mark_earlier(catalog, "svm", "not asked for")
@@ -22,6 +29,37 @@ def test_what_was_not_asked_for_is_marked_as_earlier_until_it_runs_again(tmp_pat
     assert (found.earlier, found.scores) == ("not asked for", {"accuracy": 0.5})
     catalog.save("svm.result", StrategyResult("svm", Status.OK, scores={"accuracy": 0.6}))
     assert catalog.load("svm.result").earlier == ""
+
+
+def results(**by_strategy: StrategyResult) -> DataCatalog:
+    known = {name: by_strategy.get(name, StrategyResult(name, Status.NOT_RUN)) for name in STRATEGIES}
+    return DataCatalog({f"{name}.result": MemoryDataset(result) for name, result in known.items()})
+
+
+def test_a_command_that_joins_a_run_knows_what_cheaper_strategies_have_reached_in_it() -> None:
+    perfect = {"oof_accuracy": 1.0, "oof_images": 90.0}
+
+    def why_skip(**by_strategy: StrategyResult) -> str:
+        catalog = results(**by_strategy)
+        plan = Plan(("__default__",), STRATEGIES, lambda _: catalog, True, {}, (), Budget(None, 0.0))
+        run = _Run({"env": None, "params": {}}, plan, Failures())
+        run.note_cheaper([Part("svm", ("svm.train",))])
+        return run._why_skip("svm")
+
+    assert "nothing is left to gain" in why_skip(lda=StrategyResult("lda", Status.OK, scores=perfect))
+    assert why_skip(lda=StrategyResult("lda", Status.OK, scores=perfect, earlier="not finished in this run")) == ""
+    assert why_skip(svm=StrategyResult("svm", Status.OK, scores=perfect)) == ""  # its own, when it is run again
+
+
+def test_until_a_run_of_several_commands_replaces_them_results_are_those_of_an_earlier_run(tmp_path: Path) -> None:
+    catalog = DataCatalog({f"{name}.result": on_disk(tmp_path, name) for name in STRATEGIES})
+    catalog.save("lda.result", StrategyResult("lda", Status.OK, scores={"accuracy": 0.5}))
+    catalog.save("svm.result", StrategyResult("svm", Status.FAILED, "no memory"))
+    mark_begun(catalog, ["svm"])
+    assert catalog.load("lda.result").earlier == "not asked for in this run"
+    assert catalog.load("svm.result").status is Status.NOT_RUN
+    mark_begun(catalog, ["lda"])
+    assert catalog.load("lda.result").earlier == "not finished in this run"
 
 
 def choice(backbone: str, layers: str, size: int | None, slot: str) -> Choice:
