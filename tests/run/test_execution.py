@@ -8,6 +8,7 @@ from topwork.core.results import Candidate, Status, StrategyResult
 from topwork.datasets.strategy_result import StrategyResultDataset
 from topwork.decisions.strategies import STRATEGIES
 from topwork.run.budget import Budget
+from topwork.run.concurrency import Concurrency
 from topwork.run.execution import Choice, _Run, choice_for_network, mark_begun, mark_earlier
 from topwork.run.plan import Part, Plan
 from topwork.run.sessions import Failures
@@ -41,7 +42,7 @@ def test_a_command_that_joins_a_run_knows_what_cheaper_strategies_have_reached_i
 
     def why_skip(**by_strategy: StrategyResult) -> str:
         catalog = results(**by_strategy)
-        plan = Plan(("__default__",), STRATEGIES, lambda _: catalog, True, {}, (), Budget(None, 0.0))
+        plan = Plan(("__default__",), STRATEGIES, lambda _: catalog, True, {}, (), Budget(None, 0.0), Concurrency())
         run = _Run({"env": None, "params": {}}, plan, Failures())
         run.note_cheaper([Part("svm", ("svm.train",))])
         return run._why_skip("svm")
