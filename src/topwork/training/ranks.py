@@ -41,6 +41,7 @@ _PATIENCE = timedelta(days=30)  # of the followers, while the first rank compute
 _END = b"end"
 _PROGRESS = "topwork.core.progress"
 
+_log = logging.getLogger(__name__)
 _asked: ContextVar[int] = ContextVar("processes", default=1)
 _trainings = count()  # number of each training that this process leads
 
@@ -64,8 +65,10 @@ def trained_together(train: Callable[[A], R], job: A) -> R:
 
     """
     if started_by_launcher():
+        _log.info("%s processes train together, as they were started", os.environ["WORLD_SIZE"])
         return _leading(train, job)
     if _asked.get() > 1:
+        _log.info("%d processes of this machine train together", _asked.get())
         return _launched(train, job, _asked.get())
     return train(job)
 
@@ -152,6 +155,8 @@ def _launched(train: Callable[[A], R], job: A, number: int) -> R:
         max_restarts=_RESTARTS,
         signals_to_handle="SIGHUP",  # Ctrl-C and SIGTERM end a training as they end everything else
     )
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a rank that starts again says so itself
     told = torch.multiprocessing.get_context("spawn").Queue()
     listener = QueueListener(told, _Here())
     hung_up = signal.getsignal(signal.SIGHUP)
@@ -174,15 +179,19 @@ def _launched(train: Callable[[A], R], job: A, number: int) -> R:
 def _rank_of_many(content: bytes, told: Any) -> bytes:
     """The outcome of the training, on the first rank; a lost rank raises, so that the launcher starts all again."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # it comes from the launcher when that is gone
-    logging.getLogger().setLevel(logging.ERROR)
-    progress = logging.getLogger(_PROGRESS)
-    progress.setLevel(logging.INFO)
-    if os.environ["RANK"] == "0":
-        progress.addHandler(QueueHandler(told))
+    first = os.environ["RANK"] == "0"
+    ours = logging.getLogger("topwork")
+    ours.propagate = False  # what the first rank says is said by the launcher's process
+    if first:
+        ours.addHandler(QueueHandler(told))
+        logging.getLogger(_PROGRESS).setLevel(logging.INFO)
+        logging.getLogger(_PROGRESS).addHandler(QueueHandler(told))
+        if restarts := int(os.environ["TORCHELASTIC_RESTART_COUNT"]):
+            _log.warning("A process died (%d so far): all go on from the checkpoint.", restarts)
     train, job = cloudpickle.loads(content)
-    with _together("env://"):
+    with _together("training"):
         outcome = _outcome(train, job)
-    return cloudpickle.dumps(outcome) if os.environ["RANK"] == "0" else b""
+    return cloudpickle.dumps(outcome) if first else b""
 
 
 class _Here(logging.Handler):
@@ -198,10 +207,10 @@ class _Here(logging.Handler):
 
 def follow() -> None:
     """Take part in the trainings of the first rank, until it ends."""
-    store, number = _common_store(), 0
-    while (content := store.get(f"training/{number}")) != _END:
+    number = 0
+    while (content := _common_store().get(f"training/{number}")) != _END:
         train, job = cloudpickle.loads(content)
-        with _together(f"training/{number}", store):
+        with _together(f"training/{number}"):
             _outcome(train, job)
         number += 1
 
@@ -213,34 +222,38 @@ def dismiss_followers() -> None:
 
 
 def _leading(train: Callable[[A], R], job: A) -> R:
-    store, name = _common_store(), f"training/{next(_trainings)}"
-    store.set(name, cloudpickle.dumps((train, job)))
-    with _together(name, store):
+    name = f"training/{next(_trainings)}"
+    _common_store().set(name, cloudpickle.dumps((train, job)))
+    with _together(name):
         return _outcome(train, job).value  # type: ignore[no-any-return]
 
 
 @cache
 def _common_store() -> Any:
+    """Values that all ranks see. The launcher's store outlives a rank, so each restart has a part of its own."""
     store, _, _ = next(iter(rendezvous("env://", timeout=_PATIENCE)))
-    return store
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return distributed.PrefixStore(f"restart/{restart}", store)  # type: ignore[attr-defined]
 
 
 # ---- both
 
 
 @contextmanager
-def _together(name: str, store: Any = None) -> Iterator[None]:
+def _together(name: str) -> Iterator[None]:
     """A context in which this process is one of those that train together."""
     local = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
     torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))))
     on_gpu = accelerator() == "cuda"
     if on_gpu:
         torch.cuda.set_device(local % torch.cuda.device_count())
-    where: dict[str, Any] = {"init_method": name}
-    if store is not None:
-        place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
-        where = {"store": distributed.PrefixStore(name, store), **place}  # type: ignore[attr-defined]
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_SILENCE, **where)
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        timeout=_SILENCE,
+        store=distributed.PrefixStore(name, _common_store()),  # type: ignore[attr-defined]
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
     try:
         yield
     finally:

@@ -103,13 +103,13 @@ class _Todo(Generic[T]):
         if part.suspected and not alone:
             self._halve(part)
         elif deaths < _DEATHS:
-            _log.warning("A worker process died; its part (%s) is done again.", self._names(part.items))
+            _log.warning("A worker process died: %s are done again.", self._names(part.items))
             again = _Part(part.items, deaths, part.suspected)
             (self._suspects if part.suspected else self._waiting).append(again)
         elif part.suspected:
             self._deadly += part.items
         else:
-            _log.warning("%d workers died with this part (%s): it is set aside.", deaths, self._names(part.items))
+            _log.warning("%d workers died: %s are set aside, to find out why.", deaths, self._names(part.items))
             self._halve(part)
 
     def check_finished(self) -> None:
@@ -134,4 +134,4 @@ class _Todo(Generic[T]):
     def _names(self, items: Sequence[T]) -> str:
         if len(items) <= _NAMED:
             return ", ".join(map(self._name_of, items))
-        return f"{self._name_of(items[0])} … {self._name_of(items[-1])}, {len(items):,} in all"
+        return f"{self._name_of(items[0])} and {len(items) - 1:,} more"
