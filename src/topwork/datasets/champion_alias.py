@@ -76,6 +76,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             self._name,
             f"{_MODELS}{data.model_id}",
             run_id=data.run_id,
+            model_id=data.model_id,
             tags={
                 "strategy": data.strategy,
                 "backbone": data.backbone,
