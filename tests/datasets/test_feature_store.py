@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
+import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from safetensors.numpy import load_file
 
 from tests.conftest import PROJECT
 from topwork.core.features import FeatureKey, Features, FeatureShard
+from topwork.datasets.checked import open_tensors
 from topwork.datasets.feature_store import FeatureStoreDataset, FolderFeatureStore
 from topwork.datasets.features import FeaturesDataset
 
@@ -102,6 +110,92 @@ def test_two_runs_may_write_and_read_at_once(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).permutation(300).tolist()
     assert store.get(KEY, [sha(number) for number in numbers])[:, 0].tolist() == numbers
     assert store.contents()[0]["images"] == 300
+
+
+def paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.safetensors"))
+
+
+def mapped() -> list[str]:
+    return [each.path for each in psutil.Process().memory_maps() if each.path.endswith(".safetensors")]
+
+
+def test_shards_that_are_known_are_not_opened_again_and_new_ones_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        "topwork.datasets.shard_index.open_tensors", lambda path: opened.append(path) or open_tensors(path)
+    )
+    store, another = FolderFeatureStore(tmp_path), FolderFeatureStore(tmp_path)
+    store.put(shard(range(3)))
+    folder = tmp_path / KEY.digest
+    for _ in range(2):
+        assert store.missing(KEY, [sha(0), sha(4)]) == [sha(4)]
+        assert another.bytes_held(KEY) == 3 * 16
+    assert len(opened) == 1
+    time = folder.stat().st_mtime_ns
+    another.put(shard(range(3, 6)))
+    os.utime(folder, ns=(time, time))  # as if within the resolution of its clock
+    assert store.missing(KEY, [sha(0), sha(4)]) == []
+    assert len(opened) == 2
+    opened[0].unlink()
+    assert store.missing(KEY, [sha(0), sha(4)]) == [sha(0)]
+
+
+def test_the_shard_whose_name_comes_first_answers_in_every_process(tmp_path: Path) -> None:
+    store = FolderFeatureStore(tmp_path)
+    for value in range(8):  # one image, with vectors that differ as those of two machines may
+        store.put(dataclasses.replace(shard(range(1)), vectors=np.full((1, 4), value, np.float32)))
+        first = load_file(paths(tmp_path)[0])["vectors"]
+        np.testing.assert_array_equal(store.get(KEY, [sha(0)]), first)
+        np.testing.assert_array_equal(store.rows(KEY, [sha(0)])[np.array([0])], first)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the files that the process has mapped")
+def test_rows_from_more_shards_than_stay_mapped_are_the_same_in_threads_and_in_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topwork.datasets.feature_store._OPEN", 3)
+    store, random = FolderFeatureStore(tmp_path), np.random.default_rng(0)
+    for start in range(0, 60, 3):
+        store.put(shard(range(start, start + 5)))  # neighbours overlap
+    numbers = random.permutation(60)
+    digests = [sha(number) for number in numbers]
+    np.testing.assert_array_equal(store.get(KEY, digests)[:, 0], numbers)
+    assert not mapped()
+    batches = random.integers(0, 60, (200, 16))
+    for rows in (kept := store.rows(KEY, digests), pickle.loads(pickle.dumps(kept))):
+        with ThreadPoolExecutor(4) as pool:
+            read = list(pool.map(rows.__getitem__, batches))
+        np.testing.assert_array_equal(np.stack(read)[:, :, 0], numbers[batches])
+        assert 1 <= len(mapped()) <= 3 * 2
+    del kept, rows
+    gc.collect()
+    assert not mapped()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-5])])
+def test_what_a_lost_shard_held_comes_from_another_or_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr("topwork.datasets.feature_store._OPEN", 1)
+    store, digests = FolderFeatureStore(tmp_path), [sha(number) for number in range(6)]
+    for numbers in (range(4), range(4), range(3, 6)):
+        store.put(shard(numbers))
+    rows = store.rows(KEY, digests)
+    everything = np.arange(6)
+    assert rows[everything][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    one, other = [path for path in paths(tmp_path) if load_file(path)["vectors"][0, 0] == 0]
+    harm(one)
+    assert store.get(KEY, digests)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert rows[everything][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    harm(other)
+    with pytest.raises(KeyError, match=sha(0)):
+        store.get(KEY, digests)
+    with pytest.raises(KeyError, match=sha(0)):
+        rows[everything]
+    assert store.missing(KEY, digests) == digests[:3]
 
 
 def test_a_store_that_cannot_be_written_to_is_read_all_the_same(tmp_path: Path) -> None:

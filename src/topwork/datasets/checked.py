@@ -32,6 +32,7 @@ _UNKNOWN_DIGEST = "0" * 64
 _JSON_DIGEST = "sha256"  # key of the digest in a JSON object
 _CHUNK = 1 << 20  # bytes read at a time
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
+_FILES = 1 << 22  # whose check is remembered, each in half a kilobyte: a fortieth of the index of a shard
 _ATTRS, _FOOTER = b"PANDAS_ATTRS", b"topwork.footer"
 
 
@@ -55,7 +56,7 @@ def open_tensors(path: Path) -> tuple[Any, dict[str, Any]]:
 
     """
     status = path.stat()
-    _check_digest(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    _check_digest(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
     try:
         file = safe_open(path, framework="numpy")
         return file, dict(json.loads(file.metadata()["facts"]))
@@ -159,10 +160,10 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-@lru_cache(maxsize=16_384)
-def _check_digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> None:
+@lru_cache(maxsize=_FILES)
+def _check_digest(path: str, _size: int, _mtime_ns: int, _inode: int) -> None:
     """Check the digest of the whole file; once per process, unless the file changes."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         _, written, found = _digests(file)
     if written != found:
         raise DamagedError("its content does not match its SHA-256")

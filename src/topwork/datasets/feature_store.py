@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import DamagedError
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
-from topwork.datasets.checked import open_tensors, read_json, write_json, write_tensors
+from topwork.datasets.checked import read_json, write_json, write_tensors
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.shard_index import Held, ShardIndex
 
 _log = logging.getLogger(__name__)
-_DIGEST = np.dtype("S32")  # a raw SHA-256; its length is fixed, so NumPy may strip trailing zeros
-_BYTES = {"F32": 4, "F16": 2}
+_OPEN = 128  # shards that one `_Rows` keeps mapped; of 512 vectors of 1,280 numbers, 336 MB
+_INDICES = 16  # folders whose index is kept: a key's originals, its views, the near-duplicates' key
 
 
 class FolderFeatureStore:
@@ -42,9 +42,9 @@ class FolderFeatureStore:
 
     def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
         """The digests in ``sha256`` that have no vector under ``key``, in their order and without repetitions."""
-        index = _Index(self._folder / key.digest)
         distinct = list(dict.fromkeys(sha256))
-        return [digest for digest, row in zip(distinct, index.positions(distinct), strict=True) if row < 0]
+        rows = self._index(key).held().positions(distinct)
+        return [distinct[place] for place in np.flatnonzero(rows < 0)]
 
     def get(self, key: FeatureKey, sha256: Sequence[str]) -> Floats:
         """Vectors ``[len(sha256), d]`` in the order of ``sha256``.
@@ -53,7 +53,7 @@ class FolderFeatureStore:
             KeyError: an image has no vector under ``key``.
 
         """
-        return _Index(self._folder / key.digest).vectors(sha256)
+        return _vectors(self._index(key), sha256)
 
     def rows(self, key: FeatureKey, sha256: Sequence[str]) -> FeatureRows:
         """The same vectors, read on access; the files are mapped into memory.
@@ -62,7 +62,7 @@ class FolderFeatureStore:
             KeyError: an image has no vector under ``key``.
 
         """
-        return _Rows(self._folder / key.digest, tuple(sha256))
+        return _Rows(self._path(key), tuple(sha256))
 
     def put(self, shard: FeatureShard) -> None:
         """Add a shard; existing files do not change."""
@@ -77,98 +77,86 @@ class FolderFeatureStore:
 
     def bytes_held(self, key: FeatureKey) -> int:
         """Bytes of all vectors under ``key``."""
-        return _Index(self._folder / key.digest).size()["bytes"]
+        return int(self._index(key).held().sizes.sum())
 
     def contents(self) -> list[dict[str, Any]]:
         """For each key: its fields, the number of images, the bytes on disk."""
         keys = sorted(self._folder.glob("*/key.json"))
-        return [fields | _Index(path.parent).size() for path in keys if (fields := _key_fields(path)) is not None]
+        described = [(path.parent, fields) for path in keys if (fields := _key_fields(path)) is not None]
+        return [fields | ShardIndex(folder).held().size() for folder, fields in described]
 
+    def _path(self, key: FeatureKey) -> Path:
+        return (self._folder / key.digest).absolute()
 
-class _Index:
-    """Finds the shard and the row of an image's vector; shards are opened once and read only as far as needed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._shards = [shard for path in sorted(folder.glob("*.safetensors")) if (shard := _open(path)) is not None]
-
-    @cached_property
-    def _sorted(self) -> tuple[NDArray[np.bytes_], NDArray[np.intp]]:
-        """All digests in ascending order, and the row of each, counted over all shards."""
-        digests = [shard.get_tensor("sha256") for shard in self._shards]
-        joined = np.concatenate([np.empty((0, 32), np.uint8), *digests])
-        flat = np.ascontiguousarray(joined).view(_DIGEST).ravel()
-        order = np.argsort(flat, kind="stable")
-        return flat[order], order
-
-    def positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
-        """Row of each image, counted over all shards; -1 if it has none."""
-        digests, order = self._sorted
-        if not len(digests) or not sha256:
-            return np.full(len(sha256), -1)
-        asked = np.frombuffer(bytes.fromhex("".join(sha256)), np.uint8).view(_DIGEST)
-        at = np.minimum(np.searchsorted(digests, asked), len(digests) - 1)
-        return np.where(digests[at] == asked, order[at], -1)
-
-    def known_positions(self, sha256: Sequence[str]) -> NDArray[np.intp]:
-        """The same, where each image must have a row.
-
-        Raises:
-            KeyError: an image has none.
-
-        """
-        rows = self.positions(sha256)
-        if (rows < 0).any():
-            raise KeyError(f"no features of the image with SHA-256 {sha256[int(np.argmax(rows < 0))]}")
-        return rows
-
-    def slices(self) -> Iterator[tuple[int, Any]]:
-        """For each shard, the position of its first row and its vectors, which are read on access."""
-        start = 0
-        for shard in self._shards:
-            yield start, shard.get_slice("vectors")
-            start += shard.get_slice("sha256").get_shape()[0]
-
-    def vectors(self, sha256: Sequence[str]) -> Floats:
-        rows = self.known_positions(sha256)
-        result: Floats | None = None
-        start = 0
-        for shard in self._shards:
-            end = start + shard.get_slice("sha256").get_shape()[0]
-            wanted = (rows >= start) & (rows < end)
-            if wanted.any():
-                vectors = shard.get_tensor("vectors")
-                if result is None:
-                    result = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
-                result[wanted] = vectors[rows[wanted] - start]
-            start = end
-        return np.empty((0, 0), np.float32) if result is None else result
-
-    def size(self) -> dict[str, int]:
-        """Number of distinct images and bytes of their vectors."""
-        slices = [slice_ for _, slice_ in self.slices()]
-        held = (_BYTES[slice_.get_dtype()] * math.prod(slice_.get_shape()) for slice_ in slices)
-        return {"images": len(np.unique(self._sorted[0])), "bytes": sum(held)}
+    def _index(self, key: FeatureKey) -> ShardIndex:
+        return _index_of(self._path(key))
 
 
 class _Rows:
-    """Vectors of some images from mapped shards, in the order of the images."""
+    """Vectors of some images from mapped shards, in the order of the images; several threads may read them."""
 
     def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
-        index = _Index(folder)
-        self._of = folder, sha256
-        self._positions = index.known_positions(sha256)
-        self._starts, self._slices = zip(*index.slices(), strict=True)
+        self._folder, self._sha256 = folder, sha256
+        self._index = _index_of(folder)
+        self._find()
+        # a system maps some 65,000 files at most; what has no place is opened anew
+        self._vectors = lru_cache(maxsize=_OPEN)(partial(_slice, self._index))
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
-        return _Rows, self._of
+        return _Rows, (self._folder, self._sha256)
 
     def __getitem__(self, rows: Integers) -> Floats:
-        positions = self._positions[rows]
-        shards = np.searchsorted(self._starts, positions, side="right") - 1
-        places = positions - np.asarray(self._starts)[shards]
+        while True:
+            try:
+                return self._read(*self._found, rows)
+            except _LostError:  # another shard may have the image
+                self._find()
+
+    def _find(self) -> None:
+        held = self._index.held()
+        self._found = held, held.known_positions(self._sha256)  # at once, since other threads read it
+
+    def _read(self, held: Held, positions: Integers, rows: Integers) -> Floats:
+        wanted = positions[rows]
+        shards = np.searchsorted(held.starts, wanted, side="right") - 1
+        places = wanted - held.starts[shards]
         return np.concatenate(
-            [self._slices[shard][int(at) : int(at) + 1] for shard, at in zip(shards, places, strict=True)]
+            [self._vectors(held.names[shard])[int(at) : int(at) + 1] for shard, at in zip(shards, places, strict=True)]
         )
+
+
+class _LostError(Exception):
+    """A shard of the index cannot be read any more."""
+
+
+@lru_cache(maxsize=_INDICES)
+def _index_of(folder: Path) -> ShardIndex:
+    """The index of a folder; all handles of the process share it."""
+    return ShardIndex(folder)
+
+
+def _slice(index: ShardIndex, name: str) -> Any:
+    if (file := index.open(name)) is None:
+        raise _LostError
+    return file.get_slice("vectors")
+
+
+def _vectors(index: ShardIndex, sha256: Sequence[str]) -> Floats:
+    """The vectors, of which one shard at a time is mapped; what a lost shard held is looked for in the others."""
+    result, places = np.empty((0, 0), np.float32), np.arange(len(sha256))
+    while len(places):
+        held, lost = index.held(), [np.empty(0, int)]
+        rows = held.known_positions([sha256[place] for place in places.tolist()])
+        for name, at, within in held.by_shard(rows):
+            if (file := index.open(name)) is None:
+                lost.append(at)
+                continue
+            vectors = file.get_tensor("vectors")
+            if not len(result):
+                result = np.empty((len(sha256), vectors.shape[1]), vectors.dtype)
+            result[places[at]] = vectors[within]
+        places = places[np.concatenate(lost)]
+    return result
 
 
 def _key_fields(path: Path) -> dict[str, Any] | None:
@@ -179,14 +167,6 @@ def _key_fields(path: Path) -> dict[str, Any] | None:
         _log.warning("%s is damaged (%s): delete it; the next run over new images writes it again.", path, error)
         return None
     return fields
-
-
-def _open(path: Path) -> Any:
-    try:
-        return open_tensors(path)[0]
-    except (DamagedError, OSError) as error:
-        _log.warning("%s is damaged (%s): the features of its images are computed again.", path, error)
-        return None
 
 
 class FeatureStoreDataset(AbstractDataset[FeatureShard, FeatureStore]):
