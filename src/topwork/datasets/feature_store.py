@@ -24,7 +24,7 @@ from topwork.datasets.previews import JSONPreview
 from topwork.datasets.shard_index import Held, ShardIndex
 
 _log = logging.getLogger(__name__)
-_OPEN = 128  # shards that one `_Rows` keeps mapped; of 512 vectors of 1,280 numbers, 336 MB
+_OPEN = 512  # shards that one `_Rows` keeps mapped, of the 65,530 files that Linux maps for a process
 _INDICES = 16  # folders whose index is kept: a key's originals, its views, the near-duplicates' key
 
 
@@ -99,7 +99,6 @@ class _Rows:
         self._folder, self._sha256 = folder, sha256
         self._index = _index_of(folder)
         self._find()
-        # a system maps some 65,000 files at most; what has no place is opened anew
         self._vectors = lru_cache(maxsize=_OPEN)(partial(_slice, self._index))
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
@@ -117,12 +116,14 @@ class _Rows:
         self._found = held, held.known_positions(self._sha256)  # at once, since other threads read it
 
     def _read(self, held: Held, positions: Integers, rows: Integers) -> Floats:
-        wanted = positions[rows]
+        order = np.argsort(positions[rows], kind="stable")  # shard after shard: each is opened once at most
+        wanted = positions[rows][order]
         shards = np.searchsorted(held.starts, wanted, side="right") - 1
-        places = wanted - held.starts[shards]
-        return np.concatenate(
-            [self._vectors(held.names[shard])[int(at) : int(at) + 1] for shard, at in zip(shards, places, strict=True)]
-        )
+        places = (wanted - held.starts[shards]).tolist()
+        read = [self._vectors(held.names[shard])[at : at + 1] for shard, at in zip(shards, places, strict=True)]
+        vectors = np.empty((len(read), read[0].shape[1]), read[0].dtype)
+        vectors[order] = np.concatenate(read)
+        return vectors
 
 
 class _LostError(Exception):
