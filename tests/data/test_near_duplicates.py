@@ -58,7 +58,7 @@ def test_a_pair_is_alike_to_the_network_and_in_its_hash() -> None:
 
 
 def test_pairs_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("topwork.data.near_duplicates._BLOCK", 4)
+    monkeypatch.setattr("topwork.data.similar_pairs._BLOCK", 4)
     vectors = np.random.default_rng(0).normal(size=(20, 50)).astype(np.float32)
     for one, other in ((0, 19), (3, 4), (9, 10)):
         vectors[other] = vectors[one]

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from topwork.core.arrays import Floats, Integers
-from topwork.core.progress import report_progress
+from topwork.core.stores import FeatureRows
+from topwork.data.similar_pairs import similar_pairs
 from topwork.images.hashes import different_bits
 
 PAIR_COLUMNS = ("image_id", "other", "cosine", "bits")
-_BLOCK = 512  # images that are compared with all images at a time
 
 Hashes = Callable[[Sequence[int]], NDArray[np.uint64]]
 
 
 def find_pairs(
-    image_ids: Sequence[str], vectors: Floats, hashes: Hashes, least_cosine: float, most_bits: int
+    image_ids: Sequence[str],
+    vectors: FeatureRows,
+    hashes: Hashes,
+    least_cosine: float,
+    most_bits: int,
+    *,
+    indexed: bool = False,
 ) -> pd.DataFrame:
-    """Pairs (columns ``PAIR_COLUMNS``) with similar features and similar lowest frequencies.
+    """Pairs (columns ``PAIR_COLUMNS``) with similar features and similar lowest frequencies, in the images' order.
 
     Both criteria are needed: for a network trained on photographs all handwriting is similar, and smooth pictures have
     the same lowest frequencies. The mean is subtracted from the features before they are compared, so that the same
@@ -32,26 +37,32 @@ def find_pairs(
 
     Args:
         image_ids: of the images, which all have different content.
-        vectors: their features ``[n, d]``.
+        vectors: their features ``[n, d]``, of which a block is read at a time.
         hashes: returns the perceptual hashes of the images at the given positions; called for candidates only.
         least_cosine: smallest cosine between the features of a pair.
         most_bits: largest number of bits in which the hashes of a pair differ.
+        indexed: whether nearly all pairs are enough, found by an inverted file (`similar_pairs`).
 
     """
-    unit = vectors - vectors.mean(axis=0)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    known: dict[int, np.uint64] = {}
-    found: list[pd.DataFrame] = []
-    for first, other, cosine in _candidates(unit, least_cosine):
-        lacking = [place for place in np.unique([first, other]).tolist() if place not in known]
-        known.update(zip(lacking, hashes(lacking), strict=True))
-        one, two = (np.array([known[place] for place in places], np.uint64) for places in (first, other))
-        bits = different_bits(one, two)
+    known = np.zeros(len(image_ids), bool)
+    of_image = np.zeros(len(image_ids), np.uint64)
+    found = [_table([], [], [], [])]
+    for first, other, cosine in similar_pairs(vectors, len(image_ids), least_cosine, indexed=indexed):
+        places = np.unique([first, other])
+        lacking = places[~known[places]]
+        of_image[lacking], known[lacking] = hashes(lacking.tolist()), True
+        bits = different_bits(of_image[first], of_image[other])
         near = bits <= most_bits
-        names = np.asarray(image_ids, object)
-        pairs = {"image_id": names[first[near]], "other": names[other[near]], "cosine": cosine[near]}
-        found.append(pd.DataFrame({**pairs, "bits": bits[near].astype(int)}))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=pd.Index(PAIR_COLUMNS))
+        found.append(_table(first[near], other[near], cosine[near], bits[near]))
+    pairs = pd.concat(found, ignore_index=True).drop_duplicates(["image_id", "other"])
+    pairs = pairs.sort_values(["image_id", "other"], ignore_index=True)
+    names = np.asarray(image_ids, object)
+    return pairs.assign(image_id=names[pairs["image_id"]], other=names[pairs["other"]])
+
+
+def _table(first: ArrayLike, other: ArrayLike, cosine: ArrayLike, bits: ArrayLike) -> pd.DataFrame:
+    types = dict(zip(PAIR_COLUMNS, (int, int, np.float32, int), strict=True))
+    return pd.DataFrame(dict(zip(PAIR_COLUMNS, (first, other, cosine, bits), strict=True))).astype(types)
 
 
 def link_groups(group_of: pd.Series[str], pairs: pd.DataFrame) -> pd.Series[str]:
@@ -72,15 +83,3 @@ def torn_images(pairs: pd.DataFrame, part_of: pd.Series[int]) -> set[str]:
     known = pairs[pairs["image_id"].isin(part_of.index) & pairs["other"].isin(part_of.index)]
     apart = known[part_of.loc[known["image_id"]].to_numpy() != part_of.loc[known["other"]].to_numpy()]
     return {*apart["image_id"], *apart["other"]}
-
-
-def _candidates(unit: Floats, least_cosine: float) -> Iterator[tuple[Integers, Integers, Floats]]:
-    for start in range(0, len(unit), _BLOCK):
-        report_progress("near-duplicates", start, len(unit), "images")
-        cosine = unit[start : start + _BLOCK] @ unit[start:].T
-        first, other = np.nonzero(cosine >= least_cosine)
-        later = other > first
-        first, other = first[later], other[later]
-        if len(first):
-            yield first + start, other + start, cosine[first, other]
-    report_progress("near-duplicates", len(unit), len(unit), "images")

@@ -19,6 +19,7 @@ from topwork.core.parameters import DuplicateParameters, FeatureParameters, Line
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.core.words import counted
 from topwork.data.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
+from topwork.data.similar_pairs import has_index
 from topwork.data.splits import (
     SplitPlan,
     assign_splits,
@@ -72,7 +73,7 @@ def describe_for_duplicates(
     change with these. A run with the default features has them already.
     """
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
-    if len(usable) > parameters.at_most:
+    if not _compared(len(usable), parameters):
         return
     asked = _for_duplicates(features, parameters)
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
@@ -104,8 +105,12 @@ def find_near_duplicates(
 ) -> pd.DataFrame:
     """Pairs of images (columns ``PAIR_COLUMNS``) that have different bytes and show the same thing."""
     usable = manifest[manifest["status"] == OK].drop_duplicates("sha256")
-    if len(usable) > parameters.at_most:
-        _log.warning("near-duplicates were not looked for: %d images, duplicates.at_most is fewer", len(usable))
+    if not _compared(len(usable), parameters):
+        _log.warning(
+            "near-duplicates were not looked for: %d images, duplicates.at_most is fewer. "
+            "`pip install 'topwork[faiss]'` finds them by an index.",
+            len(usable),
+        )
         return pd.DataFrame(columns=pd.Index(PAIR_COLUMNS))
     contents = list(zip(usable["image_id"], usable["sha256"], strict=True))
 
@@ -117,8 +122,9 @@ def find_near_duplicates(
             return np.fromiter(pool.map(hash_of, places), np.uint64, len(places))
 
     ids = usable["image_id"].tolist()
-    vectors = duplicate_shards.get(duplicate_key, [sha256 for _, sha256 in contents])
-    pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits)
+    digests, indexed = [sha256 for _, sha256 in contents], len(usable) > parameters.at_most
+    vectors = (duplicate_shards.rows if indexed else duplicate_shards.get)(duplicate_key, digests)
+    pairs = find_pairs(ids, vectors, hashes, parameters.least_cosine, parameters.most_bits, indexed=indexed)
     if len(pairs):
         _log.info("%s of near-duplicates", counted(len(pairs), "pair"))
     return pairs
@@ -217,6 +223,11 @@ def _for_duplicates(features: FeatureParameters, parameters: DuplicateParameters
     """The run's feature parameters, with the network and image size for finding near-duplicates."""
     fixed = {"backbone": parameters.backbone, "image_size": parameters.image_size, "weights": "default"}
     return features.model_copy(update={**fixed, "layers": "last", "pool": "average"})
+
+
+def _compared(images: int, parameters: DuplicateParameters) -> bool:
+    """Whether near-duplicates of so many images are looked for."""
+    return images <= parameters.at_most or has_index()
 
 
 def _plan(parameters: SplitParameters) -> SplitPlan:
