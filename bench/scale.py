@@ -35,6 +35,7 @@ _SIZES: dict[str, tuple[tuple[float, ...], int]] = {  # shares of `--rows`, and 
     "manifest": (_DECADES, _LARGE),
     "splits": (_DECADES, _LARGE),
     "near_duplicates": ((0.01, 0.03, 0.1), 100_000),
+    "near_duplicates_by_index": (_DECADES, _LARGE),
     "store": (_DECADES, _LARGE),
     "store_of_large_shards": (_DECADES, _LARGE),
     "features": (_DECADES, _LARGE),

@@ -40,7 +40,7 @@ from topwork.datasets.table import TableDataset
 Measure = Callable[[int, Path], Floats]  # seconds, and seconds of the processor
 
 _CLASSES, _WIDTH = 100, 1_280
-_CHUNK, _BATCH = 2_048, 32  # files inspected, images trained on at a time
+_CHUNK, _SHARD, _BATCH = 2_048, 512, 32  # files inspected, vectors of a shard, images trained on at a time
 _KEY = FeatureKey("synthetic", "none", {}, ("last",), "average", "original", "eager", "float32", "")
 _SPLIT = SplitParameters(test_fraction=0.2, folds=5, split_seed=0)
 _DUPLICATES = DuplicateParameters(
@@ -230,11 +230,27 @@ def _make_vectors(rows: int, work: Path, classes: int = 10) -> None:
 
 def _find_pairs(rows: int, work: Path) -> Floats:
     vectors, names = np.load(work / "vectors.npy"), [str(number) for number in range(rows)]
+    return _timed(lambda: find_pairs(names, vectors, _same, _DUPLICATES.least_cosine, _DUPLICATES.most_bits))
 
-    def same(places: Any) -> Any:
-        return np.zeros(len(places), np.uint64)
 
-    return _timed(lambda: find_pairs(names, vectors, same, _DUPLICATES.least_cosine, _DUPLICATES.most_bits))
+def _store_vectors(rows: int, work: Path) -> None:
+    _make_vectors(rows, work)
+    vectors, store = np.load(work / "vectors.npy", mmap_mode="r"), FolderFeatureStore(work / "store")
+    for start in range(0, rows, _SHARD):
+        names = [str(number).encode() for number in range(start, min(rows, start + _SHARD))]
+        digests = tuple(hashlib.sha256(name).hexdigest() for name in names)
+        store.put(FeatureShard(_KEY, digests, np.array(vectors[start : start + _SHARD])))
+    (work / "vectors.npy").unlink()
+
+
+def _index_pairs(rows: int, work: Path) -> Floats:
+    vectors, names = FolderFeatureStore(work / "store").rows(_KEY, _digests(rows)), [str(each) for each in range(rows)]
+    least, most = _DUPLICATES.least_cosine, _DUPLICATES.most_bits
+    return _timed(lambda: find_pairs(names, vectors, _same, least, most, indexed=True))
+
+
+def _same(places: Any) -> Any:
+    return np.zeros(len(places), np.uint64)
 
 
 def _shards(rows: int, size: int) -> Iterator[FeatureShard]:
@@ -429,7 +445,8 @@ GROUPS = {
         },
     ),
     "near_duplicates": _Group(_make_vectors, {"find_pairs": _find_pairs}),
-    "store": _of_store(512),
+    "near_duplicates_by_index": _Group(_store_vectors, {"find_pairs": _index_pairs}),
+    "store": _of_store(_SHARD),
     "store_of_large_shards": _of_store(10_000),
     "features": _Group(
         _make_vectors, {"saved": _save_features, "loaded": _load_features, "examples of a head": _select_examples}
