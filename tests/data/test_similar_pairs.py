@@ -61,19 +61,22 @@ def test_the_bound_loses_no_pair_and_adds_none(count: int, width: int, axes: int
         assert pairs[pair] == pytest.approx(expected[pair], abs=1e-5)
 
 
-def test_the_same_pairs_are_found_among_many_as_by_the_plain_product() -> None:
+def test_the_same_pairs_are_found_among_many_as_by_the_plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHORT", 0)
     vectors = features(6000, 200, 20, 0)
     expected = plainly(vectors, 0.85)
     assert len(expected) > 1000
     assert same_up_to_rounding(found(vectors, 0.85), expected, 0.85)
 
 
-def test_images_that_are_all_the_same_to_the_network_are_no_pairs() -> None:
+def test_images_that_are_all_the_same_to_the_network_are_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHORT", 0)
     assert found(np.ones((5000, 130), np.float32), 0.5) == {}
 
 
 @pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed: pip install 'topwork[faiss]'")
-def test_the_index_finds_nearly_all_pairs_and_no_other() -> None:
+def test_the_index_finds_nearly_all_pairs_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHORT", 0)
     vectors = features(6000, 200, 20, 0)
     expected, pairs = plainly(vectors, 0.85), found(vectors, 0.85, indexed=True)
     assert len(pairs.keys() & expected.keys()) >= 0.98 * len(expected)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
+from scipy.linalg import eigh
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.progress import report_progress
 from topwork.core.stores import FeatureRows
 
 _BLOCK = 2048  # vectors compared with as many at a time; their products, 16 MB, stay in the processor's cache
-_SHORT = 4096  # vectors; up to so many, finding the axes takes longer than it saves
-_AXES = 128  # kept of 1,280; 64 leave ten times the candidates, 256 take twice the time
-_SAMPLE = 20_000  # vectors from which the axes are found: a hundred for each, with room
+_SHORT = 8192  # vectors; up to so many, finding the axes takes longer than it saves
+_AXES = 128  # of 1,280; 64 leave six times the candidates, 256 are twice the work
+_SAMPLE = 5_000  # vectors from which the axes are found: 40 for each
 _SLACK = 1e-4  # more than the rounding errors of float32, so that none of them loses a pair
 _CHECKED = 4096  # candidates compared in full at a time
 _LISTS = 4  # times the root of the number of vectors: then lists are as long to choose as to read
@@ -82,8 +83,8 @@ def _sketches(directions: _Directions, count: int) -> Floats:
     if count <= _SHORT:
         return directions[np.arange(count)]
     sample = directions[np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int)]
-    axes = np.linalg.eigh(sample.T @ sample)[1][:, -_AXES:]
-    del sample
+    width = sample.shape[1]
+    axes = eigh(sample.T @ sample, subset_by_index=[max(width - _AXES, 0), width - 1], driver="evx")[1]
     sketches = np.empty((count, axes.shape[1] + 1), np.float32)
     for rows in _blocks(count):
         whole = directions[rows]
