@@ -6,8 +6,9 @@ BIN := .venv/bin
 export DO_NOT_TRACK = true
 export MLFLOW_DISABLE_TELEMETRY = true
 export ORT_DISABLE_TELEMETRY = 1
+export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup run wallpaper test check bench viz mlflow serve airflow airflow-dag lock clean
+.PHONY: setup run wallpaper test test-scale check bench viz mlflow serve airflow airflow-dag lock clean
 
 setup: .venv/.complete
 
@@ -30,6 +31,16 @@ wallpaper: setup
 # One process a core; each takes a test of the others' when it has none left.
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# What needs Ray, Dask, PostgreSQL, an S3 server or faiss: in an environment that has them all.
+test-scale: .venv-scale/.complete
+	.venv-scale/bin/python -m pytest tests/scale tests/workers tests/data/test_similar_pairs.py
+
+.venv-scale/.complete: requirements-scale.lock pyproject.toml | setup
+	$(PYTHON) -m venv .venv-scale
+	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --require-hashes -r requirements-scale.lock
+	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --no-deps --editable .
+	touch $@
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -91,9 +102,12 @@ lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		-o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite --extra scale \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		-o requirements-scale.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" \
 		-o deploy/airflow/requirements.lock deploy/airflow/requirements.txt
 
 clean:
-	rm -rf .venv .venv-rivals .venv-airflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-rivals .venv-scale .venv-airflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
