@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from topwork.core.arrays import Floats
+from topwork.core.arrays import Floats, Integers
+from topwork.core.blocks import blocks
 
 
 class Head(ABC):
@@ -41,10 +42,15 @@ class Head(ABC):
     def apply(features: Any, tensors: Mapping[str, Any]) -> Any:
         """Class scores ``[n, c]`` of features ``[n, d]``, for NumPy arrays or PyTorch tensors."""
 
-    def scores(self, features: Floats) -> Floats:
-        """Class scores ``[n, c]`` (float64) of features ``[n, d]``."""
+    def scores(self, features: Floats, rows: Integers | None = None) -> Floats:
+        """Class scores ``[n, c]`` (float64) of features ``[n, d]``, or of these ``rows`` of them."""
         tensors = {name: np.asarray(value, np.float64) for name, value in self.tensors().items()}
-        return np.asarray(self.apply(np.asarray(features, np.float64), tensors))
+
+        def of_block(block: slice) -> Floats:
+            some = features[block] if rows is None else features[rows[block]]
+            return np.asarray(self.apply(np.asarray(some, np.float64), tensors))
+
+        return np.concatenate([of_block(block) for block in blocks(len(features if rows is None else rows))])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from topwork.core.progress import report_progress
 from topwork.core.words import counted
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
-from topwork.training.cross_fitting import Left, inner_scores
+from topwork.training.cross_fitting import Left, inner_scores, rows_by_fold
 from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
 from topwork.workers import each_on_a_core
@@ -206,7 +206,7 @@ def _best(problem: _Problem, by_C: Mapping[float, Mapping[Left, _Fitted]], fold:
 def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) -> tuple[float, float]:
     """Log-loss at the best temperature, and this temperature, over the folds other than ``fold``."""
     heads = {left: fitted.head for left, fitted in models.items()}
-    joined, of = inner_scores(heads, problem.vectors, problem.truth, problem.folds, fold)
+    joined, of = inner_scores(heads, problem.vectors, problem.truth, rows_by_fold(problem.folds), fold)
     temperature = fit_temperature(joined, of)
     return float(losses(softmax(joined, temperature), of).mean()), temperature
 
