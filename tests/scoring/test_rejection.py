@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy.linalg import eigh
+from sklearn.covariance import ledoit_wolf
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Rejection
 from topwork.scoring.rejection import fit_rejection, measure
 
 
@@ -43,3 +48,42 @@ def test_fewer_images_than_features_are_no_trouble() -> None:
     found = fit_rejection(vectors, truth, np.arange(24) // 4 % 3, 0.05)
     assert np.isfinite(found.distances(vectors)).all()
     assert found.directions.shape == (23, 200)
+
+
+def measured_directly(vectors: Floats, truth: Integers) -> Rejection:
+    """The same measure of all vectors at once, with scikit-learn's covariance."""
+    width = vectors.shape[1]
+    count, centre = min(128, width), vectors.mean(axis=0)
+    centred = vectors - centre
+    directions = eigh(centred.T @ centred, subset_by_index=[width - count, width - 1])[1].T[::-1]
+    places = Rejection(centre, directions, np.eye(0), np.eye(0), np.inf).coordinates(vectors)
+    means = np.stack([places[truth == number].mean(axis=0) for number in np.unique(truth)])
+    covariance, _ = ledoit_wolf(places - means[truth], assume_centered=True)
+    values, axes = np.linalg.eigh(covariance)
+    whitening = (axes / np.sqrt(values)).T
+    return Rejection(centre, directions, whitening, means @ whitening.T, np.inf)
+
+
+@pytest.mark.parametrize("width", [40, 160])  # without and with a part outside the directions
+def test_sums_over_folds_give_the_distances_and_the_threshold_of_direct_fits(width: int) -> None:
+    vectors, truth = clouds(3000, 0, width)
+    folds = np.arange(3000) // 4 % 3
+    held_out = np.empty(3000)
+    for fold in range(3):
+        learnt = folds != fold
+        held_out[~learnt] = measured_directly(vectors[learnt], truth[learnt]).distances(vectors[~learnt])
+    found, direct = fit_rejection(vectors, truth, folds, 0.05), measured_directly(vectors, truth)
+    np.testing.assert_allclose(found.distances(vectors), direct.distances(vectors), rtol=1e-6)
+    assert found.threshold == pytest.approx(np.quantile(held_out, 0.95), rel=1e-6)
+
+
+def test_memory_beside_the_features_does_not_grow_with_them() -> None:
+    vectors, truth = clouds(60_000, 0)
+    small = vectors.astype(np.float32)
+    tracemalloc.start()
+    try:
+        fit_rejection(small, truth, np.arange(60_000) // 4 % 3, 0.05)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.6 * small.nbytes

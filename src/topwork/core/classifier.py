@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from topwork.core.arrays import Floats
+from topwork.core.arrays import Floats, Integers
+from topwork.core.blocks import blocks
 from topwork.core.features import FeatureKey
 from topwork.core.heads import Head
 
@@ -30,11 +31,16 @@ class Rejection:
     means: Floats
     threshold: float
 
-    def distances(self, features: Floats) -> Floats:
-        """Distances ``[n]`` of features ``[n, d]`` to the nearest class mean."""
-        places = self.coordinates(features) @ self.whitening.T
-        squared = (places**2).sum(1)[:, None] - 2 * places @ self.means.T + (self.means**2).sum(1)
-        return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0)))
+    def distances(self, features: Floats, rows: Integers | None = None) -> Floats:
+        """Distances ``[n]`` of features ``[n, d]``, or of these ``rows`` of them, to the nearest class mean."""
+
+        def of_block(block: slice) -> Floats:
+            some = features[block] if rows is None else features[rows[block]]
+            places = self.coordinates(some) @ self.whitening.T
+            squared = (places**2).sum(1)[:, None] - 2 * places @ self.means.T + (self.means**2).sum(1)
+            return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0)))
+
+        return np.concatenate([of_block(block) for block in blocks(len(features if rows is None else rows))])
 
     def coordinates(self, features: Floats) -> Floats:
         """Coordinates ``[n, k + 1]``: projections onto the directions, and the length of the remainder."""
