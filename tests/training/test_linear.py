@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.heads import Examples
 from topwork.training.linear import Estimator, LinearFit, fit_linear, linear_svm, multinomial_logistic
+from topwork.workers import fits
 
 MADE = {"svm": linear_svm, "logistic": multinomial_logistic}
 KINDS = {name: made("none", 1000) for name, made in MADE.items()}
@@ -99,6 +103,32 @@ def test_the_same_seed_gives_the_same_head(estimator: Estimator) -> None:
     first, again = (fit(estimator, vectors, truth, folds) for _ in range(2))
     np.testing.assert_array_equal(first.head.weight, again.head.weight)
     assert first.temperature == again.temperature
+
+
+def test_the_number_of_threads_changes_no_bit(estimator: Estimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    vectors, truth = random.normal(size=(2500, 150)).astype(np.float32), np.arange(2500) % 3
+    vectors[:, :3] += np.eye(3, dtype=np.float32)[truth]
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(fits, "cpu_count", lambda threads=threads: threads)
+        with threadpool_limits(threads):
+            found.append(fit(estimator, vectors, truth, np.arange(2500) // 3 % 3))
+    first, second = found
+    assert first.head.weight.tobytes() == second.head.weight.tobytes()
+    assert first.out_of_fold.tobytes() == second.out_of_fold.tobytes()
+
+
+def test_memory_beside_the_samples_is_one_copy_of_them(estimator: Estimator) -> None:
+    vectors = np.random.default_rng(0).normal(size=(20_000, 200)).astype(np.float32)
+    examples = Examples(vectors[None], np.arange(20_000) % 2, np.arange(20_000) // 2 % 3, 2, average=False)
+    tracemalloc.start()
+    try:
+        fit_linear(estimator, [1e-4], examples)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.75 * vectors.nbytes
 
 
 def test_class_weights_raise_the_recall_of_a_rare_class() -> None:

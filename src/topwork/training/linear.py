@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
+from functools import cached_property, reduce
+from itertools import combinations, product
+from operator import add
 
 import numpy as np
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.blocks import blocks
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import LinearParameters
 from topwork.core.progress import report_progress
@@ -20,7 +22,7 @@ from topwork.training.calibration import fit_temperature
 from topwork.training.cross_fitting import Left, inner_scores, rows_by_fold
 from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
-from topwork.workers import each_on_a_core
+from topwork.workers import each_on_a_core, each_on_a_thread
 
 _log = logging.getLogger(__name__)
 _TASK = "choosing C"
@@ -59,30 +61,72 @@ class _Problem:
     classes: int
     turned: bool
 
-    @property
-    def fold_numbers(self) -> list[int]:
-        return [int(fold) for fold in np.unique(self.folds)]
+    @cached_property
+    def rows(self) -> dict[int, Integers]:
+        """The images of each fold."""
+        return rows_by_fold(self.folds)
 
     @cached_property
     def axes(self) -> _Axes:
-        """The coordinates in which the models are fitted."""
-        flat = self.samples.reshape(-1, self.samples.shape[2])
-        mean, spread = flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
-        mean, spread = mean.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32)
-        standardised = (flat - mean) / spread
-        if not self.turned or len(spread) > _WIDEST:
-            return _Axes(mean, spread, None, standardised, np.ones(len(spread)))
-        variances, axes = np.linalg.eigh(standardised.T @ standardised / np.float32(len(flat)))
-        return _Axes(mean, spread, axes, standardised @ axes, np.maximum(variances, 0))
+        """The coordinates in which the models are fitted, and the images in them."""
+        standard = _Standard.of(self.samples)
+        turn, variances = None, np.ones(len(standard.mean))
+        if self.turned and len(variances) <= _WIDEST:
+            products = each_on_a_thread(standard.products, [(self.samples, rows) for rows in self.rows.values()])
+            mean_product = reduce(add, products) / np.float32(self.samples.shape[0] * self.samples.shape[1])
+            ((variances, turn),) = each_on_a_thread(np.linalg.eigh, [(mean_product.astype(np.float32),)])
+        calls = [(self.samples, rows, turn) for rows in self.rows.values()]
+        pieces = dict(zip(self.rows, each_on_a_thread(standard.coordinates, calls), strict=True))
+        truth = {fold: np.tile(self.truth[rows], len(self.samples)) for fold, rows in self.rows.items()}
+        return _Axes(standard, turn, pieces, truth, np.maximum(variances, 0), len(self.samples))
+
+
+@dataclass(frozen=True)
+class _Standard:
+    """Features minus their mean ``[d]``, divided by their standard deviation ``spread`` ``[d]``; all in float32."""
+
+    mean: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, samples: Floats) -> _Standard:
+        """The mean and spread of samples ``[1 + k, n, d]``."""
+        count = samples.shape[0] * samples.shape[1]
+        parts = [view[block] for view in samples for block in blocks(samples.shape[1])]  # they are not copied
+        mean = reduce(add, (part.sum(axis=0, dtype=np.float64) for part in parts)) / count
+        spread = np.sqrt(reduce(add, (((part - mean) ** 2).sum(axis=0) for part in parts)) / count)
+        return cls(mean.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32))
+
+    def products(self, samples: Floats, rows: Integers) -> Floats:
+        """The sum ``[d, d]`` of the outer products of some images' standardised samples with themselves."""
+        found = np.zeros((len(self.mean), len(self.mean)))
+        for part in self._parts(samples, rows):
+            found += part.T @ part
+        return found
+
+    def coordinates(self, samples: Floats, rows: Integers, turn: Floats | None) -> Floats:
+        """The standardised, perhaps turned samples ``[(1 + k) * m, d]`` of m images, view by view."""
+        found, start = np.empty((len(samples) * len(rows), len(self.mean)), np.float32), 0
+        for part in self._parts(samples, rows):
+            found[start : start + len(part)] = part if turn is None else part @ turn
+            start += len(part)
+        return found
+
+    def _parts(self, samples: Floats, rows: Integers) -> Iterator[Floats]:
+        for view, block in product(samples, blocks(len(rows))):
+            part = view[rows[block]] - self.mean
+            part /= self.spread
+            yield part
 
 
 @dataclass(frozen=True)
 class _Axes:
-    mean: Floats  # [d], of the features
-    spread: Floats  # [d]
+    standard: _Standard
     turn: Floats | None  # [d, d]: from standardised features to coordinates
-    samples: Floats  # [(1 + k) * n, d]
+    pieces: Mapping[int, Floats]  # the coordinates of the samples of each fold: without some folds, nothing is copied
+    truth: Mapping[int, Integers]  # their class numbers
     variances: Floats  # [d]
+    repeats: int  # samples of an image
 
 
 @dataclass(frozen=True)
@@ -106,10 +150,10 @@ def out_of_fold_scores(
 ) -> Floats:
     """Class scores ``[n, c]`` of vectors ``[n, d]``; each row comes from a fit on the other folds."""
     problem = _Problem(vectors[None], vectors, truth, folds, classes, turned=False)
-    fitted = _fit_all(problem, [(estimator(C), (fold,), None) for fold in problem.fold_numbers])
+    fitted = _fit_all(problem, [(estimator(C), (fold,), None) for fold in problem.rows])
     scores = np.empty((len(truth), classes))
-    for fold, of_fold in zip(problem.fold_numbers, fitted, strict=True):
-        scores[folds == fold] = of_fold.head.scores(vectors[folds == fold])
+    for rows, of_fold in zip(problem.rows.values(), fitted, strict=True):
+        scores[rows] = of_fold.head.scores(vectors, rows)
     return scores
 
 
@@ -143,16 +187,16 @@ def fit_linear(estimator: Estimator, grid: Sequence[float], examples: Examples) 
     """
     truth, folds, classes, vectors = examples.truth, examples.folds, examples.classes, examples.vectors
     problem = _Problem(examples.samples, vectors, truth, folds, classes, turned=True)
-    pairs = list(combinations(problem.fold_numbers, 2))
+    pairs = list(combinations(problem.rows, 2))
     by_C = _fit_upwards(problem, estimator, sorted(grid), pairs)
-    chosen = {fold: _best(problem, by_C, fold) for fold in problem.fold_numbers}
+    chosen = {fold: _best(problem, by_C, fold) for fold in problem.rows}
 
     single = _fit_all(problem, [(estimator(C), (fold,), _nearest(by_C[C], fold)) for fold, (C, _) in chosen.items()])
     scores = np.empty((len(truth), classes))
     probabilities = np.empty((len(truth), classes))
     for (fold, (_, temperature)), fitted in zip(chosen.items(), single, strict=True):
-        held_out = folds == fold
-        scores[held_out] = fitted.head.scores(vectors[held_out])
+        held_out = problem.rows[fold]
+        scores[held_out] = fitted.head.scores(vectors, held_out)
         probabilities[held_out] = softmax(scores[held_out], temperature)
 
     C = float(np.exp(np.median([np.log(C) for C, _ in chosen.values()])))
@@ -188,7 +232,7 @@ def _fit_upwards(
         models = _fit_all(problem, [(estimator(C), pair, last.get(pair)) for pair in pairs])
         by_C[C] = dict(zip(pairs, models, strict=True))
         last = {pair: fitted.coefficients for pair, fitted in by_C[C].items()}
-        loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.fold_numbers}
+        loss = {fold: _inner_loss(problem, by_C[C], fold)[0] for fold in problem.rows}
         if least and all(loss[fold] >= least[fold] for fold in loss):
             break
         least = {fold: min(loss[fold], least.get(fold, np.inf)) for fold in loss}
@@ -206,7 +250,7 @@ def _best(problem: _Problem, by_C: Mapping[float, Mapping[Left, _Fitted]], fold:
 def _inner_loss(problem: _Problem, models: Mapping[Left, _Fitted], fold: int) -> tuple[float, float]:
     """Log-loss at the best temperature, and this temperature, over the folds other than ``fold``."""
     heads = {left: fitted.head for left, fitted in models.items()}
-    joined, of = inner_scores(heads, problem.vectors, problem.truth, rows_by_fold(problem.folds), fold)
+    joined, of = inner_scores(heads, problem.vectors, problem.truth, problem.rows, fold)
     temperature = fit_temperature(joined, of)
     return float(losses(softmax(joined, temperature), of).mean()), temperature
 
@@ -218,25 +262,26 @@ def _nearest(models: Mapping[Left, _Fitted], fold: int) -> Coefficients:
 
 def _fit_all(problem: _Problem, tasks: Iterable[tuple[LinearModel, Left, Coefficients | None]]) -> list[_Fitted]:
     """The models, each fitted without some folds, from its start."""
-    return list(each_on_a_core(_fit, [(problem, problem.axes, *task) for task in tasks]))
+    return list(each_on_a_core(_fit, [(problem.axes, problem.classes, *task) for task in tasks]))
 
 
-def _fit(problem: _Problem, axes: _Axes, model: LinearModel, left_out: Left, start: Coefficients | None) -> _Fitted:
-    used, repeats = ~np.isin(problem.folds, left_out), len(problem.samples)
-    samples = axes.samples.reshape(repeats, len(used), -1)[:, used].reshape(-1, axes.samples.shape[1])
-    coefficients = model.fit(samples, np.tile(problem.truth[used], repeats), repeats, axes.variances, start)
-    return _Fitted(_folded(coefficients, axes, problem.classes), coefficients)
+def _fit(axes: _Axes, classes: int, model: LinearModel, left_out: Left, start: Coefficients | None) -> _Fitted:
+    used = [fold for fold in axes.pieces if fold not in left_out]
+    truth = np.concatenate([axes.truth[fold] for fold in used])
+    coefficients = model.fit([axes.pieces[fold] for fold in used], truth, axes.repeats, axes.variances, start)
+    return _Fitted(_folded(coefficients, axes, classes), coefficients)
 
 
 def _folded(coefficients: Coefficients, axes: _Axes, classes: int) -> LinearHead:
     """The model and its coordinates as one linear head over all classes."""
     weight = coefficients.weight if axes.turn is None else axes.turn @ coefficients.weight
-    by_class, biases = (weight / axes.spread[:, None]).T.astype(np.float64), coefficients.bias.astype(np.float64)
+    by_class = (weight / axes.standard.spread[:, None]).T.astype(np.float64)
+    biases = coefficients.bias.astype(np.float64)
     if len(coefficients.classes) == 2:  # one column for two classes
         by_class = 0.5 * np.concatenate([-by_class, by_class])
         biases = 0.5 * np.concatenate([-biases, biases])
     of_head = np.zeros((classes, by_class.shape[1]))
     bias = np.full(classes, ABSENT_CLASS)
     of_head[coefficients.classes] = by_class
-    bias[coefficients.classes] = biases - by_class @ axes.mean
+    bias[coefficients.classes] = biases - by_class @ axes.standard.mean
     return LinearHead(of_head.astype(np.float32), bias.astype(np.float32))

@@ -10,14 +10,17 @@ cross-validation of the SVM take 3 s where liblinear's dual solver took 34 s, wi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.blocks import blocks
 
 _PRECISION = 1e-5
 """Decrease of the mean loss in one step below which the fit has converged (`ftol`)."""
@@ -49,13 +52,14 @@ class LinearModel(ABC):
 
     @abstractmethod
     def fit(
-        self, samples: Floats, truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
+        self, samples: Sequence[Floats], truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
     ) -> Coefficients:
-        """The model fitted to samples ``[n, d]`` (float32) and class numbers ``[n]``.
+        """The model fitted to samples (float32) and their class numbers.
 
         Args:
-            samples: features around zero; their axes should be uncorrelated.
-            truth: class numbers.
+            samples: features around zero, whose axes should be uncorrelated, in pieces ``[m, d]``: a fit on some folds
+                then needs no copy of them.
+            truth: class numbers of all pieces, one after the other.
             repeats: samples of each image, which weigh as much as one together.
             variances: variance of each feature ``[d]``.
             start: coefficients to start from, for the same classes.
@@ -79,11 +83,11 @@ class _Regularised(LinearModel):
         """The mean loss as a function of the scores; ``truth`` are numbers below ``classes``."""
 
     def fit(
-        self, samples: Floats, truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
+        self, samples: Sequence[Floats], truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
     ) -> Coefficients:
         """The model at the minimum."""
         classes, numbers = np.unique(truth, return_inverse=True)
-        n, d = samples.shape
+        n, d = len(truth), samples[0].shape[1]
         k = 1 if len(classes) == 2 else len(classes)
         strength = repeats / (self.C * n)  # of the regularisation, beside a mean loss
         bias_strength = strength if self._penalises_bias else 0.0
@@ -92,9 +96,9 @@ class _Regularised(LinearModel):
 
         def loss(flat: Floats) -> tuple[float, Floats]:
             weight, bias = _unflat(flat, scale, k)
-            value, by_score = objective(samples @ weight + bias)
+            value, by_score = objective(_product(samples, weight) + bias)
             gradient = np.empty((d + 1, k))
-            gradient[:d] = scale * (samples.T @ by_score + np.float32(strength) * weight)
+            gradient[:d] = scale * (_transposed_product(samples, by_score) + np.float32(strength) * weight)
             gradient[d] = by_score.sum(axis=0) + bias_strength * bias
             penalty = strength * np.vdot(weight, weight) + bias_strength * np.vdot(bias, bias)
             return value + 0.5 * float(penalty), gradient.ravel()
@@ -106,6 +110,17 @@ class _Regularised(LinearModel):
         found: Any = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
         weight, bias = _unflat(found.x, scale, k)
         return Coefficients(classes, weight, bias, converged=found.nit < self._max_iterations)
+
+
+def _product(pieces: Sequence[Floats], weight: Floats) -> Floats:
+    """The rows of all pieces times ``weight`` ``[d, k]``."""
+    return np.concatenate([piece @ weight for piece in pieces])
+
+
+def _transposed_product(pieces: Sequence[Floats], factors: Floats) -> Floats:
+    """The sum over all rows of the pieces times their factors ``[n, k]``: ``[d, k]``."""
+    ends = np.cumsum([len(piece) for piece in pieces])
+    return reduce(add, (piece.T @ of for piece, of in zip(pieces, np.split(factors, ends[:-1]), strict=True)))
 
 
 def _unflat(flat: Floats, scale: Floats, k: int) -> tuple[Floats, Floats]:
@@ -182,19 +197,30 @@ class ClosedRidge(LinearModel):
     """
 
     def fit(
-        self, samples: Floats, truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
+        self, samples: Sequence[Floats], truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
     ) -> Coefficients:
         """The model at the minimum."""
-        count, width = samples.shape
-        mean = samples.mean(axis=0)
-        order = np.argsort(truth, kind="stable")
-        classes, starts, sizes = np.unique(truth[order], return_index=True, return_counts=True)
-        sums = np.add.reduceat(samples[order], starts, axis=0)  # [c, d], without an indicator matrix [n, c]
-        sums = sums - sizes[:, None] * mean
-        gram = samples.T @ samples - count * np.outer(mean, mean)
-        gram += np.float32(count / _RIDGE) * np.eye(width, dtype=samples.dtype)
-        weight = np.linalg.solve(gram, sums.T)
+        classes, numbers = np.unique(truth, return_inverse=True)
+        count, sizes = len(truth), np.bincount(numbers)
+        sums = _class_sums(samples, numbers, len(classes))
+        mean = sums.sum(axis=0) / count
+        gram = reduce(add, (piece.T @ piece for piece in samples)) - np.float32(count) * np.outer(mean, mean)
+        gram += np.float32(count / _RIDGE) * np.eye(len(mean), dtype=gram.dtype)
+        weight = np.linalg.solve(gram, (sums - sizes[:, None] * mean).T)
         bias = sizes / count - mean @ weight
         if len(classes) == 2:
             weight, bias = np.diff(weight, axis=1), np.diff(bias)
         return Coefficients(classes, weight, bias, converged=True)
+
+
+def _class_sums(pieces: Sequence[Floats], numbers: Integers, classes: int) -> Floats:
+    """The sum of the rows of each class ``[c, d]`` in float32, without an indicator matrix ``[n, c]``."""
+    sums, start = np.zeros((classes, pieces[0].shape[1])), 0
+    for piece in pieces:
+        for block in blocks(len(piece)):
+            of_block = numbers[start:][block]
+            order = np.argsort(of_block, kind="stable")
+            present, starts = np.unique(of_block[order], return_index=True)
+            sums[present] += np.add.reduceat(piece[block][order], starts, axis=0, dtype=np.float64)
+        start += len(piece)
+    return sums.astype(np.float32)

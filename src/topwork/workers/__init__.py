@@ -8,6 +8,7 @@ from topwork.workers.backends import BACKENDS, hired
 from topwork.workers.crew import Crew, current_crew
 from topwork.workers.fits import each_on_a_core
 from topwork.workers.launcher import follows, started_by_launcher
+from topwork.workers.fits import each_on_a_core, each_on_a_thread
 from topwork.workers.pinning import cores, is_worker
 from topwork.workers.sharing import parts_for, shared_out
 
@@ -18,6 +19,7 @@ __all__ = [
     "current_crew",
     "each_on_a_core",
     "follows",
+    "each_on_a_thread",
     "hired",
     "is_worker",
     "parts_for",
