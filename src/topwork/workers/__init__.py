@@ -6,9 +6,8 @@ lost when it died. Without workers, the library works in its own process, with t
 
 from topwork.workers.backends import BACKENDS, hired
 from topwork.workers.crew import Crew, current_crew
-from topwork.workers.fits import each_on_a_core
-from topwork.workers.launcher import follows, started_by_launcher
 from topwork.workers.fits import each_on_a_core, each_on_a_thread
+from topwork.workers.launcher import follows, started_by_launcher
 from topwork.workers.pinning import cores, is_worker
 from topwork.workers.sharing import parts_for, shared_out
 
@@ -18,8 +17,8 @@ __all__ = [
     "cores",
     "current_crew",
     "each_on_a_core",
-    "follows",
     "each_on_a_thread",
+    "follows",
     "hired",
     "is_worker",
     "parts_for",
