@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _LITTER = {
     "__macosx",  # Finder's zip files
@@ -40,9 +41,47 @@ class FoundFile:
     error: str
 
 
+class Files(Protocol):
+    """Where files are looked for; this module is the one for the disk."""
+
+    def is_file(self, path: Path) -> bool:
+        """Whether there is a file."""
+        ...
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder."""
+        ...
+
+    def subfolders(self, folder: Path) -> list[Path]:
+        """Subfolders that hold anything, sorted by name."""
+        ...
+
+    def loose_files(self, folder: Path) -> list[str]:
+        """Names of the files directly in a folder, sorted."""
+        ...
+
+    def walk(self, folder: str, relative: str) -> Iterator[FoundFile]:
+        """Files below a folder, sorted by name; ``relative`` is the prefix of their names."""
+        ...
+
+    def look_at(self, relative: str, path: str) -> FoundFile:
+        """The file at this path, or the reason why there is none."""
+        ...
+
+
 def is_litter(name: str) -> bool:
     """Whether a file or folder with this name is hidden, or was created by a system."""
     return name.startswith(".") or name.lower() in _LITTER
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file."""
+    return path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder."""
+    return path.is_dir()
 
 
 def subfolders(folder: Path) -> list[Path]:

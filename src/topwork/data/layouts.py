@@ -8,7 +8,7 @@ from pathlib import Path
 
 from topwork.core.columns import TEST, TRAIN, VAL
 from topwork.core.errors import InputError
-from topwork.data.image_files import loose_files, subfolders
+from topwork.data.image_files import Files
 
 _MEANINGS = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
@@ -37,7 +37,7 @@ def split_meaning(name: str) -> str:
     return meanings.pop() if len(meanings) == 1 and others <= _FILLERS else ""
 
 
-def recognise(given: Path, wanted: str) -> Layout:
+def recognise(given: Path, wanted: str, files: Files) -> Layout:
     """The layout of a folder; ``wanted`` is `folders`, `split`, or `auto` to recognise it.
 
     Folders that may be splits are not read as classes without a message.
@@ -48,17 +48,17 @@ def recognise(given: Path, wanted: str) -> Layout:
     """
     if wanted == "folders":
         return Layout("folders", ((given, ""),))
-    path = _unwrapped(given)
-    folders = subfolders(path)
+    path = _unwrapped(given, files)
+    folders = files.subfolders(path)
     named = {folder: meaning for folder in folders if (meaning := split_meaning(folder.name))}
-    labelled = {folder: inner for folder in named if subfolders(inner := _unwrapped(folder))}
+    labelled = {folder: inner for folder in named if files.subfolders(inner := _unwrapped(folder, files))}
     if wanted == "split":
         return _of_splits(given, {folder: named[folder] for folder in labelled}, labelled, ())
     notes = (f"{given} holds nothing but {path.relative_to(given)}: that folder is read.",) if path != given else ()
     if not _speaks_for_splits(named, labelled, folders):
         return Layout("folders", ((path, ""),), notes)
     others = [folder for folder in folders if folder not in labelled]
-    doubtful = [folder.name for folder in others if subfolders(_unwrapped(folder))]
+    doubtful = [folder.name for folder in others if files.subfolders(_unwrapped(folder, files))]
     seen = ", ".join(sorted(folder.name for folder in named))
     way_out = "Move what does not belong, or say layout=split or layout=folders."
     if not labelled:
@@ -76,7 +76,7 @@ def recognise(given: Path, wanted: str) -> Layout:
         )
     unlabelled = tuple(
         f"{folder} holds no class folders, so that its images have no label and are left out: "
-        f"predict for them with new_images={_unwrapped(folder)}."
+        f"predict for them with new_images={_unwrapped(folder, files)}."
         for folder in others
     )
     return _of_splits(given, {folder: named[folder] for folder in labelled}, labelled, (*notes, *unlabelled))
@@ -96,13 +96,13 @@ def _speaks_for_splits(named: dict[Path, str], labelled: dict[Path, Path], folde
     return trains or (several and (bool(labelled) or len(named) == len(folders)))
 
 
-def _unwrapped(folder: Path) -> Path:
+def _unwrapped(folder: Path, files: Files) -> Path:
     """The only subfolder, if it contains folders and there is nothing beside it, as in unpacked archives."""
-    inner = subfolders(folder)
-    while len(inner) == 1 and not loose_files(folder) and len(subfolders(inner[0])) > 1:
+    inner = files.subfolders(folder)
+    while len(inner) == 1 and not files.loose_files(folder) and len(files.subfolders(inner[0])) > 1:
         folder = inner[0]
-        inner = subfolders(folder)
-    if len(inner) == 1 and not loose_files(folder) and inner[0].name == folder.name:
+        inner = files.subfolders(folder)
+    if len(inner) == 1 and not files.loose_files(folder) and inner[0].name == folder.name:
         return inner[0]  # test_set/test_set/1.jpg
     return folder
 

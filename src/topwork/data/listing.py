@@ -15,7 +15,8 @@ import pandas as pd
 
 from topwork.core.columns import LISTING_COLUMNS
 from topwork.core.errors import InputError
-from topwork.data.image_files import FoundFile, look_at, loose_files, subfolders, walk
+from topwork.data import image_files
+from topwork.data.image_files import Files, FoundFile
 from topwork.data.image_table import TABLES, read_image_table
 from topwork.data.layouts import recognise
 
@@ -37,62 +38,63 @@ class Listing:
 @dataclass(frozen=True)
 class _Layout:
     described: str
-    rows: Callable[[Path], tuple[_Rows, str, tuple[str, ...]]]  # rows, name of the layout, notes
+    rows: Callable[[Path, Files], tuple[_Rows, str, tuple[str, ...]]]  # rows, name of the layout, notes
 
 
-def list_files(path: Path, layout: str, parameter: str) -> Listing:
+def list_files(path: Path, layout: str, parameter: str, files: Files = image_files) -> Listing:
     """The files of an existing folder or table.
 
     Args:
         path: path of the folder or table.
         layout: a name in `LAYOUTS`, or `auto`.
         parameter: name of the path in error messages.
+        files: where to look for them.
 
     Raises:
         InputError: there are no files in the expected places, or the path does not have this layout.
 
     """
-    if layout == AUTO and path.is_file():
+    if layout == AUTO and files.is_file(path):
         layout = "table"
-    if layout != "table" and not path.is_dir():
+    if layout != "table" and not files.is_folder(path):
         raise InputError(f"{parameter}={path}: expected a folder.")
-    rows, found, notes = (_any_folders if layout == AUTO else LAYOUTS[layout].rows)(path)
+    rows, found, notes = (_any_folders if layout == AUTO else LAYOUTS[layout].rows)(path, files)
     table = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
     if table.empty and layout == "flat":
         raise InputError(f"{parameter}={path}: there are no files in this folder.")
     if table.empty:
         raise InputError(
-            f"images={path}: no files in class folders{_loose(path)}. Expected one subfolder a class, with its "
+            f"images={path}: no files in class folders{_loose(path, files)}. Expected one subfolder a class, with its "
             "images inside, or train/ and test/ folders of such, or a CSV with the columns path,label."
         )
     return Listing(table, found, notes)
 
 
-def _any_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
-    return _recognised(path, AUTO)
+def _any_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, AUTO, files)
 
 
-def _class_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
-    return _recognised(path, "folders")
+def _class_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, "folders", files)
 
 
-def _split_folders(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
-    return _recognised(path, "split")
+def _split_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+    return _recognised(path, "split", files)
 
 
-def _recognised(path: Path, wanted: str) -> tuple[_Rows, str, tuple[str, ...]]:
-    layout = recognise(path, wanted)
-    return _folder_rows(path, layout.roots), layout.kind, layout.notes
+def _recognised(path: Path, wanted: str, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+    layout = recognise(path, wanted, files)
+    return _folder_rows(path, layout.roots, files), layout.kind, layout.notes
 
 
-def _table(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
+def _table(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
     if path.suffix.lower() not in TABLES:
         raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(TABLES))}).")
-    return _table_rows(path), "table", ()
+    return _table_rows(path, files), "table", ()
 
 
-def _flat(path: Path) -> tuple[_Rows, str, tuple[str, ...]]:
-    return (_row(file, "", None, "") for file in walk(str(path), "")), "flat", ()
+def _flat(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+    return (_row(file, "", None, "") for file in files.walk(str(path), "")), "flat", ()
 
 
 LAYOUTS = {
@@ -104,32 +106,32 @@ LAYOUTS = {
 """The known layouts: the description in the log, and the function that lists the files."""
 
 
-def _loose(path: Path) -> str:
+def _loose(path: Path, files: Files) -> str:
     """A hint for a folder that contains files directly, or an empty text."""
-    loose = len(loose_files(path))
+    loose = len(files.loose_files(path))
     above = f"if it is itself a class, give images={path.parent}; to predict for it, new_images={path}"
     return f" ({loose} files lie loose in it: {above})" if loose else ""
 
 
-def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]]) -> Iterator[tuple[Any, ...]]:
+def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]], files: Files) -> Iterator[tuple[Any, ...]]:
     for root, given_split in roots:
-        for folder in subfolders(root):
-            for file in walk(str(folder), os.path.relpath(folder, path)):
+        for folder in files.subfolders(root):
+            for file in files.walk(str(folder), os.path.relpath(folder, path)):
                 yield _row(file, _as_text(folder.name), None, given_split)
 
 
-def _table_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+def _table_rows(path: Path, files: Files) -> Iterator[tuple[Any, ...]]:
     for record in read_image_table(path).to_dict(orient="records"):
-        file = _named_file(path.parent, record["path"])
+        file = _named_file(path.parent, record["path"], files)
         yield _row(file, record["label"], record["group"] or None, record["split"])
 
 
-def _named_file(root: Path, name: str) -> FoundFile:
+def _named_file(root: Path, name: str, files: Files) -> FoundFile:
     """The file with this name; if there is none, backslashes are read as separators, as on Windows."""
-    found = look_at(name, os.path.normpath(root / name))
+    found = files.look_at(name, os.path.normpath(root / name))
     if found.stat is None and "\\" in name:
         forward = name.replace("\\", "/")
-        other = look_at(name, os.path.normpath(root / forward))
+        other = files.look_at(name, os.path.normpath(root / forward))
         return other if other.stat else found
     return found
 
@@ -145,3 +147,10 @@ def _as_text(name: str) -> str:
     if os.name == "nt":  # names are already text there, and contain backslashes
         return name
     return name.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def from_text(name: str) -> str:
+    """The file name, from the ``path`` of a listing."""
+    if "\\" not in name or os.name == "nt":
+        return name
+    return name.encode("utf-8").decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")

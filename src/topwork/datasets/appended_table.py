@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset
 from topwork.core.errors import DamagedError
 from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.previews import TablePreview
+from topwork.datasets.remote import listed, place
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A folder of Parquet shards: ``save`` adds one, ``load`` joins them and keeps the newest row of each ``key``."""
 
     def __init__(self, *, path: str, key: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(path)
+        self._folder = place(path)
         self._key = key
         self._columns = columns
         self.metadata = metadata
@@ -35,15 +36,15 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def save(self, data: pd.DataFrame) -> None:
         """Add the rows; they replace earlier rows with the same key."""
-        serial = max((int(shard.name.split("-")[0]) for shard in self._shards()), default=0) + 1
+        serial = max((int(shard.name.split("-")[0]) for shard in self._shards(fetched=False)), default=0) + 1
         write_table(self._folder / f"{serial:09d}-{uuid.uuid4().hex[:8]}.parquet", data)
 
     def preview(self, nrows: int = 8) -> TablePreview:
         """The first rows, for kedro-viz."""
         return TablePreview(self.load().head(nrows).astype(str).to_dict(orient="split"))
 
-    def _shards(self) -> list[Path]:
-        return sorted(path for path in self._folder.glob("*.parquet") if not path.name.startswith("."))
+    def _shards(self, *, fetched: bool = True) -> list[Path]:
+        return [path for path in listed(self._folder, "*.parquet", fetched=fetched) if not path.name.startswith(".")]
 
     def _read(self, shard: Path) -> pd.DataFrame:
         try:
@@ -53,7 +54,7 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             return pd.DataFrame(columns=pd.Index(self._columns))
 
     def _exists(self) -> bool:
-        return bool(self._shards())
+        return bool(self._shards(fetched=False))
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder), "key": self._key}

@@ -12,6 +12,7 @@ from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
+from topwork.datasets.remote import is_url, place
 from topwork.datasets.report import ReportDataset
 
 _MODELS = "models:/"
@@ -30,7 +31,7 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         self, *, model: str | None, champion: str, classifiers: str, metadata: dict[str, Any] | None = None
     ) -> None:
         self._model = model
-        self._told, self._classifiers = Path(champion), Path(classifiers)
+        self._told, self._classifiers = place(champion), place(classifiers)
         self.metadata = metadata
 
     def load(self) -> Classifier:
@@ -44,8 +45,8 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
             return read_classifier(self._champion())
         if self._model.startswith(_MODELS):
             return registered_classifier(self._model, self._model)
-        if Path(self._model).is_dir():
-            return read_classifier(Path(self._model))
+        if is_url(self._model) or Path(self._model).is_dir():
+            return read_classifier(place(self._model))
         if "/" in self._model:
             raise InputError(
                 f"model={self._model}: there is no such folder. A model of MLflow's is called models:/NAME@{ALIAS}."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from topwork.datasets.remote import partial_beside, publish
 
 _PARTIAL = ".*.partial"
 _ABANDONED = 24 * 3600  # seconds after which nobody writes to a partial file any more
@@ -17,18 +18,20 @@ _ABANDONED = 24 * 3600  # seconds after which nobody writes to a partial file an
 def appearing_together(*paths: Path, durable: bool = True) -> Iterator[tuple[Path, ...]]:
     """A temporary path beside each of ``paths`` to write to; they replace ``paths`` if the block succeeds, else go.
 
-    All files are on disk before the first one is renamed, so that only the renames lie between old and new. A killed
-    process leaves hidden `.partial` files that nothing reads (`remove_abandoned`). With ``durable`` off, a power
-    failure may leave an empty file.
+    All files are on disk before the first one is renamed, so that only the renames lie between old and new. Where a
+    path stands for a URL, its file is put there first, in one piece. A killed process leaves hidden `.partial` files
+    that nothing reads (`remove_abandoned`). With ``durable`` off, a power failure may leave an empty file.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    partials = tuple(path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.partial" for path in paths)
+    partials = tuple(map(partial_beside, paths))
     try:
         yield partials
         for partial in partials if durable else ():
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
+        for partial, path in zip(partials, paths, strict=True):
+            publish(partial, path)
         for partial, path in zip(partials, paths, strict=True):
             partial.replace(path)
     finally:

@@ -8,13 +8,14 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.remote import at_hand, exists, place, remove
 
 
 class BinaryFileDataset(AbstractDataset[bytes, bytes]):
     """A file that is written completely or not at all."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     @property
@@ -24,7 +25,7 @@ class BinaryFileDataset(AbstractDataset[bytes, bytes]):
 
     def load(self) -> bytes:
         """The content of the file."""
-        return self._path.read_bytes()
+        return at_hand(self._path).read_bytes()
 
     def save(self, data: bytes) -> None:
         """Replace the file."""
@@ -33,10 +34,10 @@ class BinaryFileDataset(AbstractDataset[bytes, bytes]):
 
     def remove(self) -> None:
         """Delete the file, if it exists."""
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

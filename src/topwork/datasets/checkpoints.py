@@ -15,6 +15,7 @@ from topwork.core.errors import DamagedError
 from topwork.core.stores import CheckpointStore
 from topwork.datasets.checked import open_tensors, read_tensors, write_tensors
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, listed, place, remove
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class FolderCheckpointStore:
     def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
         """The checkpoint of this name, or None."""
         try:
-            return read_tensors(self._path(name))
+            return read_tensors(at_hand(self._path(name)))
         except FileNotFoundError:
             return None
         except (DamagedError, OSError) as error:
@@ -42,13 +43,13 @@ class FolderCheckpointStore:
     def keep_only(self, names: Sequence[str]) -> None:
         """Remove all checkpoints except those of these names."""
         kept = {self._path(name) for name in names}
-        for path in self._folder.glob("*.safetensors"):
+        for path in listed(self._folder, "*.safetensors", fetched=False):
             if path not in kept:
-                path.unlink()
+                remove(path)
 
     def facts(self) -> list[dict[str, Any]]:
         """Name and facts of each checkpoint."""
-        paths = sorted(self._folder.glob("*.safetensors"))
+        paths = listed(self._folder, "*.safetensors")
         return [{"name": path.stem, **open_tensors(path)[1]} for path in paths]
 
     def _path(self, name: str) -> Path:
@@ -59,7 +60,7 @@ class CheckpointStoreDataset(AbstractDataset[None, CheckpointStore]):
     """Loads a handle on the folder."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self._path = place(path)
         self.metadata = metadata
 
     def load(self) -> CheckpointStore:
@@ -80,7 +81,7 @@ class CheckpointStoreDataset(AbstractDataset[None, CheckpointStore]):
         return JSONPreview(json.dumps(FolderCheckpointStore(self._path).facts()))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}

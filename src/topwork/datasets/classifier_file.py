@@ -26,6 +26,7 @@ from topwork.datasets.atomic import appearing_together
 from topwork.datasets.classifier_spec import ClassifierSpec
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, place
 from topwork.decisions.strategies import head_types
 
 FORMAT = "topwork-classifier-5"
@@ -66,8 +67,8 @@ def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
     """The spec, checked, and the bytes of the weights; each file is read once."""
     path = folder / CLASSIFIER_SPEC
     try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-        content = (folder / CLASSIFIER_WEIGHTS).read_bytes()
+        spec = json.loads(at_hand(path).read_text(encoding="utf-8"))
+        content = at_hand(folder / CLASSIFIER_WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no classifier lies here; there is no {Path(error.filename).name} in it."
@@ -169,7 +170,7 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
     """A folder with `spec.json` and `weights.safetensors`."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(path)
+        self._folder = place(path)
         self.metadata = metadata
 
     @property
@@ -187,10 +188,10 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
 
     def preview(self) -> JSONPreview:
         """The spec, for kedro-viz."""
-        return JSONPreview((self._folder / CLASSIFIER_SPEC).read_text(encoding="utf-8"))
+        return JSONPreview(at_hand(self._folder / CLASSIFIER_SPEC).read_text(encoding="utf-8"))
 
     def _exists(self) -> bool:
-        return (self._folder / CLASSIFIER_SPEC).exists()
+        return exists(self._folder / CLASSIFIER_SPEC)
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder)}

@@ -19,6 +19,7 @@ from topwork.core.stores import EngineStore
 from topwork.datasets.checked import read_json, read_tensors, write_json, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, listed, place
 
 _GRAPH, _WEIGHTS = "graph", "weights"
 
@@ -38,7 +39,7 @@ class FolderEngineStore:
         """The key that was chosen for an equal request, or None."""
         path = self._choice(request)
         try:
-            return key_from_fields(read_json(path)["key"])
+            return key_from_fields(read_json(at_hand(path))["key"])
         except FileNotFoundError:
             return None
         except (DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -53,7 +54,7 @@ class FolderEngineStore:
         """Graph and weights of the network stored under this name, or None."""
         path = self._network(name)
         try:
-            tensors, _ = read_tensors(path)
+            tensors, _ = read_tensors(at_hand(path))
             return tensors[_GRAPH].tobytes(), tensors[_WEIGHTS].tobytes()
         except FileNotFoundError:
             return None
@@ -68,7 +69,7 @@ class FolderEngineStore:
 
     def choices(self) -> list[dict[str, Any]]:
         """All choices, with their measurements."""
-        return [read_json(path) for path in sorted((self._folder / "choices").glob("*.json"))]
+        return [read_json(path) for path in listed(self._folder / "choices", "*.json")]
 
     def _choice(self, request: Mapping[str, Any]) -> Path:
         return self._folder / "choices" / f"{text_digest(json.dumps(request, sort_keys=True))}.json"
@@ -81,8 +82,8 @@ class EngineStoreDataset(AbstractDataset[None, EngineStore]):
     """Loads a handle on the folder."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._store = FolderEngineStore(Path(path))
-        self._path = Path(path)
+        self._store = FolderEngineStore(place(path))
+        self._path = place(path)
         self.metadata = metadata
 
     def load(self) -> EngineStore:
@@ -103,7 +104,7 @@ class EngineStoreDataset(AbstractDataset[None, EngineStore]):
         return JSONPreview(json.dumps(self._store.choices()))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}

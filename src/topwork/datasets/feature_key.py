@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
@@ -14,6 +13,7 @@ from topwork.core.errors import DamagedError, InputError
 from topwork.core.features import FeatureKey
 from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, place
 
 
 def key_from_fields(fields: Mapping[str, Any]) -> FeatureKey:
@@ -28,7 +28,7 @@ class FeatureKeyDataset(AbstractDataset[FeatureKey, FeatureKey]):
     """A feature key as a JSON file, which people can read."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     def load(self) -> FeatureKey:
@@ -39,7 +39,7 @@ class FeatureKeyDataset(AbstractDataset[FeatureKey, FeatureKey]):
 
         """
         try:
-            return key_from_fields(read_json(self._path))
+            return key_from_fields(read_json(at_hand(self._path)))
         except (DamagedError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self._path} is damaged ({error}): run `--pipelines features,splitting` again."
@@ -54,7 +54,7 @@ class FeatureKeyDataset(AbstractDataset[FeatureKey, FeatureKey]):
         return JSONPreview(json.dumps(asdict(self.load())))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

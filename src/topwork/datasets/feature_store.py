@@ -21,6 +21,7 @@ from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
 from topwork.datasets.checked import read_json, write_json, write_tensors
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import Mirror, exists, join, listed, mirror_of, place
 from topwork.datasets.shard_index import Held, ShardIndex
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class FolderFeatureStore:
     def put(self, shard: FeatureShard) -> None:
         """Add a shard; existing files do not change."""
         folder = self._folder / shard.key.digest
-        if not (folder / "key.json").exists():
+        if not exists(folder / "key.json"):
             write_json(folder / "key.json", asdict(shard.key))
         tensors: dict[str, NDArray[Any]] = {
             "sha256": np.frombuffer(bytes.fromhex("".join(shard.sha256)), np.uint8).reshape(-1, 32),
@@ -81,7 +82,7 @@ class FolderFeatureStore:
 
     def contents(self) -> list[dict[str, Any]]:
         """For each key: its fields, the number of images, the bytes on disk."""
-        keys = sorted(self._folder.glob("*/key.json"))
+        keys = listed(self._folder, "*/key.json")
         described = [(path.parent, fields) for path in keys if (fields := _key_fields(path)) is not None]
         return [fields | ShardIndex(folder).held().size() for folder, fields in described]
 
@@ -95,14 +96,15 @@ class FolderFeatureStore:
 class _Rows:
     """Vectors of some images from mapped shards, in the order of the images; several threads may read them."""
 
-    def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, sha256: tuple[str, ...], mirror: Mirror | None = None) -> None:
+        join(mirror)
         self._folder, self._sha256 = folder, sha256
         self._index = _index_of(folder)
         self._find()
         self._vectors = lru_cache(maxsize=_OPEN)(partial(_slice, self._index))
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
-        return _Rows, (self._folder, self._sha256)
+        return _Rows, (self._folder, self._sha256, mirror_of(self._folder))
 
     def __getitem__(self, rows: Integers) -> Floats:
         while True:
@@ -174,8 +176,8 @@ class FeatureStoreDataset(AbstractDataset[FeatureShard, FeatureStore]):
     """Loads a handle on the store; saving a shard adds it."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._store = FolderFeatureStore(Path(path))
-        self._path = Path(path)
+        self._store = FolderFeatureStore(place(path))
+        self._path = place(path)
         self.metadata = metadata
 
     def load(self) -> FeatureStore:
@@ -191,7 +193,7 @@ class FeatureStoreDataset(AbstractDataset[FeatureShard, FeatureStore]):
         return JSONPreview(json.dumps(self._store.contents()))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from topwork.core.features import Features
 from topwork.datasets.checked import open_tensors, read_tensors, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, place
 
 _WAY_OUT = "run `--pipelines ingestion,features,splitting`"
 
@@ -26,7 +26,7 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     def load(self) -> Features:
@@ -37,7 +37,7 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
 
         """
         try:
-            tensors, header = read_tensors(self._path)
+            tensors, header = read_tensors(at_hand(self._path))
         except FileNotFoundError as error:
             raise InputError(f"{self._path}: no features yet; {_WAY_OUT} first.") from error
         except DamagedError as error:
@@ -59,11 +59,11 @@ class FeaturesDataset(AbstractDataset[Features, Features]):
 
     def preview(self) -> JSONPreview:
         """The key and the shape, for kedro-viz."""
-        file, header = open_tensors(self._path)
+        file, header = open_tensors(at_hand(self._path))
         return JSONPreview(json.dumps({"shape": file.get_slice("vectors").get_shape(), **header}))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,11 @@ from kedro.io import AbstractDataset
 
 from topwork.core.errors import InputError
 from topwork.core.stores import ImageStore
-from topwork.data.listing import AUTO, LAYOUTS, list_files
+from topwork.data.listing import AUTO, LAYOUTS, from_text, list_files
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.previews import TablePreview
+from topwork.datasets.remote import exists, is_url, place
+from topwork.datasets.remote_images import load_images, save_images
 
 _MARK = ".written-by-topwork"
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class FolderImages(ImageStore):
         return FolderImages(pd.DataFrame({"image_id": list(image_ids), "path": paths}), self.layout, self.source)
 
     def __getitem__(self, image_id: str) -> bytes:
-        return Path(_from_text(self._path_of[image_id])).read_bytes()
+        return Path(from_text(self._path_of[image_id])).read_bytes()
 
 
 class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore]):
@@ -49,7 +50,8 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
     relative to the table), `flat` (all files below the folder, of no known class), or `auto`, which recognises the
-    layouts with labels. ``parameter`` is the name of the path in error messages.
+    layouts with labels. ``parameter`` is the name of the path in error messages. Images of a URL that were read are kept
+    on this machine's disk, up to ``cache_gigabytes`` for all runs together.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         path: str | None,
         layout: str = "auto",
         parameter: str = "images",
+        cache_gigabytes: float = 10,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if layout not in (AUTO, *LAYOUTS):
@@ -65,6 +68,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         self._given = path
         self._layout = layout
         self._parameter = parameter
+        self._cache_gigabytes = cache_gigabytes
         self.metadata = metadata
 
     def load(self) -> ImageStore:
@@ -74,12 +78,15 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             InputError: no path was given, it does not exist, or it has no files where images should be.
 
         """
+        if is_url(self._given):
+            remote, found = load_images(str(self._given), self._layout, self._parameter, self._cache_gigabytes)
+            _tell(found.notes)
+            return remote
         path = self._path()
         if not path.exists():
             raise InputError(f"{self._parameter}={path}: there is no such folder or table.")
         found = list_files(path, self._layout, self._parameter)
-        for note in found.notes:
-            _log.warning(note)
+        _tell(found.notes)
         return FolderImages(found.table, found.layout, str(path))
 
     def save(self, data: Iterable[tuple[str, bytes]]) -> None:
@@ -91,6 +98,8 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             InputError: the folder holds files that Topwork did not write.
 
         """
+        if is_url(self._given):
+            return save_images(str(self._given), data, _MARK)
         path = self._path()
         mark = path / _MARK
         if path.exists() and any(path.iterdir()) and not mark.exists():
@@ -124,13 +133,12 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
         return Path(self._given)
 
     def _exists(self) -> bool:
-        return bool(self._given) and Path(str(self._given)).exists()
+        return bool(self._given) and exists(place(str(self._given)))
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self._given, "layout": self._layout}
 
 
-def _from_text(name: str) -> str:
-    if "\\" not in name or os.name == "nt":
-        return name
-    return name.encode("utf-8").decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        _log.warning(note)

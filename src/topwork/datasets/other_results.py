@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
 from topwork.core.results import Screen, StrategyResult
+from topwork.datasets.remote import listed, place
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.strategy_result import StrategyResultDataset
 
@@ -23,16 +23,14 @@ class OtherResultsDataset(AbstractDataset[Any, tuple[StrategyResult, ...]]):
         self, *, screen: str, models: str, outputs: str, reports: str, metadata: dict[str, Any] | None = None
     ) -> None:
         self._screen = ReportDataset(filepath=screen, missing={})
-        self._models, self._outputs, self._reports = Path(models), Path(outputs), Path(reports)
+        self._models, self._outputs, self._reports = place(models), place(outputs), place(reports)
         self.metadata = metadata
 
     def load(self) -> tuple[StrategyResult, ...]:
         """The results that exist, in the order of the candidates and then by name."""
         told = self._screen.load()
         slots = [each.slot for each in Screen.model_validate(told).others] if told else []
-        found = (
-            (slot, path.parent.name) for slot in slots for path in sorted(self._reports.glob(f"{slot}/*/metrics.json"))
-        )
+        found = ((slot, path.parent.name) for slot in slots for path in listed(self._reports, f"{slot}/*/metrics.json"))
         return tuple(self._result(slot, strategy).load() for slot, strategy in found)
 
     def save(self, data: Any) -> None:

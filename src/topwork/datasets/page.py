@@ -8,13 +8,14 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from topwork.datasets.atomic import appearing_whole
+from topwork.datasets.remote import at_hand, exists, place
 
 
 class PageDataset(AbstractDataset[str, str]):
     """HTML text, written completely or not at all."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     @property
@@ -24,7 +25,7 @@ class PageDataset(AbstractDataset[str, str]):
 
     def load(self) -> str:
         """The text."""
-        return self._path.read_text(encoding="utf-8")
+        return at_hand(self._path).read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         """Replace the file."""
@@ -32,7 +33,7 @@ class PageDataset(AbstractDataset[str, str]):
             partial.write_text(data, encoding="utf-8")
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 
 from topwork.datasets.picture import DOTS_PER_INCH
+from topwork.datasets.remote import place, publish, remove_folder
 
 
 class PictureFolderDataset(AbstractDataset[dict[str, Figure], Any]):
     """A PNG file for each figure, named after it in characters that are safe in file names; old files are deleted."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.folder = Path(path)
+        self.folder = place(path)
         self.metadata = metadata
 
     def save(self, data: dict[str, Figure]) -> None:
         """Replace the folder's pictures."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        remove_folder(self.folder)
         if data:
             self.folder.mkdir(parents=True)
         for number, (name, figure) in enumerate(data.items()):
             safe = re.sub(r"[^\w .-]+", "_", name)[:80]
-            figure.savefig(self.folder / f"{number:03d} {safe}.png", dpi=DOTS_PER_INCH)
+            path = self.folder / f"{number:03d} {safe}.png"
+            figure.savefig(path, dpi=DOTS_PER_INCH)
+            publish(path, path)
 
     def load(self) -> Any:
         """Refused: pictures are for people, not for nodes."""

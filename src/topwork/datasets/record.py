@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from topwork.core.errors import DamagedError, InputError
 from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, place
 
 
 class RecordDataset(AbstractDataset[BaseModel, Any]):
@@ -26,7 +26,7 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
     ) -> None:
         self._type: type[BaseModel] = load_obj(record)
         self._missing = missing
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     def load(self) -> Any:
@@ -37,10 +37,10 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
             FileNotFoundError: there is no file, and no content for this case.
 
         """
-        if self._missing is not None and not self._path.exists():
+        if self._missing is not None and not exists(self._path):
             return self._type.model_validate(self._missing)
         try:
-            return self._type.model_validate(read_json(self._path))
+            return self._type.model_validate(read_json(at_hand(self._path)))
         except (DamagedError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -56,7 +56,7 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
         return JSONPreview(json.dumps(self.load().model_dump(mode="json")))
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path), "record": self._type.__name__}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
@@ -12,6 +11,7 @@ from kedro.io import AbstractDataset
 from topwork.core.errors import DamagedError, InputError
 from topwork.datasets.checked import read_json, write_json
 from topwork.datasets.previews import JSONPreview
+from topwork.datasets.remote import at_hand, exists, place, remove
 
 _log = logging.getLogger(__name__)
 _JSON_NAMES: dict[type, str] = {dict: "object", list: "array"}
@@ -24,7 +24,7 @@ class ReportDataset(AbstractDataset[Any, Any]):
     """
 
     def __init__(self, *, filepath: str, missing: Any = None, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._missing = missing
         self.metadata = metadata
 
@@ -37,7 +37,7 @@ class ReportDataset(AbstractDataset[Any, Any]):
 
         """
         try:
-            content = read_json(self._path)
+            content = read_json(at_hand(self._path))
             if self._missing is not None and not isinstance(content, type(self._missing)):
                 raise DamagedError(f"expected a JSON {_JSON_NAMES.get(type(self._missing), 'value')}")
         except FileNotFoundError:
@@ -63,10 +63,10 @@ class ReportDataset(AbstractDataset[Any, Any]):
 
     def remove(self) -> None:
         """Delete the file, if it exists."""
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from topwork.core.arrays import Integers
 from topwork.core.errors import DamagedError
 from topwork.datasets.checked import open_tensors
+from topwork.datasets.remote import listed, mirror_of
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
@@ -136,6 +137,8 @@ class ShardIndex:
         return None
 
     def _names(self) -> set[str]:
+        if mirror_of(self._folder):
+            return {path.name for path in listed(self._folder, f"*{_SUFFIX}")} - self._unusable
         try:
             with os.scandir(self._folder) as entries:
                 names = {entry.name for entry in entries if entry.name.endswith(_SUFFIX)}

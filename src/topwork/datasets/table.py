@@ -14,6 +14,7 @@ from topwork.core.visible import quoted, unquoted
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.previews import TablePreview
+from topwork.datasets.remote import at_hand, exists, place
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -35,7 +36,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         if_deleted: str = "a run without --pipelines makes it anew",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._columns = columns
         self._text = text
         self._if_deleted = if_deleted
@@ -48,9 +49,10 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             InputError: the file is damaged.
 
         """
-        if self._columns is not None and not self._path.exists():
+        if self._columns is not None and not exists(self._path):
             return pd.DataFrame(columns=pd.Index(self._columns))
         try:
+            at_hand(self._path)
             if not self._is_csv:
                 return read_table(self._path)
             return self._as_text() if self._text else pd.read_csv(self._path, keep_default_na=False)
@@ -98,7 +100,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return self._path.suffix == ".csv"
 
     def _exists(self) -> bool:
-        return self._path.exists()
+        return exists(self._path)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path), "columns": self._columns}

@@ -51,6 +51,7 @@ from topwork.run.preflight import (
     check_new_images,
     check_parameters,
     check_runner,
+    check_storages,
     check_texts,
     checked_seconds,
     chosen_strategies,
@@ -150,6 +151,7 @@ def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     check_parameters(options["params"], parameters, knob_names(conf_source))
     budget = Budget(checked_seconds(knobs["minutes"]), started)
     concurrency = checked_concurrency(knobs)
+    check_storages(knobs)
     strategies = chosen_strategies(parameters["strategies"])
     names = _asked_pipelines(options, knobs)
     check_images(names, knobs["images"], knobs["example"], metadata.project_path)

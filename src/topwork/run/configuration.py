@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.io import DataCatalog
+
+from topwork.datasets.remote import is_url, place, set_up
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -40,35 +43,53 @@ class Configuration:
 
     @property
     def data(self) -> Path:
-        """The folder for all outputs of a run."""
-        return self.project / str(self.knobs["data"])
+        """The folder for all outputs of a run; of a URL, its mirror on this machine."""
+        return place(self._folder("data"))
 
     @property
     def store(self) -> Path:
-        """The folder of the cached features."""
-        return self.project / str(self.knobs["store"])
+        """The folder of the cached features; of a URL, its mirror on this machine."""
+        return place(self._folder("store"))
 
     def open_catalog(self, slot: str = "") -> DataCatalog:
         """The catalog of the run, with paths that do not depend on the current folder.
 
         ``slot`` is the folder of the results on other features than the chosen ones (`Candidate.slot`).
         """
-        folders = {"data": self.data, "store": self.store, **({"slot": slot} if slot else {})}
-        if self.knobs["images"]:
-            folders["images"] = self.project / self.knobs["images"]
+        names = [name for name in ("data", "store", "images") if self.knobs[name]]
+        folders = {**{name: self._folder(name) for name in names}, **({"slot": slot} if slot else {})}
         loader = load_configuration(
             Path(self.loader.conf_source),
             self.loader.env,
-            {**self.given, **{name: str(folder) for name, folder in folders.items()}},
+            {**self.given, **folders},
         )
         return DataCatalog.from_config(loader["catalog"])
+
+    def _folder(self, name: str) -> str:
+        """The absolute path, or the URL, of the folder that a main parameter names."""
+        return absolute(str(self.knobs[name]), self.project)
 
 
 def read_configuration(
     project: Path, conf_source: Path, env: str | None, runtime_params: Mapping[str, Any]
 ) -> Configuration:
     """The configuration with the parameters of the command."""
-    return Configuration(project, load_configuration(conf_source, env, runtime_params), runtime_params)
+    configuration = Configuration(project, load_configuration(conf_source, env, runtime_params), runtime_params)
+    reach_storages(configuration.loader, configuration.knobs)
+    return configuration
+
+
+def reach_storages(loader: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
+    """Give the datasets the credentials of object storages (`credentials.yml`, if there is one), and their cache."""
+    credentials: dict[str, Any] = {}
+    with suppress(MissingConfigException):
+        credentials = dict(loader["credentials"])
+    set_up(knobs.get("cache"), credentials)
+
+
+def absolute(folder: str, start: Path) -> str:
+    """The folder as an absolute path, which begins at ``start`` if it is relative; a URL stays as it is."""
+    return folder if is_url(folder) else str(start / folder)
 
 
 def load_configuration(conf_source: Path, env: str | None, runtime_params: Mapping[str, Any]) -> OmegaConfigLoader:

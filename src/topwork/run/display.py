@@ -27,6 +27,7 @@ from rich.text import Text
 from topwork.core import progress
 from topwork.core.results import Champion, Leaderboard, Row
 from topwork.core.visible import visible
+from topwork.datasets.remote import described
 
 _QUIET_SECONDS = 30.0  # between two progress lines if no bar can be drawn
 _FEW = 100  # shared images below which a hint says how to get more
@@ -208,12 +209,12 @@ class Display:
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
-            _print(f"Read {self._catalog['report'].artifacts[0]}; compare runs with `make mlflow`.")
+            _print(f"Read {described(self._catalog['report'].artifacts[0])}; compare runs with `make mlflow`.")
         if "onnx_model" in self._saved:
-            _print(f"The ONNX file is {self._catalog['onnx_model'].path}.")
+            _print(f"The ONNX file is {described(self._catalog['onnx_model'].path)}.")
         if "new_predictions" in self._saved:
             table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
-            _print(f"Read {table}; look at {sheets}.")
+            _print(f"Read {described(table)}; look at {described(sheets)}.")
         self._leaderboard = self._champion = None
         self._saved.clear()
 

@@ -14,6 +14,7 @@ from requests import exceptions as http
 from safetensors import SafetensorError
 
 from topwork.core.errors import InputError, MachineError, StoreLostError, TopworkError
+from topwork.datasets.remote import in_urls
 
 _DISK = {
     errno.ENOSPC,

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from topwork.core.errors import InputError
+from topwork.datasets.remote import in_urls, mirror_of
 
 _FOLDER = ".locks"
 
@@ -26,6 +27,10 @@ def sole_run(data: Path, work: str) -> Iterator[None]:
         InputError: another process holds the lock; the message names its process id.
 
     """
+    if mirror_of(data):
+        _log.warning(
+            "%s: the lock is of this machine alone: do not start runs in it on two machines.", in_urls(f"{data}")
+        )
     folder = data / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / f"{work}.lock", timeout=0), folder / f"{work}.json"
@@ -33,7 +38,8 @@ def sole_run(data: Path, work: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"data={data}: another {work}{_named(holder)} works here. Wait for its end, or give another data=DIR."
+            f"data={in_urls(str(data))}: another {work}{_named(holder)} works here. Wait for its end, or give another "
+            "data=DIR."
         ) from None
     except NotImplementedError:  # filelock raises this if the file system has no locks
         _log.warning("%s lies on a file system without locks: do not start two runs in it at once.", data)

@@ -16,11 +16,12 @@ from topwork.core.candidates import backbone_names, has_choice
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import Block, FeatureParameters, parameter_names
+from topwork.datasets.remote import check_place, in_urls, is_url
 from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
 
-FOLDERS = ("images", "data", "store", "new_images")
-"""Parameters that name a folder, relative to the folder in which the command was started."""
+FOLDERS = ("images", "data", "store", "new_images", "cache")
+"""Parameters that name a folder, relative to the folder in which the command was started, or most of them a URL."""
 _TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
 MODEL_SCHEME = "models:/"
 """Prefix of the URI of a model in MLflow."""
@@ -168,7 +169,9 @@ def check_images(names: Sequence[str], images: str | None, example: str | None, 
             "No images given: `kedro run --params images=DIR` with a folder of class subfolders, "
             "or `make run` for the worked example."
         )
-    if not (project / images).exists():
+    if is_url(images):
+        check_place("images", images, writes=False)
+    elif not (project / images).exists():
         raise InputError(f"images={images}: there is no such folder or table.")
 
 
@@ -182,8 +185,27 @@ def check_new_images(names: Sequence[str], new_images: str | None) -> None:
         return
     if not new_images:
         raise InputError("No new images given: `kedro run --pipelines prediction --params new_images=DIR`.")
-    if not Path(new_images).is_dir():
+    if is_url(new_images):
+        check_place("new_images", new_images, writes=False)
+    elif not Path(new_images).is_dir():
         raise InputError(f"new_images={new_images}: there is no such folder.")
+
+
+def check_storages(knobs: Mapping[str, Any]) -> None:
+    """Check that what the run makes can be written, where that is an object storage.
+
+    Raises:
+        InputError: a bucket, a package or the permission is missing, or the cache is a URL, or not a size.
+        MachineError: the storage does not answer.
+    """
+    for name in ("data", "store"):
+        if is_url(knobs[name]):
+            check_place(name, knobs[name], writes=True)
+    if is_url(knobs["cache"]):
+        raise InputError(f"cache={knobs['cache']}: give a folder of this machine.")
+    size = knobs["cache_gigabytes"]
+    if not isinstance(size, int | float) or isinstance(size, bool) or not 0 <= size < math.inf:
+        raise InputError(f"cache_gigabytes={size}: give the size of the cache in gigabytes, such as 10.")
 
 
 def check_model(names: Sequence[str], model: str | None) -> None:
@@ -208,7 +230,8 @@ def check_history(names: Sequence[str], configuration: Configuration) -> None:
     is_listed_now = {"__default__", "ingestion"} & set(names)
     if "history" in names and not is_listed_now and not configuration.open_catalog().exists("manifest"):
         raise InputError(
-            f"data={configuration.data}: no run has listed its images here. Give the `data=DIR` of the runs, or list "
+            f"data={in_urls(str(configuration.data))}: no run has listed its images here. Give the `data=DIR` of "
+            "the runs, or list "
             "the images first: `kedro run --pipelines ingestion,history --params images=DIR`."
         )
 
@@ -283,6 +306,8 @@ def _absolute_backbone(name: str, working_folder: Path) -> str:
 
 
 def _absolute(path: str, working_folder: Path) -> str:
+    if is_url(path):
+        return path
     absolute = os.path.normpath(working_folder / Path(path).expanduser())
     if "${" in absolute:
         raise InputError(f"{absolute}: `${{` in a path stands for the value of another parameter. Rename the folder.")

@@ -13,6 +13,7 @@ from kedro.io import DataCatalog
 from topwork.core.digests import table_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import flattened
+from topwork.datasets.remote import in_urls
 from topwork.decisions.strategies import BLOCKS
 from topwork.run.configuration import Configuration, remove_files
 
@@ -37,7 +38,7 @@ def check_unchanged(configuration: Configuration, catalog: DataCatalog) -> None:
     now, before = describe_run(configuration, catalog), catalog.load(_RECORD)
     way_out = "Run without --only-missing-outputs: what is unchanged is not computed again anyway."
     if not before:
-        raise InputError(f"No complete run has left its results in {configuration.data}. {way_out}")
+        raise InputError(f"No complete run has left its results in {in_urls(str(configuration.data))}. {way_out}")
     then, today = (dict(flattened(run["parameters"])) for run in (before, now))
     for name in sorted(then.keys() | today.keys()):
         if then.get(name) != today.get(name):

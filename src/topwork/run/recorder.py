@@ -227,13 +227,13 @@ class Recorder:
         points = [Metric(f"{model}.{name}", value, now, measured.step) for name, value in measured.values.items()]
         self.store.log_batch(self._children[strategy], points)
 
-    def log_input(self, run: str, name: str, digest: str, table: pd.DataFrame, source: Path) -> None:
+    def log_input(self, run: str, name: str, digest: str, table: pd.DataFrame, source: str) -> None:
         """Log a table that the run used, with its digest, once per run."""
         if (run, name) in self._inputs_logged:
             return
         self._inputs_logged.add((run, name))
         profile = json.dumps({"rows": len(table), "classes": int(table["label"].nunique())})
-        dataset = Dataset(name, digest, "local", json.dumps({"uri": str(source)}), profile=profile)
+        dataset = Dataset(name, digest, "local", json.dumps({"uri": source}), profile=profile)
         self.store.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def log_model(self, strategy: str, folder: Path) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from topwork.core.parameters import flattened
+from topwork.run.configuration import absolute
 from topwork.run.preflight import FOLDERS
 
-_PLACES = {*FOLDERS, "model", "compare_runs", "layout", "example"}
+_PLACES = {*FOLDERS, "cache_gigabytes", "model", "compare_runs", "layout", "example"}
 _LONGEST_NAME = 120  # characters
 _OPTIONS = ("env", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
 
@@ -27,7 +28,7 @@ def run_file(command: Mapping[str, Any], parameters: Mapping[str, Any], project:
     if pipelines:
         options["pipelines"] = ",".join(pipelines)
     options["params"] = {
-        name: str(project / value) if name in FOLDERS else value
+        name: absolute(str(value), project) if name in FOLDERS else value
         for name, value in parameters.items()
         if value is not None
     }

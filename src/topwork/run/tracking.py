@@ -29,6 +29,7 @@ from topwork.core.results import Champion, Status, StrategyResult
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
+from topwork.run.configuration import reach_storages
 from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import run_to_join, settled
 from topwork.run.preflight import CHOSEN, SLOT, check_parameters, check_runner, knob_names
@@ -125,6 +126,7 @@ class RunTracking:
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters, and set the store and the experiment."""
         loader = context.config_loader
+        reach_storages(loader, {**loader["globals"], **(loader.runtime_params or {})})
         resolved = dict(loader["parameters"])  # the context's own hold Kedro's typed models
         self._parameters = {name: value for name, value in resolved.items() if name not in {SLOT, CHOSEN}}
         knobs = [*knob_names(Path(loader.conf_source)), SLOT, CHOSEN]
@@ -245,7 +247,7 @@ class RunTracking:
         """Name, tags, parameters and `run.yml` of a parent run."""
         assert self._context is not None
         given, project = self._context.config_loader.runtime_params, self._context.project_path
-        name = run_name(_images_source(self._context).name, self._command, given)
+        name = run_name(Path(_images_source(self._context)).name, self._command, given)
         return name, code_tags(project), self._logged(), run_file(self._command, self._resolved(), project)
 
     def _logged(self) -> dict[str, Any]:
@@ -317,10 +319,10 @@ def _as_json(data: Any) -> Any:
     return data.model_dump(mode="json") if isinstance(data, BaseModel) else data
 
 
-def _images_source(context: KedroContext | None) -> Path:
+def _images_source(context: KedroContext | None) -> str:
     assert context is not None
     knobs = context.config_loader["globals"]
-    return Path((context.config_loader.runtime_params or {}).get("images") or knobs.get("images") or "images")
+    return str((context.config_loader.runtime_params or {}).get("images") or knobs.get("images") or "images")
 
 
 def _extractor(backbone: str) -> str:
