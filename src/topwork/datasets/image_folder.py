@@ -50,7 +50,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
     relative to the table), `flat` (all files below the folder, of no known class), or `auto`, which recognises the
-    layouts with labels. ``parameter`` is the name of the path in error messages. Images of a URL that were read are kept
+    layouts with labels. ``parameter`` is the name of the path in error messages. Images of a URL that were read stay
     on this machine's disk, up to ``cache_gigabytes`` for all runs together.
     """
 

@@ -50,6 +50,11 @@ _RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 def told_error(error: BaseException) -> InputError | MachineError | None:
     """The error to show to the user instead of a traceback; None if the error is a defect."""
+    told = _told_error(error)
+    return type(told)(in_urls(str(told))) if told and in_urls(str(told)) != str(told) else told
+
+
+def _told_error(error: BaseException) -> InputError | MachineError | None:
     chain = list(_chain(error))
     ours = next((each for each in chain if isinstance(each, TopworkError)), None)
     if ours is not None:
