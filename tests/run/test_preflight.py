@@ -14,6 +14,7 @@ from topwork.run.preflight import (
     check_history,
     check_model,
     check_parameters,
+    check_storages,
     check_texts,
     chosen_strategies,
     knob_names,
@@ -140,3 +141,33 @@ def test_commas_in_a_file_and_several_parameters_are_none_of_that() -> None:
     check_texts({"images": "/a,b", "seed": 3})
     with pytest.raises(InputError, match="Rename the folder"):
         plain_parameters("images=x", {"images": "x"}, Path("/home/${x}"))
+
+
+def test_urls_stay_as_they_are_and_folders_become_absolute(tmp_path: Path) -> None:
+    raw = "images=s3://bucket/a b,data=data,store=gs://bucket/store,new_images=memory://x/y"
+    given = dict(item.split("=") for item in raw.split(","))
+    assert plain_parameters(raw, given, tmp_path) == {**given, "data": str(tmp_path / "data")}
+
+
+def test_a_data_folder_in_a_storage_keeps_its_url() -> None:
+    given = {"images": "s3://bucket/flowers", "data": "memory://bucket/data", "store": "features"}
+    configuration = read_configuration(PROJECT, PROJECT / "conf", None, given)
+    catalog = configuration.open_catalog()
+    assert catalog["images"]._describe()["path"] == "s3://bucket/flowers"
+    assert catalog["promotion"]._describe()["name"] == "flowers"
+    assert configuration.data.as_posix().endswith("/bucket/data")
+    assert configuration.store == PROJECT / "features"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cache": "s3://bucket/x"}, "cache=s3://bucket/x: give a folder of this machine"),
+        ({"cache_gigabytes": "much"}, "cache_gigabytes=much: give the size"),
+        ({"cache_gigabytes": -1}, "cache_gigabytes=-1: give the size"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+    knobs = {"data": "data", "store": "store", "cache": None, "cache_gigabytes": 10, **given}
+    with pytest.raises(InputError, match=message):
+        check_storages(knobs)

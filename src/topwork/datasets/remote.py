@@ -322,7 +322,7 @@ def check_place(parameter: str, url: str, *, writes: bool) -> None:
         what = f"bucket {bucket!r}" if writes else "folder or table, or no such bucket"
         raise InputError(f"{parameter}={url}: there is no such {what}.") from None
     except (InputError, MachineError) as error:
-        raise type(error)(f"{parameter}={str(error).removeprefix(f'{parameter}=')}") from error
+        raise type(error)(f"{parameter}={str(error).replace(f'/{_PROBE}', '', 1)}") from error
 
 
 def partial_beside(path: Path) -> Path:
