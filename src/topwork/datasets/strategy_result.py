@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 
 from topwork.core.columns import PREDICTION_COLUMNS
 from topwork.core.results import Status, StrategyResult
+from topwork.datasets.remote import place
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
 
@@ -52,7 +53,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
             for name, path in {"out_of_fold": out_of_fold, "predictions": predictions}.items()
         }
         self._tables["class_scores"] = TableDataset(filepath=class_scores, columns=["label"])
-        self._filepath = filepath
+        self._filepath = str(place(filepath))  # kedro-viz asks for its size
         self.metadata = metadata
 
     def load(self) -> StrategyResult:
