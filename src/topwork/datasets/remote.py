@@ -85,6 +85,10 @@ class Mirror:
 
     def below(self, folder: Path, depth: int | None = None) -> dict[Path, dict[str, Any]]:
         """What the storage says of every file below the folder, by its path in the mirror."""
+        return {Path(path): info for path, info in self.names_below(folder, depth).items()}
+
+    def names_below(self, folder: Path, depth: int | None = None) -> dict[str, dict[str, Any]]:
+        """The same by the path as text, since there may be millions."""
         with self._telling(folder):
             self.filesystem.invalidate_cache()
             try:
@@ -92,7 +96,7 @@ class Mirror:
             except FileNotFoundError:
                 return {}
         files = (each for each in found.values() if each["type"] == "file" and not each["name"].endswith("/"))
-        return {self.root / each["name"].lstrip("/"): each for each in files}
+        return {f"{self.root}/{each['name'].lstrip('/')}": each for each in files}
 
     def fetch(self, path: Path, info: Mapping[str, Any] | None = None) -> None:
         """Make the mirror's file that of the storage, if it is another one.

@@ -112,22 +112,24 @@ class _Tree:
 
     def __init__(self, mirror: Mirror, root: Path) -> None:
         self._mirror, self._root = mirror, root
-        self._files = {str(path): info for path, info in mirror.below(root).items()}
-        self._inside: dict[str, list[str]] = {}
+        self._files = mirror.names_below(root)
+        self._inside: dict[str, list[str]] = {str(root): []}
         self._folders: dict[str, set[str]] = {}
         for path in self._files:
-            self._sort_in(path)
+            folder, _, name = path.rpartition("/")
+            if not is_litter(name) and self._is_known(folder):
+                self._inside[folder].append(name)
 
-    def _sort_in(self, path: str) -> None:
-        """Note the file in its folder, and each folder in the one above, unless a system made one of them."""
-        parts = Path(path).relative_to(self._root).parts
-        if any(map(is_litter, parts)):
-            return
-        folder = str(self._root)
-        for name in parts[:-1]:
-            self._folders.setdefault(folder, set()).add(name)
-            folder = os.path.join(folder, name)  # noqa: PTH118 - for each file
-        self._inside.setdefault(folder, []).append(parts[-1])
+    def _is_known(self, folder: str) -> bool:
+        """Note the folder in the one above; False if it lies in one that a system made."""
+        if folder in self._inside:
+            return True
+        above, _, name = folder.rpartition("/")
+        if is_litter(name) or not self._is_known(above):
+            return False
+        self._folders.setdefault(above, set()).add(name)
+        self._inside[folder] = []
+        return True
 
     def is_file(self, path: Path) -> bool:
         """Whether there is a file."""
