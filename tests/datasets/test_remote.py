@@ -159,11 +159,14 @@ def test_features_that_are_sent_to_another_process_are_read_there_from_the_stora
 ) -> None:
     store = FolderFeatureStore(place("memory://bucket/store"))
     store.put(shard(range(5)))
-    sent = pickle.dumps(store.rows(KEY, [sha(3), sha(4)]))
+    sent = pickle.dumps((store.rows(KEY, [sha(3), sha(4)]), store))
     monkeypatch.setattr(remote, "_storage", remote._Storage())  # of a process that has just begun
     for path in (store._folder / KEY.digest).glob("*.safetensors"):
         path.unlink()
-    assert pickle.loads(sent)[np.array([1, 0])][:, 0].tolist() == [4, 3]
+    rows, again = pickle.loads(sent)
+    assert rows[np.array([1, 0])][:, 0].tolist() == [4, 3]
+    again.put(shard(range(5, 7)))
+    assert store.missing(KEY, [sha(6), sha(7)]) == [sha(7)]
 
 
 def test_checkpoints_are_kept_and_removed_in_the_storage(machine: Callable[[str], None]) -> None:

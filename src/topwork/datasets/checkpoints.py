@@ -15,7 +15,7 @@ from topwork.core.errors import DamagedError
 from topwork.core.stores import CheckpointStore
 from topwork.datasets.checked import open_tensors, read_tensors, write_tensors
 from topwork.datasets.previews import JSONPreview
-from topwork.datasets.remote import at_hand, exists, listed, place, remove
+from topwork.datasets.remote import at_hand, exists, listed, place, remove, sent
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ class FolderCheckpointStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sent(FolderCheckpointStore, self._folder)
 
     def get(self, name: str) -> tuple[dict[str, Floats], dict[str, Any]] | None:
         """The checkpoint of this name, or None."""

@@ -19,7 +19,7 @@ from topwork.core.stores import EngineStore
 from topwork.datasets.checked import read_json, read_tensors, write_json, write_tensors
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
-from topwork.datasets.remote import at_hand, exists, listed, place
+from topwork.datasets.remote import at_hand, exists, listed, place, sent
 
 _GRAPH, _WEIGHTS = "graph", "weights"
 
@@ -34,6 +34,9 @@ class FolderEngineStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sent(FolderEngineStore, self._folder)
 
     def recall(self, request: Mapping[str, Any]) -> FeatureKey | None:
         """The key that was chosen for an equal request, or None."""

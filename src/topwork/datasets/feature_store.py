@@ -23,6 +23,7 @@ from topwork.datasets.checked import read_json, write_json, write_tensors
 from topwork.datasets.previews import JSONPreview
 from topwork.datasets.remote import Mirror, exists, join, listed, mirror_of, place
 from topwork.datasets.shard_index import Held, ShardIndex
+from topwork.datasets.remote import exists, listed, place, sent
 
 _log = logging.getLogger(__name__)
 _OPEN = 512  # shards that one `_Rows` keeps mapped, of the 65,530 files that Linux maps for a process
@@ -40,6 +41,9 @@ class FolderFeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sent(FolderFeatureStore, self._folder)
 
     def missing(self, key: FeatureKey, sha256: Sequence[str]) -> list[str]:
         """The digests in ``sha256`` that have no vector under ``key``, in their order and without repetitions."""
@@ -105,6 +109,14 @@ class _Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
         return _Rows, (self._folder, self._sha256, mirror_of(self._folder))
+    def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
+        index = _Index(folder)
+        self._of = folder, sha256
+        self._positions = index.known_positions(sha256)
+        self._starts, self._slices = zip(*index.slices(), strict=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
+        return sent(_Rows, *self._of)
 
     def __getitem__(self, rows: Integers) -> Floats:
         while True:

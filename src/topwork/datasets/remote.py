@@ -15,7 +15,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -228,10 +228,15 @@ def mirror_of(path: Path) -> Mirror | None:
     return next((mirror for mirror in _storage.mirrors.values() if mirror.holds(path)), None)
 
 
-def join(mirror: Mirror | None) -> None:
-    """Use a mirror that another process sent."""
+def sent(of: Callable[..., Any], folder: Path, *more: Any) -> tuple[Any, ...]:
+    """What `__reduce__` returns for an object made by `of(folder, *more)`, which uses the same mirror where it arrives."""
+    return _arrived, (mirror_of(folder), of, folder, *more)
+
+
+def _arrived(mirror: Mirror | None, of: Callable[..., Any], *arguments: Any) -> Any:
     if mirror is not None:
         _storage.mirrors.setdefault(mirror.root, mirror)
+    return of(*arguments)
 
 
 def at_hand(path: Path) -> Path:
