@@ -183,6 +183,8 @@ def test_credentials_of_kedro_are_used_and_stay_secret(
 def test_a_wrong_bucket_and_missing_credentials_are_said_before_any_work(
     storage: Any, kedro: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from topwork.datasets import remote
+
     images = fill(tmp_path / "images", 3)
     no_bucket = kedro(params=f"images={images},data=s3://no-such-bucket/data")
     assert no_bucket.output.strip() == "Error: data=s3://no-such-bucket/data: there is no such bucket 'no-such-bucket'."
@@ -193,6 +195,7 @@ def test_a_wrong_bucket_and_missing_credentials_are_said_before_any_work(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     type(storage).clear_instance_cache()
+    monkeypatch.setattr(remote, "_storage", remote._Storage())
     refused = kedro(params=f"images={images},data=s3://{BUCKET}/data")
     assert f"Error: data=s3://{BUCKET}/data: refused, or no credentials found" in refused.output
     assert "conf/local/credentials.yml" in refused.output

@@ -229,7 +229,7 @@ def mirror_of(path: Path) -> Mirror | None:
 
 
 def sent(of: Callable[..., Any], folder: Path, *more: Any) -> tuple[Any, ...]:
-    """What `__reduce__` returns for an object made by `of(folder, *more)`, which uses the same mirror where it arrives."""
+    """What `__reduce__` returns for `of(folder, *more)`, which has the same mirror where it arrives."""
     return _arrived, (mirror_of(folder), of, folder, *more)
 
 
