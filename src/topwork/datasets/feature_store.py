@@ -21,9 +21,8 @@ from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.stores import FeatureRows, FeatureStore
 from topwork.datasets.checked import read_json, write_json, write_tensors
 from topwork.datasets.previews import JSONPreview
-from topwork.datasets.remote import Mirror, exists, join, listed, mirror_of, place
-from topwork.datasets.shard_index import Held, ShardIndex
 from topwork.datasets.remote import exists, listed, place, sent
+from topwork.datasets.shard_index import Held, ShardIndex
 
 _log = logging.getLogger(__name__)
 _OPEN = 512  # shards that one `_Rows` keeps mapped, of the 65,530 files that Linux maps for a process
@@ -100,23 +99,14 @@ class FolderFeatureStore:
 class _Rows:
     """Vectors of some images from mapped shards, in the order of the images; several threads may read them."""
 
-    def __init__(self, folder: Path, sha256: tuple[str, ...], mirror: Mirror | None = None) -> None:
-        join(mirror)
+    def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
         self._folder, self._sha256 = folder, sha256
         self._index = _index_of(folder)
         self._find()
         self._vectors = lru_cache(maxsize=_OPEN)(partial(_slice, self._index))
 
     def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
-        return _Rows, (self._folder, self._sha256, mirror_of(self._folder))
-    def __init__(self, folder: Path, sha256: tuple[str, ...]) -> None:
-        index = _Index(folder)
-        self._of = folder, sha256
-        self._positions = index.known_positions(sha256)
-        self._starts, self._slices = zip(*index.slices(), strict=True)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files itself
-        return sent(_Rows, *self._of)
+        return sent(_Rows, self._folder, self._sha256)
 
     def __getitem__(self, rows: Integers) -> Floats:
         while True:
