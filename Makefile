@@ -30,7 +30,7 @@ wallpaper: setup
 
 # One process a core; each takes a test of the others' when it has none left.
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore tests/scale
 
 # What needs Ray, Dask, PostgreSQL, an S3 server or faiss: in an environment that has them all.
 test-scale: .venv-scale/.complete
