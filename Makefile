@@ -34,7 +34,7 @@ test: setup
 
 # What needs Ray, Dask, PostgreSQL, an S3 server or faiss: in an environment that has them all.
 test-scale: .venv-scale/.complete
-	.venv-scale/bin/python -m pytest tests/scale tests/workers tests/data/test_similar_pairs.py
+	.venv-scale/bin/python -m pytest tests/scale tests/workers tests/data/test_similar_pairs.py tests/pipelines/test_splitting.py
 
 .venv-scale/.complete: requirements-scale.lock pyproject.toml | setup
 	$(PYTHON) -m venv .venv-scale

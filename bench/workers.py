@@ -10,23 +10,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench.ours import feature_settings
-from topwork.core.features import FeatureKey, FeatureShard
-from topwork.core.parameters import FeatureParameters
-from topwork.core.stores import FeatureStore, ImageStore
+from topwork.core.stores import ImageStore
 from topwork.datasets.engine_store import FolderEngineStore
 from topwork.datasets.feature_store import FolderFeatureStore
 from topwork.datasets.image_folder import ImageFolderDataset
 from topwork.images.views import PRESETS
-from topwork.models.extraction import Extraction, extract_missing, on_workers
-from topwork.models.feature_key import engine_for, resolved_key
+from topwork.models.extraction import extract_with, on_workers
+from topwork.models.feature_key import resolved_key
 from topwork.workers import hired
 
 _PACKAGES = {"loky": "joblib", "ray": "ray", "dask": "distributed"}
@@ -49,25 +47,13 @@ class Extracting:
         """Seconds of the features of these images in a new store, and their vectors as bytes."""
         self._number += 1
         store = FolderFeatureStore(self._work / f"store-{self._number}")
-        extract = partial(_extract, self.key, self.engines, self.parameters)
+        asked = self.parameters.model_copy(update={"threads": 1})
+        extract = partial(extract_with, self.key, asked, self.engines, PRESETS["none"], 0)
         contents = {sha256: self.contents[sha256] for sha256 in wanted}
         start = time.perf_counter()
         for shard in on_workers(extract, [self.key], self.images, contents, store):
             store.put(shard)
         return time.perf_counter() - start, store.get(self.key, wanted).tobytes()
-
-
-def _extract(
-    key: FeatureKey,
-    engines: FolderEngineStore,
-    parameters: FeatureParameters,
-    images: Mapping[str, bytes],
-    contents: Mapping[str, str],
-    known: FeatureStore,
-) -> Iterator[FeatureShard]:
-    how = Extraction(parameters.shard_size, 1, parameters.max_pixels)
-    engine = cache(lambda: engine_for(key, parameters, engines))
-    return extract_missing(images, contents, known, key, engine, how, PRESETS["none"], 0)
 
 
 def measure(backend: str, work: Extracting, rounds: int, alone: bytes) -> str:

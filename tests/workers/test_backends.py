@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from topwork.core.errors import InputError, MachineError
@@ -84,6 +88,35 @@ def test_an_error_of_the_work_crosses_the_border_of_processes(crew: Crew) -> Non
 
 def test_fits_of_cross_validation_are_done_by_the_workers_in_their_order(crew: Crew) -> None:
     assert list(each_on_a_core(multiply, [(number, 7) for number in range(9)])) == [7 * number for number in range(9)]
+
+
+HIRES = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+from topwork.workers import current_crew, hired, shared_out
+
+def wait(mark, items):
+    Path(mark).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with hired("loky", 1, None, 1):
+        list(shared_out(current_crew(), lambda items: partial(wait, sys.argv[1], items), [[1]]))
+"""
+
+
+def test_workers_end_with_the_process_that_hired_them_even_if_it_is_killed(tmp_path: Path) -> None:
+    mark = tmp_path / "worker"
+    hirer = subprocess.Popen([sys.executable, "-c", HIRES, str(mark)])
+    while not (mark.exists() and mark.read_text()):
+        assert hirer.poll() is None
+        time.sleep(0.1)
+    worker = psutil.Process(int(mark.read_text()))
+    hirer.kill()
+    hirer.wait()
+    worker.wait(60)
+    assert not worker.is_running()
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,9 +24,9 @@ class ImageStore(Mapping[str, bytes]):
     layout: str
     source: str
 
+    @abstractmethod
     def only(self, image_ids: Sequence[str]) -> Mapping[str, bytes]:
         """The same images, but only those with these ids; it can be sent to another process, which reads the files."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.listing)

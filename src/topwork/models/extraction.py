@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import TypeVar
 
@@ -14,13 +14,15 @@ import numpy as np
 from topwork.core.arrays import Floats
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey, FeatureShard
+from topwork.core.parameters import FeatureParameters
 from topwork.core.progress import report_progress
-from topwork.core.stores import FeatureStore, ImageStore
+from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.images.batches import Wanted, decode_batch, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
 from topwork.models.engines.hardware import begin_worker
+from topwork.models.feature_key import engine_for
 from topwork.workers import cores, current_crew, parts_for, shared_out
 
 _log = logging.getLogger(__name__)
@@ -114,6 +116,22 @@ def _store(extract: Extract, images: Mapping[str, bytes], contents: Mapping[str,
     begin_worker()
     for shard in extract(images, contents, known):
         known.put(shard)
+
+
+def extract_with(
+    key: FeatureKey,
+    parameters: FeatureParameters,
+    engines: EngineStore,
+    plan: ViewPlan,
+    views: int,
+    images: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    known: FeatureStore,
+) -> Iterator[FeatureShard]:
+    """`extract_missing` with the engine of the key; `functools.partial` with all but the last three is an `Extract`."""
+    how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
+    engine = cache(lambda: engine_for(key, parameters, engines))
+    yield from extract_missing(images, contents, known, key, engine, how, plan, views)
 
 
 def extract_shards(

@@ -11,10 +11,9 @@ from typing import Any
 
 from topwork.core.errors import InputError
 from topwork.core.words import counted
-from topwork.workers import started_by_launcher
+from topwork.workers import BACKENDS, hired, started_by_launcher
 
 _LOCAL = "loky"
-_BACKENDS = (_LOCAL, "ray", "dask")
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +37,6 @@ class Concurrency:
         """A context in which these processes work for the run; they are started when they are needed."""
         with ExitStack() as started:
             if self.workers:
-                from topwork.workers import hired
-
                 started.enter_context(hired(self.backend, self.workers, self.cluster, self.worker_threads))
                 where = f"in the cluster {self.cluster}" if self.cluster else "on this machine"
                 _log.info("%s %s (%s)", counted(self.workers, "worker"), where, self.backend)
@@ -72,10 +69,10 @@ def checked_concurrency(knobs: Mapping[str, Any]) -> Concurrency:
     backend, workers, cluster, threads = (knobs[name] for name in ("backend", "workers", "cluster", "worker_threads"))
     for name in ("workers", "worker_threads", "processes"):
         _check_number(name, knobs[name])
-    if backend is not None and backend not in _BACKENDS:
-        near = difflib.get_close_matches(str(backend), _BACKENDS, n=1)
+    if backend is not None and backend not in BACKENDS:
+        near = difflib.get_close_matches(str(backend), BACKENDS, n=1)
         hint = f"perhaps {near[0]}? " if near else ""
-        raise InputError(f"backend={backend}: {hint}known are {', '.join(_BACKENDS)}.")
+        raise InputError(f"backend={backend}: {hint}known are {', '.join(BACKENDS)}.")
     if cluster and backend in {None, _LOCAL}:
         raise InputError(f"cluster={cluster}: say which kind of cluster it is, backend=ray or backend=dask.")
     if workers is None and (backend or threads):

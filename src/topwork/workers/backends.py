@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -45,20 +45,20 @@ def _loky(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    pools: list[Any] = []
+    pool = ProcessPoolExecutor(max_workers=count, timeout=_IDLE)
 
     def submit(job: Job) -> Future[Outcome]:
-        if pools:
-            with suppress(BrokenProcessPool):  # a worker died: the others ended with it
-                return pools[-1].submit(_do, job, threads)  # type: ignore[no-any-return]
-        pools.append(ProcessPoolExecutor(max_workers=count, timeout=_IDLE))
-        return pools[-1].submit(_do, job, threads)  # type: ignore[no-any-return]
+        nonlocal pool
+        try:
+            return pool.submit(_do, job, threads)  # type: ignore[no-any-return]
+        except BrokenProcessPool:  # a worker died: the others ended with it
+            pool = ProcessPoolExecutor(max_workers=count, timeout=_IDLE)
+            return pool.submit(_do, job, threads)  # type: ignore[no-any-return]
 
     try:
         yield Crew(count, threads, submit, lambda error: isinstance(error, BrokenProcessPool), "loky")
     finally:
-        for pool in pools[-1:]:
-            pool.shutdown(wait=True, kill_workers=True)
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _dask(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     from distributed import Client, KilledWorker, LocalCluster
 
     # A part that ends a worker comes back at once; `shared_out` decides whether it is done again.
-    dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.worker.daemon": True})
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
     local = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     _silence()
     try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from contextlib import suppress
+from threading import Thread
 
 from threadpoolctl import threadpool_limits
 
+_LOOK_EVERY = 2.0  # seconds
 _pinned: int | None = None
 
 
@@ -31,5 +34,13 @@ def pin(threads: int) -> None:
     _pinned = threads
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True, name="parent").start()
     logging.disable(logging.INFO)  # the process that hired it tells of the work
     threadpool_limits(threads)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: a killed one cannot end its workers, which would keep their memory."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY)
+    os._exit(1)

@@ -5,8 +5,8 @@ The network is imported inside the functions, because Kedro imports this module 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from topwork.core.features import FeatureKey, Features, FeatureShard
 from topwork.core.parameters import AugmentationParameters, FeatureParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.data.splits import content_digest
-from topwork.images.views import ViewPlan, plan_views
-from topwork.models.extraction import Extraction, extract_missing, on_workers, view_keys
-from topwork.models.feature_key import engine_for, resolved_key
+from topwork.images.views import plan_views
+from topwork.models.extraction import extract_with, on_workers, view_keys
+from topwork.models.feature_key import resolved_key
 from topwork.models.requested_features import requested_features
 
 
@@ -48,23 +48,8 @@ def extract_features(
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
     plan, views = plan_views(augmentation), augmentation.views
     keys = [feature_key, *view_keys(feature_key, plan, views).values()]
-    extract = partial(_extract, feature_key, engines, parameters, plan, views)
+    extract = partial(extract_with, feature_key, parameters, engines, plan, views)
     yield from on_workers(extract, keys, images, contents, known_features)
-
-
-def _extract(
-    key: FeatureKey,
-    engines: EngineStore,
-    parameters: FeatureParameters,
-    plan: ViewPlan,
-    views: int,
-    images: Mapping[str, bytes],
-    contents: Mapping[str, str],
-    known: FeatureStore,
-) -> Iterator[FeatureShard]:
-    engine = cache(lambda: engine_for(key, parameters, engines))
-    how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
-    yield from extract_missing(images, contents, known, key, engine, how, plan, views)
 
 
 def gather_features(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -32,8 +32,9 @@ from topwork.data.splits import (
 from topwork.images.batches import decode_unchanged
 from topwork.images.hashes import perceptual_hash
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.models.extraction import Extraction, extract_shards, on_workers
-from topwork.models.feature_key import engine_for, resolved_key
+from topwork.images.views import PRESETS
+from topwork.models.extraction import extract_with, on_workers
+from topwork.models.feature_key import resolved_key
 from topwork.reporting.plots import plot_sheet
 from topwork.scoring.metrics import proportion_interval
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
@@ -77,23 +78,8 @@ def describe_for_duplicates(
         return
     asked = _for_duplicates(features, parameters)
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    extract = partial(_extract, duplicate_key, engines, asked)
+    extract = partial(extract_with, duplicate_key, asked, engines, PRESETS["none"], 0)
     yield from on_workers(extract, [duplicate_key], images, contents, known_features)
-
-
-def _extract(
-    key: FeatureKey,
-    engines: EngineStore,
-    asked: FeatureParameters,
-    images: Mapping[str, bytes],
-    contents: Mapping[str, str],
-    known: FeatureStore,
-) -> Iterator[FeatureShard]:
-    missing = [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
-    _log.info("features to find near-duplicates by: %d hits, %d misses", len(contents) - len(missing), len(missing))
-    if missing:
-        how = Extraction(asked.shard_size, asked.threads, asked.max_pixels)
-        yield from extract_shards(images, missing, key, engine_for(key, asked, engines), how)
 
 
 def find_near_duplicates(
