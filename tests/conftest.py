@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,27 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@contextmanager
+def tracking_to(uri: str) -> Iterator[None]:
+    """MLflow's store for a while. A run sets it for the whole process, and the next test would find it there."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)  # puts back what was there, whatever MLflow writes into it
+        mlflow.set_tracking_uri(uri)
+        yield
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+
+
 @pytest.fixture
-def tracking_uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def tracking_uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A store of the test's own, which every run in it uses."""
     path = tmp_path / "mlflow.db"
     path.write_bytes(empty_store.read_bytes())
-    uri = f"sqlite:///{path}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
-    return uri
+    with tracking_to(f"sqlite:///{path}"):
+        yield f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -107,8 +120,7 @@ def finished_run(project: Path, empty_store: Path, tmp_path_factory: pytest.Temp
     fill(folder / "images", 10)
     (folder / "images" / "red" / "broken.png").write_bytes(b"broken")
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    with tracking_to(f"sqlite:///{folder / 'mlflow.db'}"):
         result = run_kedro(folder, params=f"images={folder / 'images'}")
     assert result.exit_code == 0, result.output
     (folder / "output.txt").write_text(result.output)

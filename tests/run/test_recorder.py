@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -11,7 +10,6 @@ from topwork.run.recorder import Recorder
 
 @pytest.fixture
 def client(tracking_uri: str) -> MlflowClient:
-    mlflow.set_tracking_uri(tracking_uri)
     return MlflowClient(tracking_uri)
 
 

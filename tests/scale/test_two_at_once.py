@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from tests.conftest import fill
+from tests.conftest import fill, tracking_to
 from tests.scale.conftest import run_at_once
 
 STRATEGIES = ("lda", "logistic", "svm")
@@ -50,8 +50,8 @@ def check_complete(results: tuple[Path, Path], uri: str) -> None:
         assert {each.path for each in client.list_artifacts(mine.info.run_id)} >= {"run.yml", "report.html"}
         version = client.get_model_version_by_alias(f"images{number}", "champion")
         assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == mine.info.run_id
-        mlflow.set_tracking_uri(uri)
-        assert mlflow.artifacts.list_artifacts(f"models:/images{number}@champion")
+        with tracking_to(uri):
+            assert mlflow.artifacts.list_artifacts(f"models:/images{number}@champion")
 
 
 def test_on_postgresql_through_a_server_that_also_keeps_the_artifacts(mlflow_server: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import uvicorn
 from mlflow import MlflowClient
 from PIL import Image
 
-from tests.conftest import encode, image_bytes
+from tests.conftest import encode, image_bytes, tracking_to
 from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
@@ -55,14 +55,12 @@ def a_classifier() -> Classifier:
 def model(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
-    write_classifier(a_classifier(), folder / "classifier")
-    run = mlflow.MlflowClient().create_run(experiment)
-    name = log_classifier("svm", folder / "classifier", run.info.run_id)
-    yield mlflow.pyfunc.load_model(f"models:/{name}", model_config={"read_paths": True})
-    mlflow.set_tracking_uri(before)
+    with tracking_to(f"sqlite:///{folder / 'mlflow.db'}"):
+        experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
+        write_classifier(a_classifier(), folder / "classifier")
+        run = mlflow.MlflowClient().create_run(experiment)
+        name = log_classifier("svm", folder / "classifier", run.info.run_id)
+        yield mlflow.pyfunc.load_model(f"models:/{name}", model_config={"read_paths": True})
 
 
 @pytest.fixture(scope="module")
