@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
 from topwork.core.errors import InputError, MachineError
@@ -14,6 +16,8 @@ from topwork.workers.crew import Crew, Job, Outcome, working
 from topwork.workers.pinning import cores, pin
 
 _IDLE = 60  # seconds after which an idle worker of loky ends by itself
+_PATIENCE = 20  # seconds until a cluster is said not to answer
+_one_job = Lock()
 
 
 @contextmanager
@@ -69,9 +73,12 @@ def _ray(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     here: dict[str, Any] = {"num_cpus": count * threads, "include_dashboard": False}
     where = {"address": cluster} if cluster else here
     try:
+        if cluster and ":" in cluster:
+            _check_listening(cluster)  # Ray itself would wait for ever
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _silent("Ray", cluster, error) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        hint = " If the cluster asks for a token, set RAY_AUTH_MODE=token here too." if cluster else ""
+        raise _silent("Ray", cluster, error, hint) from error
     try:
         found = ray.cluster_resources()
         _check_size(int(found.get("CPU", 0)) // threads, count, "ray")
@@ -98,7 +105,7 @@ def _dask(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     local = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     _silence()
     try:
-        client = Client(cluster, timeout=20) if cluster else Client(LocalCluster(**local))
+        client = Client(cluster, timeout=_PATIENCE) if cluster else Client(LocalCluster(**local))
     except OSError as error:
         raise _silent("Dask", cluster, error) from error
     try:
@@ -133,9 +140,10 @@ def _silence() -> None:
 
 
 def _do(job: Job, threads: int) -> Outcome:
-    """The outcome of a job, in a worker."""
-    pin(threads)
-    return Outcome.of(job)
+    """The outcome of a job, in a worker. A process does one at a time, however many threads Dask gives it."""
+    with _one_job:
+        pin(threads)
+        return Outcome.of(job)
 
 
 def _check_installed(package: str, extra: str) -> None:
@@ -143,11 +151,17 @@ def _check_installed(package: str, extra: str) -> None:
         raise InputError(f"backend={extra}: not installed. `pip install 'topwork[{extra}]'`, or leave out backend.")
 
 
+def _check_listening(address: str) -> None:
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
 def _check_size(there: int, count: int, backend: str) -> None:
     if there < count:
         raise InputError(f"workers={count}: the {backend} cluster has room for {there} of them. Give workers={there}.")
 
 
-def _silent(engine: str, cluster: str | None, error: Exception) -> MachineError:
+def _silent(engine: str, cluster: str | None, error: Exception, hint: str = "") -> MachineError:
     where = f"cluster={cluster}" if cluster else "this machine"
-    return MachineError(f"{engine} does not answer ({where}): {str(error).strip().splitlines()[0]}")
+    reason = str(error).strip().splitlines()[0].rstrip(".")
+    return MachineError(f"{engine} does not answer ({where}): {reason}.{hint}")
