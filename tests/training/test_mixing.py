@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from topwork.training.criterion import Criterion
 from topwork.training.mixing import mix
 
 TRUTH = torch.tensor([0, 1, 2, 3])
@@ -17,7 +18,7 @@ def generator(seed: int = 1) -> np.random.Generator:
 
 def test_nothing_is_mixed_where_nothing_is_asked_for() -> None:
     pixels = torch.randint(0, 255, (4, 8, 8, 3), dtype=torch.uint8)
-    inputs, loss = mix(pixels, TRUTH, 0, 0, 0.1, generator())
+    inputs, loss = mix(pixels, TRUTH, 0, 0, Criterion(smoothing=0.1), generator())
     assert inputs is pixels
     assert loss(SCORES) == functional.cross_entropy(SCORES, TRUTH, label_smoothing=0.1)
 
@@ -34,7 +35,7 @@ def test_labels_are_mixed_in_the_proportion_of_the_pixels(way: str, maps: bool) 
     shares = set()
     for seed in range(20):
         strengths = (1.0, 0.0) if way == "mixup" else (0.0, 1.0)
-        inputs, loss = mix(pixels, TRUTH, *strengths, 0, generator(seed))
+        inputs, loss = mix(pixels, TRUTH, *strengths, Criterion(), generator(seed))
         assert (inputs.dtype, inputs.shape) == (pixels.dtype, pixels.shape)
         share = float(inputs[0].float().mean()) / 240
         assert (4 * loss(scores) - rest) / 20 == pytest.approx(share, abs=0.005)
@@ -44,5 +45,5 @@ def test_labels_are_mixed_in_the_proportion_of_the_pixels(way: str, maps: bool) 
 
 def test_a_batch_is_mixed_by_its_generator_alone() -> None:
     pixels = torch.randint(0, 255, (4, 8, 8, 3), dtype=torch.uint8)
-    first, second = (mix(pixels, TRUTH, 0.4, 1.0, 0, generator(7))[0] for _ in range(2))
+    first, second = (mix(pixels, TRUTH, 0.4, 1.0, Criterion(), generator(7))[0] for _ in range(2))
     assert torch.equal(first, second)

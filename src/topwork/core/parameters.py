@@ -159,7 +159,7 @@ class LinearParameters(HeadParameters):
     """Blocks `svm` and `logistic`: how a linear classifier is fitted."""
 
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    class_weight: Literal["none", "balanced"]
+    class_weight: Literal["none", "balanced", "effective"]
     max_iterations: PositiveInt
     seed: int
 
@@ -177,6 +177,9 @@ class NetworkParameters(Block):
     warmup: Share
     clip: Annotated[float, Field(gt=0)] | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"]
+    class_weight: Literal["none", "balanced", "effective"]
+    sampling: Literal["plain", "balanced"]
     cache: Literal["auto", "always", "never"]
     cache_views: Annotated[int, Field(ge=0, le=64)]
     cache_gigabytes: Annotated[float, Field(gt=0)]

@@ -19,6 +19,7 @@ from topwork.core.progress import report_progress
 from topwork.core.words import counted
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
+from topwork.training.class_balance import ClassWeight
 from topwork.training.cross_fitting import Left, inner_scores, rows_by_fold
 from topwork.training.heads import ABSENT_CLASS, Examples, FittedHead
 from topwork.training.linear_models import Coefficients, LinearModel, LinearSVM, MultinomialLogistic
@@ -135,12 +136,12 @@ class _Fitted:
     coefficients: Coefficients
 
 
-def linear_svm(class_weight: str, max_iterations: int) -> Estimator:
+def linear_svm(class_weight: ClassWeight, max_iterations: int) -> Estimator:
     """One-against-rest linear SVM with squared hinge loss."""
     return lambda C: LinearSVM(C, class_weight, max_iterations)
 
 
-def multinomial_logistic(class_weight: str, max_iterations: int) -> Estimator:
+def multinomial_logistic(class_weight: ClassWeight, max_iterations: int) -> Estimator:
     """Multinomial logistic regression."""
     return lambda C: MultinomialLogistic(C, class_weight, max_iterations)
 

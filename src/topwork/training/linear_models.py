@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.blocks import blocks
+from topwork.training.class_balance import ClassWeight, class_weights
 
 _PRECISION = 1e-5
 """Decrease of the mean loss in one step below which the fit has converged (`ftol`)."""
@@ -73,14 +74,17 @@ class _Regularised(LinearModel):
     _curvature: ClassVar[float]  # of the loss by a score, typical for fitted models
     _penalises_bias: ClassVar[bool]
 
-    def __init__(self, C: float, class_weight: str, max_iterations: int) -> None:
+    def __init__(self, C: float, class_weight: ClassWeight, max_iterations: int) -> None:
         super().__init__(C)
-        self._balanced = class_weight == "balanced"
+        self._class_weight = class_weight
         self._max_iterations = max_iterations
 
     @abstractmethod
-    def _objective(self, truth: Integers, classes: int) -> _Objective:
-        """The mean loss as a function of the scores; ``truth`` are numbers below ``classes``."""
+    def _objective(self, truth: Integers, classes: int, own: Floats) -> _Objective:
+        """The mean loss as a function of the scores.
+
+        ``truth`` ``[n]`` are numbers below ``classes``; ``own`` ``[n]`` is the weight of each sample in its class.
+        """
 
     def fit(
         self, samples: Sequence[Floats], truth: Integers, repeats: int, variances: Floats, start: Coefficients | None
@@ -92,7 +96,8 @@ class _Regularised(LinearModel):
         strength = repeats / (self.C * n)  # of the regularisation, beside a mean loss
         bias_strength = strength if self._penalises_bias else 0.0
         scale = (1 / np.sqrt(strength + self._curvature * variances)).astype(np.float32)[:, None]
-        objective = self._objective(numbers, len(classes))
+        own = class_weights(np.bincount(numbers) // repeats, self._class_weight)[numbers]
+        objective = self._objective(numbers, len(classes), own)
 
         def loss(flat: Floats) -> tuple[float, Floats]:
             weight, bias = _unflat(flat, scale, k)
@@ -134,11 +139,9 @@ class MultinomialLogistic(_Regularised):
 
     _curvature, _penalises_bias = 0.05, False
 
-    def _objective(self, truth: Integers, classes: int) -> _Objective:
+    def _objective(self, truth: Integers, classes: int, own: Floats) -> _Objective:
         n, rows = len(truth), np.arange(len(truth))
-        weights = np.full(n, 1 / n, np.float32)
-        if self._balanced:
-            weights = (1 / (classes * np.bincount(truth)))[truth].astype(np.float32)
+        weights = (own / n).astype(np.float32)
         if classes == 2:
             signs = np.where(truth == 1, 1, -1).astype(np.float32)[:, None]
 
@@ -169,17 +172,16 @@ class LinearSVM(_Regularised):
 
     _curvature, _penalises_bias = 0.3, True
 
-    def _objective(self, truth: Integers, classes: int) -> _Objective:
-        n, own = len(truth), np.ones(len(truth))
-        if self._balanced:  # as in liblinear, the rest of a class keeps its weight
-            own = (n / (classes * np.bincount(truth)))[truth]
+    def _objective(self, truth: Integers, classes: int, own: Floats) -> _Objective:
+        n = len(truth)
         if classes == 2:
             signs = np.where(truth == 1, 1, -1).astype(np.float32)[:, None]
             weights = (own / n).astype(np.float32)[:, None]
         else:
             signs = np.full((n, classes), -1, np.float32)
             weights = np.full((n, classes), 1 / n, np.float32)
-            signs[np.arange(n), truth], weights[np.arange(n), truth] = 1, own / n
+            signs[np.arange(n), truth] = 1
+            weights[np.arange(n), truth] = own / n  # as in liblinear, the rest of a class keeps its weight
 
         def hinge(scores: Floats) -> tuple[float, Floats]:
             missing = np.maximum(1 - signs * scores, 0)

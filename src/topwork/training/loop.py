@@ -28,6 +28,8 @@ from topwork.models.graft import Graft
 from topwork.models.layer_groups import freeze, group_numbers
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
+from topwork.training.class_balance import ClassWeight, balanced_order
+from topwork.training.criterion import Criterion, Loss
 from topwork.training.mixing import mix
 from topwork.training.ranks import (
     agreed,
@@ -80,6 +82,9 @@ class FitPlan:
     warmup: float
     clip: float | None
     label_smoothing: float
+    loss: Loss
+    class_weight: ClassWeight
+    sampling: str
     mixup: float
     cutmix: float
     ema: float
@@ -220,7 +225,7 @@ def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: 
     trial.steps = _TRIED * len(subset.taught)
     seconds: list[float] = []
     with restored_afterwards(graft):
-        learner = _Learner(graft, _optimizer(graft, plan, state.rate), plan, trial)
+        learner = _Learner(graft, _optimizer(graft, plan, state.rate), subset, plan, trial)
         batches = list(islice(_endless(subset, plan), _TRIED))
         start = time.perf_counter()
         for batch, inputs in _loaded(subset, batches, 1, plan):
@@ -247,7 +252,7 @@ def _epoch(
     batches = _batches(subset, plan, epoch)[done:left]
     _set_training(graft, plan, epoch)
     start = saved = time.perf_counter()
-    learner, running = _Learner(graft, optimizer, plan, state), list[Tensor]()
+    learner, running = _Learner(graft, optimizer, subset, plan, state), list[Tensor]()
     for batch, inputs in _loaded(subset, batches, epoch, plan):
         running.append(learner.step(inputs, _classes(subset, share(batch)), len(batch)))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
@@ -275,8 +280,17 @@ def _tell(subset: TrainingSubset, plan: FitPlan, state: TrainingState, note: str
 class _Learner:
     """A network that learns batch by batch; several ranks learn together, each from its share of the batch."""
 
-    def __init__(self, graft: Graft, optimizer: torch.optim.Optimizer, plan: FitPlan, state: TrainingState) -> None:
+    def __init__(
+        self,
+        graft: Graft,
+        optimizer: torch.optim.Optimizer,
+        subset: TrainingSubset,
+        plan: FitPlan,
+        state: TrainingState,
+    ) -> None:
         self._graft, self._optimizer, self._plan, self._state = graft, optimizer, plan, state
+        truth, classes = subset.truth[subset.taught], int(subset.truth.max()) + 1
+        self._criterion = Criterion.of(plan.loss, plan.class_weight, plan.label_smoothing, truth, classes)
         self._scores = learning_together(graft, some_unused=graft.layers != (LAST,))
 
     def step(self, inputs: Tensor, truth: Tensor, of_batch: int) -> Tensor:
@@ -284,7 +298,7 @@ class _Learner:
         plan, state = self._plan, self._state
         torch.manual_seed(_seed(plan, state.step))  # for dropout: depends on the step only, also after a restart
         generator = np.random.default_rng([plan.seed, state.step, *_of_rank()])
-        inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, plan.label_smoothing, generator)
+        inputs, loss_of = mix(inputs, truth, plan.mixup, plan.cutmix, self._criterion, generator)
         factor = rate_factor(state.step, state.steps, plan.warmup)
         for group in self._optimizer.param_groups:
             group["lr"] = group["full_rate"] * factor
@@ -345,7 +359,11 @@ def _optimizer(graft: Graft, plan: FitPlan, rate: float) -> torch.optim.Optimize
 
 def _batches(subset: TrainingSubset, plan: FitPlan, epoch: int) -> list[Integers]:
     """Rows of each batch of an epoch, in the random order of this epoch."""
-    rows = np.random.default_rng([plan.seed, epoch]).permutation(subset.taught)
+    generator = np.random.default_rng([plan.seed, epoch])
+    if plan.sampling == "balanced":
+        rows = balanced_order(subset.truth, subset.taught, generator)
+    else:
+        rows = generator.permutation(subset.taught)
     return _cut(rows, plan.batch_size)[: steps_an_epoch(subset.taught, plan.batch_size)]
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Loss = Callable[[Tensor], Tensor]
+LossOf = Callable[[Tensor, Tensor], Tensor]
 
 
 def mix(
-    inputs: Tensor, truth: Tensor, mixup: float, cutmix: float, smoothing: float, generator: np.random.Generator
+    inputs: Tensor, truth: Tensor, mixup: float, cutmix: float, criterion: LossOf, generator: np.random.Generator
 ) -> tuple[Tensor, Loss]:
     """The batch mixed with a permutation of itself, and a function from its scores to the loss.
 
@@ -23,18 +23,14 @@ def mix(
         truth: class numbers ``[b]``.
         mixup: parameter of the beta distribution of the weight (Zhang et al. 2018); 0: off.
         cutmix: the same for the area of a rectangle (Yun et al. 2019); if both are on, each batch draws one of them.
-        smoothing: label smoothing, the share that is spread over all classes (Szegedy et al. 2016).
+        criterion: the loss of scores ``[b, c]`` and class numbers ``[b]``.
         generator: draws the permutation, the weight and the rectangle.
 
     """
-
-    def loss(scores: Tensor, of: Tensor = truth) -> Tensor:
-        return functional.cross_entropy(scores.float(), of, label_smoothing=smoothing)
-
     cut = cutmix > 0 and (mixup == 0 or generator.random() < 0.5)
     strength = cutmix if cut else mixup
     if strength == 0:
-        return inputs, loss
+        return inputs, lambda scores: criterion(scores, truth)
     order = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
     kept = float(generator.beta(strength, strength))
     if cut:
@@ -42,7 +38,7 @@ def mix(
     else:
         inputs = (kept * inputs + (1 - kept) * inputs[order]).to(inputs.dtype)
     others = truth[order]
-    return inputs, lambda scores: kept * loss(scores) + (1 - kept) * loss(scores, others)
+    return inputs, lambda scores: kept * criterion(scores, truth) + (1 - kept) * criterion(scores, others)
 
 
 def _pasted(inputs: Tensor, others: Tensor, kept: float, generator: np.random.Generator) -> tuple[Tensor, float]:
