@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from tests.conftest import PROJECT
-from topwork.core.arrays import Bools
 from topwork.core.digests import classes_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
@@ -46,10 +45,10 @@ def verdict(wrong: int, registered: RegisteredChampion | None, model: str = "new
     block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
     parameters = ComparisonParameters.model_validate({**block, **changed})
 
-    def answers(rows: pd.DataFrame) -> Bools:
+    def answers(rows: pd.DataFrame) -> pd.DataFrame:
         assert registered is not None and registered.learnt is not None
         assert not set(rows["sha256"]) & registered.learnt
-        return np.zeros(len(rows), bool)
+        return pd.DataFrame({"predicted": ["y"] * len(rows)})
 
     return judge(table(wrong), model, "now", registered, answers, GROUPS, parameters)
 
@@ -104,7 +103,7 @@ def test_a_champion_of_which_nothing_is_kept_stays() -> None:
 def test_a_champion_that_cannot_be_asked_stays() -> None:
     block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
 
-    def refused(_rows: pd.DataFrame) -> Bools:
+    def refused(_rows: pd.DataFrame) -> pd.DataFrame:
         raise InputError("other weights")
 
     old, parameters = champion(0, digest="before", learnt=10), ComparisonParameters.model_validate(block)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from topwork.scoring.paired import compare, compare_predictions, difference_interval, holm, mcnemar
+from topwork.scoring.paired import compare, difference_interval, holm, mcnemar
+from topwork.scoring.shared_images import compare_predictions
 
 
 def answers(generator: np.random.Generator, share: float, groups: int, size: int, alike: float) -> np.ndarray:

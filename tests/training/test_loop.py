@@ -13,6 +13,7 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 from topwork.models.backbones import describe_backbone, load_backbone
 from topwork.models.graft import Graft, boundary_layer, starting_at_group
+from topwork.scoring.metric import Metric
 from topwork.training import loop
 from topwork.training.loop import FitPlan, TrainingSubset, class_scores, fit
 from topwork.training.samples import ActivationSamples
@@ -44,6 +45,7 @@ PLAN = FitPlan(
     ema=0.0,
     patience=None,
     precision="float32",
+    metric=Metric(),
     seed=0,
     threads=1,
 )

@@ -256,6 +256,7 @@ class EvaluationParameters(Block):
 class ComparisonParameters(Block):
     """Block `comparison`: how strategies are compared, and when the champion changes."""
 
+    metric: Name
     errors: Annotated[float, Field(ge=0)]
     promote: Literal["always", "when_better", "never"]
     significance: Annotated[float, Field(gt=0, lt=1)]

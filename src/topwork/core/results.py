@@ -96,11 +96,14 @@ class Candidates(RootModel[tuple[Candidate, ...]]):
 class Screened(Candidate):
     """A candidate with the accuracy of a quick probe on its features, out of fold on the images of the screen.
 
-    ``behind`` is its accuracy minus the accuracy of the best, paired, with a standard error. ``p`` belongs to the
+    ``score`` is the probe's score by the ``metric`` that the user chose (higher is better). ``behind`` is this score
+    minus the score of the best, paired, with a standard error. ``p`` belongs to the
     one-sided test that the best is no better. ``kept`` says whether strategies are trained on these features, and
     ``why_not`` why they are not.
     """
 
+    metric: str = "accuracy"
+    score: float | None = None
     accuracy: float | None = None
     behind: float = 0.0
     behind_error: float = 0.0
@@ -147,6 +150,8 @@ class Forecast(Record):
 class Evidence(Record):
     """Evidence from the cached features of the training images, before a strategy is trained.
 
+    ``probe_score`` is the probe's score by the ``metric`` that the user chose (of log-loss, the negative).
+
     ``median_side`` is in pixels. ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect.
     ``balanced_accuracy``, ``balanced_accuracy_weighted`` and ``weighting_error`` are None if the class weights were not
     tried. ``has_layers`` says whether the features come from a network, whose layers can be trained. ``learnt`` is the
@@ -167,6 +172,8 @@ class Evidence(Record):
     knn_accuracy: float
     balanced_accuracy: float | None = None
     balanced_accuracy_weighted: float | None = None
+    metric: str = "accuracy"
+    probe_score: float | None = None
     weighting_error: float | None = None
     learning_curve: tuple[Point, ...] = ()
     forecast: tuple[Forecast, ...] = ()
@@ -201,11 +208,14 @@ class Advice(Record):
 class Comparison(Record):
     """Comparison of a strategy with the best one, on the images that all strategies scored out of fold.
 
-    ``behind`` is its accuracy minus the accuracy of the best, with a standard error and an interval that is corrected
+    ``shared_score`` is its score by the ``metric`` that the user chose (higher is better: of log-loss, the negative).
+    ``behind`` is this score minus the score of the best, with a standard error and an interval that is corrected
     for all comparisons. ``p`` belongs to the paired test; ``p_adjusted`` is corrected for all comparisons. All values
     are None if the strategy cannot be compared.
     """
 
+    metric: str = "accuracy"
+    shared_score: float | None = None
     shared_accuracy: float | None = None
     shared_images: int | None = None
     behind: float | None = None
@@ -295,6 +305,11 @@ class Leaderboard(RootModel[tuple[Row, ...]]):
         return self.root
 
     @property
+    def metric(self) -> str:
+        """The score by which the strategies are compared."""
+        return next((row.metric for row in self.rows if row.shared_score is not None), "accuracy")
+
+    @property
     def shared_images(self) -> int:
         """Number of images on which the strategies are compared."""
         return max((row.shared_images or 0 for row in self.rows if row.accuracy is not None), default=0)
@@ -326,6 +341,7 @@ class Champion(Record):
 
     strategy: str | None
     reason: str
+    metric: str = "accuracy"
     features: str = ""
     slot: str = ""
     images: int | None = None

@@ -17,8 +17,10 @@ from topwork.core.progress import report_progress
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_small_pictures, is_far
 from topwork.scoring.learning_curve import forecast
-from topwork.scoring.metrics import proportion_interval
+from topwork.scoring.metric import Answers, Metric
+from topwork.scoring.metrics import proportion_interval, softmax
 from topwork.scoring.neighbours import knn_accuracy
+from topwork.training.calibration import fit_temperature
 from topwork.training.linear import Estimator, fit_head, out_of_fold_scores
 from topwork.training.linear_models import ClosedRidge
 
@@ -51,6 +53,7 @@ def gather_evidence(
     probes: Mapping[str, Estimator],
     C: float,
     seed: int,
+    metric: Metric | None = None,
 ) -> Evidence:
     """Evidence from the cached features of the training images, without the test split; computed in seconds.
 
@@ -63,8 +66,10 @@ def gather_evidence(
         probes: functions that make the probe, without class weights (``none``) and with them (``balanced``).
         C: inverse regularisation of the probe.
         seed: seed of the random samples.
+        metric: the score that models are chosen by; None: accuracy.
 
     """
+    metric = metric or Metric()
     counts, classes = np.bincount(truth), int(truth.max()) + 1
     images = len(truth)
     most = max(_MOST, min(_MOST_OF_MANY, _A_CLASS * classes))
@@ -74,7 +79,9 @@ def gather_evidence(
     is_large = vectors.size * classes > _LARGE
     estimator, started = ClosedRidge if is_large else probes["none"], time.perf_counter()
     report_progress(_TASK, 0, _STEPS, "steps")
-    predicted = out_of_fold_scores(estimator, C, vectors, truth, folds, classes).argmax(axis=1)
+    scores = out_of_fold_scores(estimator, C, vectors, truth, folds, classes)
+    predicted = scores.argmax(axis=1)
+    answers = Answers.likeliest(truth, softmax(scores, fit_temperature(scores, truth)))
     seconds = time.perf_counter() - started
     weighting: dict[str, float] = {}
     largest, smallest = int(counts.max()), int(counts.min())
@@ -94,6 +101,8 @@ def gather_evidence(
         largest_class=largest,
         smallest_class=smallest,
         **weighting,
+        metric=metric.name,
+        probe_score=metric.value(answers),
         median_side=float(np.median(sides)),
         probe="ridge" if is_large else "logistic",
         probe_accuracy=accuracy,
@@ -218,10 +227,18 @@ def _says(evidence: Evidence) -> str:
         reach = f"The extractor tells these classes apart {'badly' if far else 'well'}."
     return (
         f"A linear probe gets {evidence.probe_accuracy:.3f} [{evidence.probe_low:.3f}, "
-        f"{evidence.probe_high:.3f}] out of fold, {evidence.above_chance:.0%} of the way from chance to perfect; "
+        f"{evidence.probe_high:.3f}] out of fold{_by_metric(evidence)}, "
+        f"{evidence.above_chance:.0%} of the way from chance to perfect; "
         f"five nearest neighbours get {evidence.knn_accuracy:.3f}. {reach}"
         f"{_balance(evidence)}"
     )
+
+
+def _by_metric(evidence: Evidence) -> str:
+    if evidence.metric == "accuracy":
+        return ""
+    metric = Metric(evidence.metric)
+    return f" ({metric.title} {metric.shown(evidence.probe_score):.3f})"
 
 
 def _balance(evidence: Evidence) -> str:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from topwork.core.runs import LoggedRuns
 from topwork.core.words import counted
-from topwork.scoring.paired import Difference, compare_predictions
+from topwork.scoring.paired import Difference
+from topwork.scoring.shared_images import compare_predictions
 
 HISTORY_COLUMNS = (
     "started",

@@ -8,24 +8,24 @@ import pandas as pd
 
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Status
 from topwork.decisions.strategies import STRATEGIES
-from topwork.scoring.paired import (
-    Difference,
-    compare,
-    compare_predictions,
-    holm,
-    shared_predictions,
-)
+from topwork.scoring.metric import Answers, Metric, told_difference, told_number
+from topwork.scoring.paired import Difference, holm
+from topwork.scoring.shared_images import answers_of, comparable, compare_predictions, shared_predictions
 
 _SCORES = ("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images")
 _ROUNDING = 1e-9  # if only one image differs, the difference is exactly one standard error
 
 
 def compare_on_shared(
-    tables: Mapping[str, pd.DataFrame], apart: Mapping[str, pd.DataFrame], splits: pd.DataFrame, seed: int
+    tables: Mapping[str, pd.DataFrame],
+    apart: Mapping[str, pd.DataFrame],
+    splits: pd.DataFrame,
+    seed: int,
+    metric: Metric | None = None,
 ) -> dict[str, Comparison]:
     """Comparison of each table of out-of-fold predictions with the best one.
 
-    ``behind`` is its accuracy minus the accuracy of the best, paired on the images that all ``tables`` share, with a
+    ``behind`` is its score minus the score of the best, paired on the images that all ``tables`` share, with a
     standard error and an interval. ``p`` belongs to the test that both are equal. Because there are several
     comparisons, the intervals are corrected to hold together (Bonferroni), and so is ``p_adjusted`` (Holm).
 
@@ -35,33 +35,37 @@ def compare_on_shared(
             share, so that the images of the other comparisons stay the same.
         splits: table with the groups of the images.
         seed: seed of the random signs.
+        metric: the score; None: accuracy.
 
     """
+    metric = metric or Metric()
     found = {name: Comparison() for name in (*tables, *apart)}
     shared = shared_predictions(list(tables.values())) if tables else pd.DataFrame()
-    if shared.empty:
+    if shared.empty or not comparable(list(tables.values()), metric):
         return found
     group_of = splits.set_index("image_id")["group"]
-    right = {name: (shared[f"predicted_{place}"] == shared["label"]).to_numpy() for place, name in enumerate(tables)}
-    best = max(right, key=lambda name: right[name].mean())  # the cheapest of equals: they come first
+    answers = {name: answers_of(shared, place) for place, name in enumerate(tables)}
+    scores = {name: metric.value(of) for name, of in answers.items()}
+    best = max(scores, key=lambda name: scores[name])  # the cheapest of equals: they come first
     groups, tests = shared["image_id"].map(group_of).to_numpy(dtype=str), max(1, len(found) - 1)
-    for name, mine in right.items():
-        difference = compare(mine, right[best], groups, seed, tests)
+    for name, mine in answers.items():
+        difference = metric.compare(mine, answers[best], groups, seed, tests)
         untested = {"p": None} if name == best else {}
-        found[name] = _comparison(difference, float(mine.mean())).model_copy(update=untested)
+        found[name] = _comparison(difference, mine, metric).model_copy(update=untested)
     for name, table in apart.items():
-        if told := compare_predictions(table, tables[best], group_of, seed, tests):
-            both = shared_predictions([table, tables[best]])
-            found[name] = _comparison(told, float((both["predicted_0"] == both["label"]).mean()))
+        if told := compare_predictions(table, tables[best], group_of, seed, tests, metric):
+            found[name] = _comparison(told, answers_of(shared_predictions([table, tables[best]]), 0), metric)
     tested = {name: each.p for name, each in found.items() if each.p is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {name: each.model_copy(update={"p_adjusted": adjusted.get(name)}) for name, each in found.items()}
 
 
-def _comparison(found: Difference, accuracy: float) -> Comparison:
+def _comparison(found: Difference, answers: Answers, metric: Metric) -> Comparison:
     return Comparison(
-        shared_accuracy=accuracy,
-        shared_images=found.images,
+        metric=metric.name,
+        shared_score=metric.value(answers),
+        shared_accuracy=Metric().value(answers),
+        shared_images=len(answers.truth),
         behind=found.difference,
         behind_low=found.low,
         behind_high=found.high,
@@ -75,8 +79,8 @@ def rank(rows: Sequence[Row]) -> Leaderboard:
 
     def place(row: Row) -> tuple[object, ...]:
         is_apart = row.status is not Status.OK
-        order = -(row.behind or 0) if is_apart else -(row.shared_accuracy or 0)
-        return row.shared_accuracy is None, is_apart, order, cost(row)
+        order = -(row.behind or 0) if is_apart else -(row.shared_score or 0)
+        return row.shared_score is None, is_apart, order, cost(row)
 
     return Leaderboard(tuple(sorted(rows, key=place)))
 
@@ -108,11 +112,11 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
         reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
         reason = (
-            f"{-100 * behind[chosen]:.1f} points behind {best.name} out of fold, within {errors:g} standard "
-            f"error of {100 * (chosen.behind_error or 0.0):.1f}, and cheaper with many images"
+            f"{told_difference(-behind[chosen], chosen.metric)} behind {best.name} out of fold, within {errors:g} "
+            f"standard error of {told_number(chosen.behind_error or 0.0, chosen.metric)}, and cheaper with many images"
         )
     scores = {name: getattr(chosen, name) for name in _SCORES}
-    which = {"strategy": chosen.strategy, "features": chosen.features, "slot": chosen.slot}
+    which = {"metric": chosen.metric, "strategy": chosen.strategy, "features": chosen.features, "slot": chosen.slot}
     return Champion(**which, reason=reason, images=chosen.shared_images, **scores)
 
 

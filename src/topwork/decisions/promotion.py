@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from topwork.core.arrays import Bools
 from topwork.core.digests import classes_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
 from topwork.core.runs import RegisteredChampion
-from topwork.scoring.paired import Difference, compare_predictions
+from topwork.scoring.metric import Metric, told_number, unit_of
+from topwork.scoring.paired import Difference
+from topwork.scoring.shared_images import compare_predictions
 
 _MOST_JUDGED = 2000  # images on which an older champion is tested
-_WRONG = ""  # stands for any wrong class
 _OTHER_CLASSES = (
     "the registered champion of this name knows other classes, so that it is a model for another task; "
     "give this one a name of its own (model=NAME), or comparison.promote=always to take its place"
@@ -37,7 +36,7 @@ def judge(
     model_id: str,
     digest: str,
     registered: RegisteredChampion | None,
-    answers: Callable[[pd.DataFrame], Bools],
+    answers: Callable[[pd.DataFrame], pd.DataFrame],
     group_of: pd.Series[str],
     parameters: ComparisonParameters,
 ) -> Verdict:
@@ -53,7 +52,7 @@ def judge(
         model_id: id of its logged model.
         digest: digest of the split.
         registered: the present champion.
-        answers: function that tells for each given row whether the champion is right.
+        answers: function that gives the champion's ``predicted`` and ``probabilities`` for each row.
         group_of: group of each image id.
         parameters: block `comparison`.
 
@@ -71,19 +70,31 @@ def judge(
     else:
         known, told = unseen, "images that the champion never learnt from"
         try:
-            is_right = answers(unseen)
+            told_now = answers(unseen)
         except InputError as error:
             return Verdict(False, f"the champion cannot be asked ({error})")
-        theirs = unseen.assign(predicted=np.where(is_right, unseen["label"], _WRONG))
-    found = compare_predictions(known, theirs, group_of, parameters.seed)
+        kept = unseen.drop(columns=told_now.columns, errors="ignore")
+        theirs = kept.join(told_now.set_axis(unseen.index))
+        theirs.attrs = dict(newcomer.attrs)
+    metric = Metric.of(parameters.metric, newcomer.attrs.get("class_names", ()))
+    found = compare_predictions(known, theirs, group_of, parameters.seed, metric=metric)
     images = found.images if found else 0
     if found is None or images < parameters.fewest_images:
         wanted = f"{parameters.fewest_images} are wanted; comparison.promote=always moves it all the same"
         return Verdict(False, f"too few to judge by: {images} {told}, {wanted}")
     moves = found.p_better < parameters.significance
-    points = f"{100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    mean, low, high = (_signed(value, metric.name) for value in (found.difference, found.low, found.high))
+    points = f"{mean} {unit_of(metric.name)} [{low}, {high}]{_of(metric)}"
     verdict = "better" if moves else "not shown to be better"
     return Verdict(moves, f"{verdict} on {images} {told}: {points}, one-sided p = {found.p_better:.2g}", found)
+
+
+def _signed(value: float, metric: str) -> str:
+    return ("" if value < 0 else "+") + told_number(value, metric)
+
+
+def _of(metric: Metric) -> str:
+    return "" if metric.name == "accuracy" else f" of {metric.title}"
 
 
 def _without_looking(model_id: str, registered: RegisteredChampion | None, parameters: ComparisonParameters) -> Verdict:

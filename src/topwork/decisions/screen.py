@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.core.arrays import Bools, Floats, Integers
+from topwork.core.arrays import Floats, Integers
 from topwork.core.candidates import LAST
 from topwork.core.parameters import LinearParameters, ScreeningParameters
 from topwork.core.progress import report_progress
 from topwork.core.results import Candidate, Screen, Screened
+from topwork.scoring.metric import Answers, Metric
 from topwork.scoring.metrics import losses, softmax
-from topwork.scoring.paired import compare
 from topwork.training.calibration import fit_temperature
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
@@ -42,6 +42,7 @@ def rank(
     groups: NDArray[np.str_],
     linear: LinearParameters,
     screening: ScreeningParameters,
+    metric: Metric | None = None,
 ) -> Screen:
     """The candidates, best first; left out are those that are worse in a paired test, and those beyond ``keep``.
 
@@ -55,19 +56,22 @@ def rank(
         groups: groups of the images ``[n]``.
         linear: block `logistic`.
         screening: block `screening`.
+        metric: the score; None: accuracy.
 
     """
-    right, dimensions = [], []
+    metric = metric or Metric()
+    answers, dimensions = list[Answers](), []
     for done, each in enumerate(vectors):
         report_progress(_TASK, done, len(candidates), "candidates")
-        right.append(_probe(each, truth, folds, linear))
+        answers.append(_probe(each, truth, folds, linear))
         dimensions.append(each.shape[1])
     report_progress(_TASK, len(candidates), len(candidates), "candidates")
-    order = sorted(range(len(candidates)), key=lambda place: (-right[place].mean(), place))
-    best = right[order[0]]
+    scores = [metric.value(each) for each in answers]
+    order = sorted(range(len(candidates)), key=lambda place: (-scores[place], place))
+    best = answers[order[0]]
     screened: list[Screened] = []
     for position, place in enumerate(order):
-        difference = compare(best, right[place], groups, screening.seed)
+        difference = metric.compare(best, answers[place], groups, screening.seed)
         why_not = ""
         if position > 0 and difference.p_better < screening.significance:
             why_not = f"worse than the best, p = {difference.p_better:.2g}"
@@ -76,7 +80,9 @@ def rank(
         screened.append(
             Screened(
                 **vars(candidates[place]),
-                accuracy=float(right[place].mean()),
+                metric=metric.name,
+                score=scores[place],
+                accuracy=Metric().value(answers[place]),
                 behind=-difference.difference,
                 behind_error=difference.error,
                 p=difference.p_better if position else None,
@@ -99,12 +105,12 @@ def _with_one_for_networks(screened: Sequence[Screened]) -> Iterator[Screened]:
         yield each.model_copy(update={"kept": True, "why_not": ""}) if each in needed else each
 
 
-def _probe(vectors: Floats, truth: Integers, folds: Integers, linear: LinearParameters) -> Bools:
-    """Whether logistic regression is right on each image out of fold, with the C of the least log-loss."""
+def _probe(vectors: Floats, truth: Integers, folds: Integers, linear: LinearParameters) -> Answers:
+    """The answers of logistic regression out of fold, with the C of the least log-loss."""
     estimator, classes = multinomial_logistic("none", linear.max_iterations), int(truth.max()) + 1
-    tried: list[tuple[float, Bools]] = []
+    tried: list[tuple[float, Answers]] = []
     for C in sorted(linear.C)[:_VALUES]:
         scores = out_of_fold_scores(estimator, C, vectors, truth, folds, classes)
-        loss = losses(softmax(scores, fit_temperature(scores, truth)), truth).mean()
-        tried.append((float(loss), np.asarray(scores.argmax(axis=1) == truth)))
+        answers = Answers.likeliest(truth, softmax(scores, fit_temperature(scores, truth)))
+        tried.append((float(losses(answers.probabilities, truth).mean()), answers))
     return min(tried, key=lambda each: each[0])[1]

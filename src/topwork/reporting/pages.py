@@ -15,6 +15,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from topwork.scoring.metric import told_number
+
 
 @dataclass(frozen=True)
 class Thumbnail:
@@ -44,12 +46,17 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
     """The template of this name, filled with ``content``; a missing value is an error, not a gap."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds}
+    environment.filters |= {"score": _score, "difference": told_number}
     template = files("topwork.reporting").joinpath("templates", name).read_text(encoding="utf-8")
     return environment.from_string(template).render(**content)
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:z.1f} %"
+
+
+def _score(score: float, metric: str) -> str:
+    return f"{-score:.3f}" if metric == "log_loss" else _percent(score)
 
 
 def _points(share: float | None) -> str:

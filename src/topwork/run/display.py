@@ -28,6 +28,7 @@ from topwork.core import progress
 from topwork.core.results import Champion, Leaderboard, Row
 from topwork.core.visible import visible
 from topwork.datasets.remote import described
+from topwork.scoring.metric import Metric, told_number, unit_of
 
 _QUIET_SECONDS = 30.0  # between two progress lines if no bar can be drawn
 _FEW = 100  # shared images below which a hint says how to get more
@@ -256,7 +257,7 @@ def _best_of_each(leaderboard: Leaderboard) -> str:
     if len(best) < 2:
         return ""
     first, *others = best.values()
-    told = (f"{row.name} {_behind(row)} points" for row in others)
+    told = (f"{row.name} {_behind(row)} {unit_of(row.metric)}" for row in others)
     return f"Best on each: {first.name}; behind it {', '.join(told)}. An interval with 0 in it shows no difference."
 
 
@@ -266,11 +267,13 @@ def leaderboard_table(leaderboard: Leaderboard) -> Table:
         title="Leaderboard, best on the shared images first", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
     table.add_column("strategy", overflow="fold", min_width=8)
-    for column in ("out of fold", "shared", "behind, points", "p", "test accuracy, 95 %"):
+    metric = leaderboard.metric
+    shared = "shared" if metric == "accuracy" else f"shared, {Metric(metric).title}"
+    for column in ("out of fold", shared, f"behind, {unit_of(metric)}", "p", "test accuracy, 95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in leaderboard.rows:
         if row.accuracy is None:
-            shared = f"{row.shared_accuracy:.3f} of {row.shared_images:,}" if row.shared_images else ""
+            shared = f"{_shared(row)} of {row.shared_images:,}" if row.shared_images else ""
             behind = _behind(row) if shared else ""
             # the reason is printed below the table
             table.add_row(Text(visible(row.name)), row.status, shared, behind, style="dim")
@@ -280,7 +283,7 @@ def leaderboard_table(leaderboard: Leaderboard) -> Table:
         table.add_row(
             Text(visible(name)),
             of_all,
-            f"{row.shared_accuracy:.3f}",
+            _shared(row),
             _behind(row),
             _p(row.p_adjusted),
             f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}]",
@@ -308,5 +311,9 @@ def _p(value: float | None) -> str:
 def _behind(row: Row) -> str:
     if row.p_adjusted is None:
         return "best"
-    behind, low, high = (-100 * (value or 0.0) for value in (row.behind, row.behind_high, row.behind_low))
-    return f"{behind:z.1f} [{low:z.1f}, {high:z.1f}]"
+    numbers = (told_number(-(value or 0.0), row.metric) for value in (row.behind, row.behind_high, row.behind_low))
+    return "{} [{}, {}]".format(*numbers)
+
+
+def _shared(row: Row) -> str:
+    return f"{Metric(row.metric).shown(row.shared_score):.3f}"

@@ -1,14 +1,12 @@
-"""Compares two classifiers on the same images: difference in accuracy, interval and p-values."""
+"""Compares two classifiers on the same images: difference in accuracy or another score, interval and p-values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest, permutation_test
 from scipy.stats import norm as normal
@@ -16,16 +14,17 @@ from scipy.stats import norm as normal
 from topwork.core.arrays import Bools, Floats
 from topwork.scoring.metrics import Z95, effective_images
 
-_FLIPS = 10_000  # random sign flips, if images come in groups
+_FLIPS = 10_000  # random sign flips, if images come in groups or differ by more than right and wrong
+_NORMAL = 2_000  # groups from which on the sum under random signs is as good as normal
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference in accuracy between a classifier and another on ``images`` images, with its 95 % (or wider) interval.
+    """Difference in a score between a classifier and another on ``images`` images, with its 95 % (or wider) interval.
 
     ``error`` is the standard error of the difference. ``p`` is the p-value of the two-sided test of no difference, and
-    ``p_better`` the p-value of the one-sided test that the first is no better. ``gained`` counts the images that only
-    the first classifies correctly, ``lost`` the images that only the other classifies correctly.
+    ``p_better`` the p-value of the one-sided test that the first is no better. ``gained`` counts the images to which
+    the first has the better answer, ``lost`` those to which the other has.
     """
 
     images: int
@@ -39,69 +38,41 @@ class Difference:
     lost: int
 
 
-def compare(first: Bools, other: Bools, groups: NDArray[np.str_], seed: int, tests: int = 1) -> Difference:
-    """Difference in accuracy between two classifiers, compared image by image.
+def compare(
+    first: Bools | Floats,
+    other: Bools | Floats,
+    groups: NDArray[np.str_],
+    seed: int,
+    tests: int = 1,
+    scale: float | None = 1.0,
+) -> Difference:
+    """Difference in a score that is a mean over images between two classifiers, compared image by image.
 
     The interval is the one of Bonett & Price (2012) for paired proportions, for the effective number of images
     (`effective_images`): with 40 images and none lost, a bootstrap interval would exclude zero. The test is the exact
-    test of McNemar (1947) if every image is its own group. Otherwise it flips the signs of whole groups, so that
-    several images of one object do not make the test too certain.
+    test of McNemar (1947) if every image is its own group and all images that differ differ by the same. Otherwise it
+    flips the signs of whole groups, so that several images of one object do not make the test too certain.
 
     Args:
-        first: whether the first classifier was right, ``[n]``.
-        other: whether the other classifier was right, ``[n]``.
+        first: whether the first classifier was right, or what each image contributes to its score, ``[n]``.
+        other: the same of the other classifier, ``[n]``.
         groups: group of each image, ``[n]``.
         seed: of the random signs.
         tests: number of intervals that are shown together; all of them hold together with 95 % (Bonferroni).
+        scale: how much an image can change the score, in contributions (root mean square); None: as they differ here.
 
     """
     difference = first.astype(float) - other.astype(float)
     sums, sizes = _by_group(difference, groups)
     gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-    p, p_better = mcnemar(gained, lost) if len(sums) == len(first) else _sign_flips(sums, seed)
+    changed = np.abs(difference[difference != 0])
+    as_counts = len(sums) == len(first) and (len(changed) == 0 or np.ptp(changed) == 0)
+    p, p_better = mcnemar(gained, lost) if as_counts else _sign_flips(sums, seed)
     mean = float(difference.mean())
     spread = ((sums - mean * sizes) ** 2).sum() * len(sums) / max(1, len(sums) - 1)
     error = float(np.sqrt(spread) / len(first))
-    low, high = difference_interval(difference, groups, 1 - 0.05 / tests)
+    low, high = difference_interval(difference, groups, 1 - 0.05 / tests, scale)
     return Difference(len(first), mean, low, high, error, p, p_better, gained, lost)
-
-
-def compare_predictions(
-    first: pd.DataFrame, other: pd.DataFrame, group_of: pd.Series[str], seed: int, tests: int = 1
-) -> Difference | None:
-    """Difference in accuracy between two tables of out-of-fold predictions; None if they share no image.
-
-    They are compared on the images that both contain with the same label. The splits may differ: no out-of-fold
-    prediction comes from a model that has seen the image.
-
-    Args:
-        first: columns ``image_id``, ``label``, ``predicted``.
-        other: the same columns.
-        group_of: group of each image id; an image without a group is its own group.
-        seed: of the random signs.
-        tests: number of comparisons that are shown together.
-
-    """
-    both = shared_predictions([first, other])
-    if both.empty:
-        return None
-    named = group_of.to_dict()
-    groups = np.array([named.get(image_id, image_id) for image_id in both["image_id"]], dtype=str)
-    right, right_other = ((both[f"predicted_{place}"] == both["label"]).to_numpy() for place in range(2))
-    return compare(right, right_other, groups, seed, tests)
-
-
-def shared_predictions(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Out-of-fold predictions of all tables for the images that all of them contain with the same label.
-
-    Columns ``image_id``, ``label`` and ``predicted_0``, ``predicted_1``, … by table; sorted by ``image_id``.
-    """
-    parts = (
-        table[["image_id", "label", "predicted"]].rename(columns={"predicted": f"predicted_{place}"})
-        for place, table in enumerate(tables)
-    )
-    shared = reduce(lambda left, right: left.merge(right, on=["image_id", "label"]), parts)
-    return shared.sort_values("image_id", ignore_index=True)
 
 
 def mcnemar(gained: int, lost: int) -> tuple[float, float]:
@@ -125,13 +96,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return raised
 
 
-def difference_interval(difference: Floats, groups: NDArray[np.str_], level: float) -> tuple[float, float]:
-    """Interval for differences ``[n]`` of -1, 0 and 1; one more image counts as gained, and one more as lost."""
+def difference_interval(
+    difference: Floats, groups: NDArray[np.str_], level: float, scale: float | None = 1.0
+) -> tuple[float, float]:
+    """Interval for the mean of differences ``[n]``; one more image counts as gained by ``scale``, and one more as lost.
+
+    With differences of -1, 0 and 1 it is the interval of Bonett & Price (2012). Without a scale, the two images differ
+    as those that are there, and the interval has no bounds; otherwise it ends at -1 and 1.
+    """
     worth, quantile = effective_images(difference, groups)
     quantile *= float(normal.ppf((1 + level) / 2)) / Z95
-    gained, lost = ((worth * float((difference == sign).mean()) + 1) / (worth + 2) for sign in (1, -1))
-    half = quantile * math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2) / (worth + 2))
-    return max(-1.0, gained - lost - half), min(1.0, gained - lost + half)
+    squares = float((difference**2).mean())
+    mean = worth * float(difference.mean()) / (worth + 2)
+    square = (worth * squares + 2 * (squares if scale is None else scale**2)) / (worth + 2)
+    half = quantile * math.sqrt(max(0.0, square - mean**2) / (worth + 2))
+    if scale is None:
+        return mean - half, mean + half
+    return max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def _by_group(values: Floats, groups: NDArray[np.str_]) -> tuple[Floats, Floats]:
@@ -144,6 +125,9 @@ def _sign_flips(sums: Floats, seed: int) -> tuple[float, float]:
     changed = sums[sums != 0]
     if len(changed) == 0:
         return 1.0, 1.0
+    if len(changed) >= _NORMAL:
+        better = float(normal.sf(changed.sum() / np.sqrt((changed**2).sum())))
+        return 2 * min(better, 1 - better), better
     padded = np.append(changed, 0.0)  # SciPy wants two observations; the sign of a zero changes nothing
     tests = (
         permutation_test(

@@ -16,8 +16,9 @@ def class_weights(counts: Integers, how: ClassWeight) -> Floats:
     """Weight ``[c]`` of the images of each class; the mean weight of the images is 1.
 
     ``balanced`` gives all classes the same sum of weights. ``effective`` counts the effective number of images,
-    ``(1 - beta ** n) / (1 - beta)`` (Cui et al. 2019, beta 0.999): classes of a few hundred images get nearly equal sums,
-    and images of classes with many thousands nearly equal weights. A class without images has the weight 0.
+    ``(1 - beta ** n) / (1 - beta)`` (Cui et al. 2019, beta 0.999): classes of a few hundred images
+    get about equal sums, and images of classes with many thousands nearly equal weights. The weight of a class without
+    images is 0.
     """
     if how == "none":
         return np.ones(len(counts))

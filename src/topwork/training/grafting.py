@@ -24,6 +24,7 @@ from topwork.data.splits import inner_split
 from topwork.models.engines.hardware import begin_worker
 from topwork.models.graft import Graft, starting_at_group
 from topwork.models.layer_groups import LayerGroup, check_frozen, first_trainable, frozen_digests
+from topwork.scoring.metric import Metric
 from topwork.scoring.metrics import softmax
 from topwork.scoring.rejection import measure, threshold
 from topwork.training import defaults
@@ -100,12 +101,13 @@ class TrainedNetwork:
     facts: dict[str, Any]
 
 
-def plan_scratch(parameters: ScratchParameters, images: int, first: int) -> FitPlan:
+def plan_scratch(parameters: ScratchParameters, images: int, first: int, metric: Metric) -> FitPlan:
     """The plan with all parameters; values that are null come from `defaults`; ``first``: group that learns first."""
     p = parameters
     return _plan(
         p,
         images,
+        metric=metric,
         epochs=p.epochs or defaults.epochs(images, scratch=True),
         learning_rate=p.learning_rate or defaults.learning_rate(p.optimizer, scratch=True),
         backbone_rate=1.0,
@@ -116,7 +118,9 @@ def plan_scratch(parameters: ScratchParameters, images: int, first: int) -> FitP
     )
 
 
-def plan_finetune(parameters: FinetuneParameters, images: int, groups: Sequence[LayerGroup], *, far: bool) -> FitPlan:
+def plan_finetune(
+    parameters: FinetuneParameters, images: int, groups: Sequence[LayerGroup], metric: Metric, *, far: bool
+) -> FitPlan:
     """The plan with all parameters; null and auto come from `defaults`; ``far``: the probe finds a far domain."""
     p, planted = parameters, parameters.head == "probe"
     wanted = p.trainable_groups
@@ -124,6 +128,7 @@ def plan_finetune(parameters: FinetuneParameters, images: int, groups: Sequence[
     return _plan(
         p,
         images,
+        metric=metric,
         epochs=p.epochs or defaults.epochs(images, scratch=False),
         learning_rate=p.learning_rate or defaults.learning_rate(p.optimizer, scratch=False, planted=planted),
         backbone_rate=p.backbone_rate or rate,

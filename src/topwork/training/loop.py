@@ -26,6 +26,7 @@ from topwork.models.engines.hardware import accelerator
 from topwork.models.folding import foldable_norms, folded
 from topwork.models.graft import Graft
 from topwork.models.layer_groups import freeze, group_numbers
+from topwork.scoring.metric import Answers, Metric
 from topwork.scoring.metrics import losses, softmax
 from topwork.training.calibration import fit_temperature
 from topwork.training.class_balance import ClassWeight, balanced_order
@@ -54,6 +55,7 @@ _SAFETY = 0.9  # share of the available time that is planned
 _TRIED, _TRIED_AT_LEAST, _TRIED_SECONDS = 40, 4, 2.0  # steps that are timed to estimate the total time
 _MOMENTUM = 0.9
 _SLOWER = 1.05  # the remaining steps may take this factor of the remaining seconds before steps are dropped
+_BY_LOSS = ("accuracy", "log_loss")  # log-loss tells epochs apart with fewer images than accuracy needs
 _TOO_SHORT = "%s: an epoch takes %.0f s, and %.0f s are left of `minutes`; a part of one is trained"
 
 
@@ -90,6 +92,7 @@ class FitPlan:
     ema: float
     patience: int | None
     precision: str
+    metric: Metric
     seed: int
     threads: int
 
@@ -98,8 +101,8 @@ class FitPlan:
 class TrainingSubset:
     """What one network learns from: samples by row and their class numbers ``truth`` ``[n]``.
 
-    The network learns from the rows ``taught``; the rows ``inner`` choose the epoch. If ``inner`` is empty, the weights
-    after the last epoch are kept.
+    The network learns from the rows ``taught``; the rows ``inner`` choose the epoch, by the plan's metric. If ``inner``
+    is empty, the weights after the last epoch are kept.
     """
 
     name: str
@@ -323,9 +326,11 @@ def _score(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
         if len(subset.inner):
             scores = class_scores(graft, subset.samples, subset.inner, plan.batch_size, plan.threads)
             truth = subset.truth[subset.inner]
-            of_inner = agreed(losses(softmax(scores, fit_temperature(scores, truth)), truth))
-            right = scores.argmax(axis=1) == truth
-            facts = {**facts, "inner_loss": float(of_inner.mean()), "inner_accuracy": float(right.mean())}
+            answers = Answers.likeliest(truth, softmax(scores, fit_temperature(scores, truth)))
+            loss = losses(answers.probabilities, truth)
+            of_inner = agreed(loss if plan.metric.name in _BY_LOSS else -plan.metric.contributions(answers))
+            right = answers.predicted == truth
+            facts = {**facts, "inner_loss": float(loss.mean()), "inner_accuracy": float(right.mean())}
         state.note(graft, facts, of_inner)
     record(subset.name, len(state.history) - 1, facts)
 

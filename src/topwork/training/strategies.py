@@ -29,6 +29,7 @@ from topwork.models.engines import REFERENCE
 from topwork.models.feature_key import PIXELS
 from topwork.models.graft import Graft, grafted_key
 from topwork.models.layer_groups import first_with_weights, layer_groups
+from topwork.scoring.metric import Metric
 from topwork.training import defaults
 from topwork.training.grafting import (
     FINAL,
@@ -60,6 +61,7 @@ def finetune(
     of_probe: LinearParameters,
     views: ViewPlan,
     split_digest: str,
+    metric: str,
 ) -> tuple[Classifier, TrainedNetwork]:
     """Train the last layers of a pretrained network together with a new head.
 
@@ -73,6 +75,7 @@ def finetune(
         of_probe: how the probe is fitted.
         views: plan of the augmented views.
         split_digest: digest of the splits.
+        metric: score that chooses the epoch, as in block `comparison`.
 
     """
     started = time.perf_counter()
@@ -82,7 +85,7 @@ def finetune(
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
     far = defaults.is_far(probe["accuracy"], classes)
-    plan = plan_finetune(parameters, len(examples.table), groups, far=far)
+    plan = plan_finetune(parameters, len(examples.table), groups, Metric.of(metric, examples.class_names), far=far)
     _log.info(
         "%d of %d groups of layers learn, from %s on", len(groups) - plan.first, len(groups), groups[plan.first].name
     )
@@ -111,6 +114,7 @@ def train_from_scratch(
     views: ViewPlan,
     split_digest: str,
     content: str,
+    metric: str,
 ) -> tuple[Classifier, TrainedNetwork]:
     """Train a network from random weights on the images alone.
 
@@ -120,7 +124,7 @@ def train_from_scratch(
     spec = describe_backbone(parameters.backbone, "none", parameters.side, parameters.seed, parameters.white)
     layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
     first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
-    plan = plan_scratch(parameters, len(examples.table), first)
+    plan = plan_scratch(parameters, len(examples.table), first, Metric.of(metric, examples.class_names))
     identity = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
     identity |= parameters.model_dump(exclude=INDIFFERENT)
 

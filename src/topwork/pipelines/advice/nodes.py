@@ -10,28 +10,37 @@ from matplotlib.figure import Figure
 
 from topwork.core.columns import TEST
 from topwork.core.features import Features
-from topwork.core.parameters import FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.parameters import ComparisonParameters, FinetuneParameters, LinearParameters, ScratchParameters
 from topwork.core.results import Advice, Evidence
 from topwork.decisions.advisor import gather_evidence, give_advice
 from topwork.reporting.plots import plot_forecast
+from topwork.scoring.metric import Metric
 from topwork.training.linear import multinomial_logistic
 
 _log = logging.getLogger(__name__)
 
 
-def gather(features: Features, manifest: pd.DataFrame, splits: pd.DataFrame, parameters: LinearParameters) -> Evidence:
+def gather(
+    features: Features,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: LinearParameters,
+    comparison: ComparisonParameters,
+) -> Evidence:
     """Evidence from the features of all images except the test split."""
     learnt = splits[splits["split"] != TEST]
     of_image = manifest.set_index("image_id").loc[learnt["image_id"]]
+    class_names, truth = np.unique(learnt["label"], return_inverse=True)
     evidence = gather_evidence(
         features.vectors[features.positions(learnt["image_id"].tolist())],
-        np.unique(learnt["label"], return_inverse=True)[1],
+        truth,
         learnt["fold"].to_numpy(),
         learnt["group"].to_numpy(dtype=str),
         of_image[["width", "height"]].min(axis=1).to_numpy(dtype=int),
         {weights: multinomial_logistic(weights, parameters.max_iterations) for weights in ("none", "balanced")},
         float(np.median(parameters.C)),
         parameters.seed,
+        Metric.of(comparison.metric, class_names.tolist()),
     )
     return evidence.model_copy(update={"has_layers": features.key.has_layers, "learnt": len(learnt)})
 

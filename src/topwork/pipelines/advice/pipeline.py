@@ -9,7 +9,12 @@ def create_pipeline() -> Pipeline:
     """Gather evidence, give advice, and draw the learning curve."""
     return Pipeline(
         [
-            Node(gather, ["features", "manifest", "splits", "params:logistic"], "evidence", name="gather_evidence"),
+            Node(
+                gather,
+                ["features", "manifest", "splits", "params:logistic", "params:comparison"],
+                "evidence",
+                name="gather_evidence",
+            ),
             Node(advise, ["evidence", "params:finetune", "params:scratch"], "advice", name="advise"),
             Node(draw_learning_curve, "evidence", "probe_curve", name="draw_learning_curve"),
         ],

@@ -7,11 +7,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.core.arrays import Bools
 from topwork.core.candidates import told_apart
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
@@ -23,6 +21,7 @@ from topwork.decisions.leaderboard import choose_champion, compare_on_shared, co
 from topwork.decisions.promotion import Verdict, judge
 from topwork.decisions.strategies import STRATEGY
 from topwork.reporting.plots import plot_leaderboard
+from topwork.scoring.metric import Metric
 
 _ELSEWHERE = (
     "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
@@ -65,7 +64,8 @@ def build_leaderboard(
         {row.key: tables[row.key] for row in rows if row.status is status and row.key in tables}
         for status in (Status.OK, Status.OTHER_SPLIT)
     )
-    compared = compare_on_shared(scored, apart, splits, parameters.seed)
+    metric = Metric.of(parameters.metric, sorted(splits["label"].unique()))
+    compared = compare_on_shared(scored, apart, splits, parameters.seed, metric)
     return rank([_compared(row, compared) for row in rows])
 
 
@@ -131,17 +131,18 @@ def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
     return plot_leaderboard(leaderboard)
 
 
-def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd.DataFrame) -> Bools:
-    """Whether the champion is right on each row."""
+def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd.DataFrame) -> pd.DataFrame:
+    """The champion's ``predicted`` class and ``probabilities`` for each row; the classes are in alphabetical order."""
     from topwork.inference.predictor import Predictor
 
     assert registered is not None
-    predictor, right = Predictor.of(registered.classifier()), list[bool]()
+    predictor, parts = Predictor.of(registered.classifier()), []
     for start in range(0, len(rows), _AT_ONCE):
         some = rows.iloc[start : start + _AT_ONCE]
-        answers = predictor.predict([images[name] for name in some["image_id"]])
-        right += (answers["label"].to_numpy() == some["label"].to_numpy()).tolist()
-    return np.array(right)
+        parts.append(predictor.predict([images[name] for name in some["image_id"]]))
+    told = pd.concat(parts, ignore_index=True)
+    by_class = [[of[name] for name in sorted(of)] for of in told["probabilities"]]
+    return pd.DataFrame({"predicted": told["label"], "probabilities": by_class})
 
 
 def _row(result: StrategyResult, digest: str) -> Row:

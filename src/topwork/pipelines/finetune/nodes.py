@@ -14,7 +14,13 @@ from topwork.core.classifier import Classifier
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.features import Features
-from topwork.core.parameters import AugmentationParameters, FeatureParameters, FinetuneParameters, LinearParameters
+from topwork.core.parameters import (
+    AugmentationParameters,
+    ComparisonParameters,
+    FeatureParameters,
+    FinetuneParameters,
+    LinearParameters,
+)
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.decisions.strategies import head_types
 from topwork.images.views import plan_views
@@ -55,6 +61,7 @@ def train_finetune(
     feature_parameters: FeatureParameters,
     linear_parameters: LinearParameters,
     augmentation: AugmentationParameters,
+    comparison: ComparisonParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
@@ -72,6 +79,7 @@ def train_finetune(
         linear_parameters,
         plan_views(augmentation),
         split_digest(splits),
+        comparison.metric,
     )
     scored = examples.table.iloc[trained.scored]
     return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from topwork.core.columns import REJECTED, TEST, TRAIN, VAL
-from topwork.core.parameters import IngestionParameters
+from topwork.core.columns import OK, REJECTED, TEST, TRAIN, VAL
+from topwork.core.parameters import ComparisonParameters, IngestionParameters
 from topwork.core.stores import ImageStore
 from topwork.data.listing import LAYOUTS
 from topwork.data.manifest import (
@@ -20,6 +20,7 @@ from topwork.data.manifest import (
     inspect_new,
 )
 from topwork.decisions.label_errors import check_ledger, dropped, relabelled
+from topwork.scoring.metric import Metric
 
 _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal
@@ -39,18 +40,23 @@ def inspect_images(
 
 
 def make_manifest(
-    images: ImageStore, inspected_files: pd.DataFrame, label_ledger: pd.DataFrame, parameters: IngestionParameters
+    images: ImageStore,
+    inspected_files: pd.DataFrame,
+    label_ledger: pd.DataFrame,
+    parameters: IngestionParameters,
+    comparison: ComparisonParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per file, usable or rejected with a reason, after the ledger is applied; and a table of rejected files.
 
     Raises:
-        InputError: the ledger has a row that cannot be applied.
+        InputError: the ledger has a row that cannot be applied, or the metric names a class that is not there.
 
     """
     check_ledger(label_ledger, images.listing["label"])
     listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
     _tell_ledger(label_ledger, listing, images.listing["label"])
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
+    Metric.of(comparison.metric, sorted(manifest.loc[manifest["status"] == OK, "label"].unique()))
     _log.info(describe_manifest(manifest))
     for doubt in doubt_brightness(manifest, inspected_files, parameters.white):
         _log.warning(doubt)

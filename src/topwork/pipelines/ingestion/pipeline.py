@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 make_manifest,
-                ["images", "inspected_files", "label_ledger", "params:ingestion"],
+                ["images", "inspected_files", "label_ledger", "params:ingestion", "params:comparison"],
                 ["manifest", "rejected_files"],
                 name="make_manifest",
             ),

@@ -16,6 +16,7 @@ from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.pages import Thumbnail, render_page, svg_of, thumbnail_of
 from topwork.reporting.plots import plot_confusion, plot_forecast, plot_leaderboard, plot_reliability
+from topwork.scoring.metric import Metric, unit_of
 from topwork.scoring.metrics import confusion
 from topwork.scoring.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
 
@@ -77,6 +78,8 @@ def write_report(
             "screen": screen,
             "best": best,
             "shared": leaderboard.shared_images,
+            "metric": Metric(leaderboard.metric),
+            "unit": unit_of(leaderboard.metric),
             "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
             "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
             **(_figures_of(of_best) if best else {}),

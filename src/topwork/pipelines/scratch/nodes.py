@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from topwork.core.classifier import Classifier
 from topwork.core.digests import split_digest
-from topwork.core.parameters import AugmentationParameters, ScratchParameters
+from topwork.core.parameters import AugmentationParameters, ComparisonParameters, ScratchParameters
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
 from topwork.reporting.plots import plot_training
@@ -28,6 +28,7 @@ def train_scratch(
     checkpoints: CheckpointStore,
     parameters: ScratchParameters,
     augmentation: AugmentationParameters,
+    comparison: ComparisonParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
@@ -36,7 +37,9 @@ def train_scratch(
     examples, stores = TrainingImages.of(splits, manifest), Stores(images, known_features, engines, checkpoints)
     content = str(splits.attrs.get("content"))
     digest = split_digest(splits)
-    classifier, trained = train_from_scratch(examples, stores, parameters, plan_views(augmentation), digest, content)
+    classifier, trained = train_from_scratch(
+        examples, stores, parameters, plan_views(augmentation), digest, content, comparison.metric
+    )
     scored = examples.table.iloc[trained.scored]
     return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
 

@@ -11,11 +11,12 @@ def create_pipeline() -> Pipeline:
         train_scratch,
         [
             *("images", "manifest", "splits", "known_features", "engines", "checkpoints"),
-            *("params:scratch", "params:augmentation"),
+            *("params:scratch", "params:augmentation", "params:comparison"),
         ],
         ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
     draw = Node(draw_training, "epochs", "training_curve", name="draw_training")
     shared = {"images", "manifest", "splits", "known_features", "engines"}
-    return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters={"scratch", "augmentation"})
+    blocks = {"scratch", "augmentation", "comparison"}
+    return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)

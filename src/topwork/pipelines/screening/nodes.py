@@ -14,13 +14,14 @@ import pandas as pd
 
 from topwork.core.columns import OK, TEST
 from topwork.core.features import FeatureKey, FeatureShard
-from topwork.core.parameters import FeatureParameters, LinearParameters, ScreeningParameters
+from topwork.core.parameters import ComparisonParameters, FeatureParameters, LinearParameters, ScreeningParameters
 from topwork.core.results import Candidate, Candidates, Screen, Screened
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.decisions.screen import rank, sample_rows
 from topwork.models.candidates import list_candidates
 from topwork.models.extraction import Extraction, extract_for_keys, on_workers
 from topwork.models.feature_key import engine_for, resolved_key
+from topwork.scoring.metric import Metric
 
 _log = logging.getLogger(__name__)
 
@@ -57,19 +58,22 @@ def rank_candidates(
     linear: LinearParameters,
     parameters: FeatureParameters,
     screening: ScreeningParameters,
+    comparison: ComparisonParameters,
 ) -> Screen:
-    """The candidates, best first, by the accuracy of a linear probe out of fold; the test split is not used."""
+    """The candidates, best first, by the score of a linear probe out of fold; the test split is not used."""
     if not candidates.several:
         return Screen(candidates=tuple(Screened(**vars(each)) for each in candidates.root))
     sample = _sample(splits, manifest, screening)
     keys = (resolved_key(of_candidate(parameters, each), engines) for each in candidates.root)
     vectors = (sample_shards.get(key, sample["sha256"].tolist()) for key in keys)
-    truth = np.unique(sample["label"], return_inverse=True)[1]
+    class_names, truth = np.unique(sample["label"], return_inverse=True)
+    metric = Metric.of(comparison.metric, class_names.tolist())
     folds, groups = sample["fold"].to_numpy(), sample["group"].to_numpy(dtype=str)
-    screen = rank(candidates.root, vectors, truth, folds, groups, linear, screening)
+    screen = rank(candidates.root, vectors, truth, folds, groups, linear, screening, metric)
     for each in screen.candidates:
         verdict = "" if each.kept else f", left out ({each.why_not})"
-        _log.info("%s: %.3f out of fold on %d images%s", each.name, each.accuracy, screen.images, verdict)
+        told = "%s: %s %.3f out of fold on %d images%s"
+        _log.info(told, each.name, metric.title, metric.shown(each.score), screen.images, verdict)
     return screen
 
 

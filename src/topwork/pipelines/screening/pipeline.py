@@ -20,7 +20,10 @@ def create_pipeline() -> Pipeline:
         ),
         Node(
             rank_candidates,
-            ["manifest", "splits", "sample_shards", "engines", "candidates", "params:logistic", *_BLOCKS],
+            [
+                *("manifest", "splits", "sample_shards", "engines", "candidates"),
+                *("params:logistic", *_BLOCKS, "params:comparison"),
+            ],
             "screen",
             name="rank_candidates",
         ),
