@@ -73,8 +73,10 @@ def checked_concurrency(knobs: Mapping[str, Any]) -> Concurrency:
         near = difflib.get_close_matches(str(backend), BACKENDS, n=1)
         hint = f"perhaps {near[0]}? " if near else ""
         raise InputError(f"backend={backend}: {hint}known are {', '.join(BACKENDS)}.")
-    if cluster and backend in {None, _LOCAL}:
+    if cluster and backend is None:
         raise InputError(f"cluster={cluster}: say which kind of cluster it is, backend=ray or backend=dask.")
+    if cluster and backend == _LOCAL:
+        raise InputError(f"cluster={cluster}: loky works on this machine alone; backend=ray or backend=dask does not.")
     if workers is None and (backend or threads):
         raise InputError("How many workers? Give workers=N too, such as workers=2.")
     processes = knobs["processes"] or 1

@@ -16,6 +16,7 @@ from topwork.workers.crew import Crew, Job, Outcome, working
 from topwork.workers.pinning import cores, pin
 
 _IDLE = 60  # seconds after which an idle worker of loky ends by itself
+_THIS_CLUSTER = "auto"  # Ray's word for the cluster that this machine belongs to
 _PATIENCE = 20  # seconds until a cluster is said not to answer
 _one_job = Lock()
 
@@ -72,11 +73,11 @@ def _ray(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
 
     here: dict[str, Any] = {"num_cpus": count * threads, "include_dashboard": False}
     where = {"address": cluster} if cluster else here
+    if cluster and cluster != _THIS_CLUSTER:
+        _check_listening("Ray", cluster)  # Ray itself would wait for ever
     try:
-        if cluster and ":" in cluster:
-            _check_listening(cluster)  # Ray itself would wait for ever
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         hint = " If the cluster asks for a token, set RAY_AUTH_MODE=token here too." if cluster else ""
         raise _silent("Ray", cluster, error, hint) from error
     try:
@@ -101,9 +102,11 @@ def _dask(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     from distributed import Client, KilledWorker, LocalCluster
 
     # A part that ends a worker comes back at once; `shared_out` decides whether it is done again.
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.logging": {"distributed": "critical"}})
     local = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     _silence()
+    if cluster:
+        _check_listening("Dask", cluster)
     try:
         client = Client(cluster, timeout=_PATIENCE) if cluster else Client(LocalCluster(**local))
     except OSError as error:
@@ -151,9 +154,14 @@ def _check_installed(package: str, extra: str) -> None:
         raise InputError(f"backend={extra}: not installed. `pip install 'topwork[{extra}]'`, or leave out backend.")
 
 
-def _check_listening(address: str) -> None:
+def _check_listening(engine: str, address: str) -> None:
     host, _, port = address.rpartition("/")[2].rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    if not host or not port.isdigit():
+        raise InputError(f"cluster={address}: give host and port, such as {port or 'localhost'}:8786.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise _silent(engine, address, error) from error
 
 
 def _check_size(there: int, count: int, backend: str) -> None:
