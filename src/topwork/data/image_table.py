@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ from topwork.data.layouts import split_meaning
 
 TABLES = {".csv", ".tsv", ".parquet"}
 _EXPECTED = "Expected the columns path,label and optionally group,split."
+_BETWEEN_LABELS = "|"
+_ONE_LABEL = (
+    "Topwork knows one label an image. For several, make one table for each label, with yes or no in the column label, "
+    "and one run for each table: they share the features."
+)
 _SEPARATORS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -27,6 +34,7 @@ def read_image_table(path: Path) -> pd.DataFrame:
     """
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
     table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
+    _check_one_label(path, table)
     missing = [name for name in ("path", "label") if name not in table]
     if missing:
         found = ", ".join(map(str, table.columns))
@@ -48,6 +56,23 @@ def read_image_table(path: Path) -> pd.DataFrame:
         row = table.loc[strange[0]]
         raise InputError(f"images={path}: split {row['split']!r} of {row['path']}; known are train, val, test.")
     return table.assign(split=meaning)
+
+
+def _check_one_label(path: Path, table: pd.DataFrame) -> None:
+    """Refuse several labels an image (docs/decisions/0028-one-label-an-image.md)."""
+    if "labels" in table and "label" not in table:
+        raise InputError(f"images={path}: has a column labels. {_ONE_LABEL}")
+    if "label" in table:
+        cells = {str(cell) for cell in table["label"]}
+        parts = Counter(part.strip() for cell in cells for part in cell.split(_BETWEEN_LABELS))
+        several = sorted(cell for cell in cells if _BETWEEN_LABELS in cell and _repeats(cell, parts))
+        if several:
+            raise InputError(f"images={path}: the label {several[0]!r} looks like several. {_ONE_LABEL}")
+
+
+def _repeats(cell: str, parts: Mapping[str, int]) -> bool:
+    """Whether a part of this label occurs in another label too."""
+    return any(parts[part.strip()] > 1 for part in cell.split(_BETWEEN_LABELS))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
