@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import encode
+from topwork.images.heif import load_plugin
 
+load_plugin()  # to write such files
 RED, BLUE = (220, 30, 40), (30, 40, 210)
 SIZE = (24, 16)
 MAX_PIXELS, MAX_BYTES = 1_000_000, 4_000_000
@@ -103,6 +105,18 @@ def _encodings() -> Iterator[Kind]:  # noqa: PLR0915 (a list)
     yield saved("tiff-big.tif", rgb, "TIFF", big_tiff=True, tolerance=0)
     yield saved("jpeg2000.jp2", rgb, "JPEG2000")
     yield saved("avif.avif", rgb, "AVIF", quality=95, subsampling="4:4:4", tolerance=25)
+    yield saved("avif-alpha.avif", half_clear, "AVIF", quality=95, left=white, right=white)
+    yield saved("heic.heic", rgb, "HEIF", quality=95, chroma=444, tolerance=25)
+    yield saved("heic-grey.heic", grey, "HEIF", quality=95, **in_grey)
+    yield saved("heic-alpha.heic", half_clear, "HEIF", quality=95, left=white, right=white)
+    yield Kind("heic-ten-bits.heif", _bytes(_ten_bits(rgb)), tolerance=25)
+    yield saved(
+        "heic-thumbnail.heic", picture((480, 320)), "HEIF", quality=95, chroma=444, thumbnails=[64], tolerance=25
+    )
+    yield saved("heic-tiles.hif", picture((480, 320)), "HEIF", quality=95, chroma=444, tile_size=128, tolerance=25)
+    burst = {"save_all": True, "append_images": [Image.new("RGB", SIZE)], "chroma": 444}
+    yield saved("heic-burst.heic", rgb, "HEIF", quality=95, **burst, tolerance=25)
+    yield saved("a-heic-called.jpg", rgb, "HEIF", quality=95, chroma=444, tolerance=25)
     yield saved("icon.ico", rgb.resize((32, 32)), "ICO", sizes=[(32, 32)])
     yield saved("pcx.pcx", rgb, "PCX", tolerance=0)
     yield saved("targa.tga", rgb, "TGA", tolerance=0)
@@ -110,6 +124,12 @@ def _encodings() -> Iterator[Kind]:  # noqa: PLR0915 (a list)
     yield Kind("pixmap-text.ppm", _bytes(_text_pixmap(rgb)), tolerance=0)
     for orientation in range(2, 9):
         yield Kind(f"exif-{orientation}.jpg", _bytes(_turned(rgb, orientation)), tolerance=25)
+        in_heic = _turned(rgb, orientation, "HEIF", chroma=444)
+        yield Kind(f"turned-{orientation}.heic", _bytes(in_heic), tolerance=25)
+        in_avif = _turned(rgb, orientation, "AVIF", subsampling="4:4:4")
+        yield Kind(f"turned-{orientation}.avif", _bytes(in_avif), tolerance=25)
+    avif = encode(rgb, "AVIF", quality=95, subsampling="4:4:4")
+    yield Kind("avif-in-heif.heif", _bytes(avif[:8] + b"mif1" + avif[12:]), tolerance=25)
 
 
 def _oddities() -> Iterator[Kind]:
@@ -177,6 +197,13 @@ def _rejected() -> Iterator[Kind]:
     yield Kind("bomb.gif", _bytes(_gif_header(65535, 65535)), "too many pixels")
     yield Kind("bomb.bmp", _bytes(_bmp_header(1_000_000, 1_000_000)), "too many pixels")
     yield Kind("bomb.jp2", _bytes(_spoilt_size(encode(picture(), "JPEG2000"))), "too many pixels")
+    heic, avif = encode(picture(), "HEIF"), encode(picture(), "AVIF")
+    yield Kind("bomb.heic", _bytes(_spoilt_extent(heic, 60_000)), "too many pixels")
+    yield Kind("bomb.avif", _bytes(_spoilt_extent(avif, 16_000)), "too many pixels")
+    yield Kind("lying.heic", _bytes(_spoilt_extent(heic, 900)), "damaged .*does not have the size signaled")
+    hidden = _spoilt_extent(encode(Image.new("RGB", (2000, 2000)), "HEIF"), 24)
+    yield Kind("hidden-bomb.heic", _bytes(hidden), "damaged")
+    yield Kind("signature-only.heic", _bytes(heic[:28]), "damaged header")
     yield Kind("looping.tif", _bytes(_looping_tiff()), damaged)
     yield Kind("sparse.jpg", _sparse(50 * MAX_BYTES), "too many bytes")
     yield Kind("just-too-long.jpg", _sparse(MAX_BYTES + 1), "too many bytes")
@@ -184,7 +211,7 @@ def _rejected() -> Iterator[Kind]:
 
 def _truncated() -> Iterator[Kind]:
     noisy = Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8))
-    for form in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "PCX", "ICO"):
+    for form in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM", "TGA", "PCX", "ICO"):
         data = encode(noisy, form)
         for share in (0.3, 0.9):
             name = f"truncated-{form.lower()}-{share:.0%}.{form.lower()}"
@@ -266,6 +293,21 @@ def _spoilt_size(jp2: bytes) -> bytes:
     return jp2[:at] + struct.pack(">II", 2**31, 2**31) + jp2[at + 8 :]
 
 
+def _spoilt_extent(heif: bytes, side: int) -> bytes:
+    """A HEIC or AVIF whose header claims another size."""
+    at = heif.index(b"ispe") + 8
+    return heif[:at] + struct.pack(">II", side, side) + heif[at + 8 :]
+
+
+def _ten_bits(image: Image.Image) -> bytes:
+    """A HEIC with ten bits a colour."""
+    from pillow_heif import from_bytes
+
+    values, file = np.asarray(image, np.uint16) * 257, io.BytesIO()
+    from_bytes("RGB;16", image.size, values.tobytes()).save(file, quality=95, chroma=444)
+    return file.getvalue()
+
+
 def _looping_tiff() -> bytes:
     """A directory with no entries whose next directory is itself."""
     return b"II*\0" + struct.pack("<IHI", 8, 0, 8)
@@ -276,7 +318,7 @@ def _text_pixmap(image: Image.Image) -> bytes:
     return f"P3\n# a comment\n{image.width} {image.height}\n255\n{' '.join(map(str, values))}\n".encode()
 
 
-def _turned(image: Image.Image, orientation: int) -> bytes:
+def _turned(image: Image.Image, orientation: int, form: str = "JPEG", **options: object) -> bytes:
     """The picture as a camera held otherwise stores it: upright again once its EXIF orientation is applied."""
     undo = {
         2: [Image.Transpose.FLIP_LEFT_RIGHT],
@@ -291,6 +333,4 @@ def _turned(image: Image.Image, orientation: int) -> bytes:
         image = image.transpose(step)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95, subsampling=0, exif=exif)
-    return buffer.getvalue()
+    return encode(image, form, quality=95, exif=exif.tobytes(), **(options or {"subsampling": 0}))

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from tests.conftest import image_bytes
 from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS
@@ -17,7 +14,6 @@ from topwork.data.manifest import (
     build_manifest,
     check_listing,
     describe_manifest,
-    doubt_brightness,
     inspect_new,
 )
 from topwork.datasets.image_folder import ImageFolderDataset
@@ -183,27 +179,3 @@ def test_where_no_file_is_an_image_the_commonest_reason_is_told_with_an_example(
     )
     with pytest.raises(InputError, match=message):
         manifest_of(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("top", "white", "message"),
-    [
-        pytest.param(4095, None, "3 images of type I;16 reach 4,095, and 65,535 is white.*give white=4095", id="dark"),
-        pytest.param(4095, 4095.0, None, id="said"),
-        pytest.param(60000, None, None, id="bright"),
-        pytest.param(60000, 4095.0, "reach 60,000, and 4,095 is white.*cut off. Give white=60000", id="cut off"),
-    ],
-)
-def test_images_of_more_bits_that_are_dark_or_cut_off_are_told_of(
-    image_folder: Path, top: int, white: float | None, message: str | None
-) -> None:
-    for number in range(3):
-        values = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
-        values[0, 0] = number
-        Image.fromarray(values).save(image_folder / "red" / f"deep{number}.png")
-    images = load(image_folder)
-    found = inspected(images)
-    manifest = build_manifest(images.listing, found, LIMITS, str(image_folder))
-    doubts = doubt_brightness(manifest, found, white)
-    assert len(doubts) == (message is not None)
-    assert message is None or re.search(message, doubts[0])

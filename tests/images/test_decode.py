@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +12,10 @@ from sklearn.datasets import load_sample_image
 from tests.conftest import encode, image_bytes
 from topwork.core.columns import OK, REJECTED
 from topwork.images.decode import RejectedError, decode_pixels, decode_rgb, inspect
+from topwork.images.heif import load_plugin
 from topwork.images.transforms import Preprocessing, resize_and_crop
 
+load_plugin()  # to write such files
 LIMIT = 1_000_000
 HALF = (0.5, 0.5, 0.5)
 
@@ -67,6 +73,40 @@ def test_what_is_white_may_be_said() -> None:
     assert decode_pixels(twelve_bits, LIMIT, white=4095)[0, 0].tolist() == [128] * 3
     assert inspect(twelve_bits, LIMIT).highest == 2048
     assert inspect(encode(Image.new("RGB", (4, 4), "white")), LIMIT).highest == 0
+
+
+def test_black_and_white_may_be_said() -> None:
+    values = np.array([[0, 100, 200], [1100, 2100, 9000]], np.uint16)
+    decoded = decode_pixels(encode(Image.fromarray(values)), LIMIT, white=(100, 2100))[..., 0]
+    assert decoded.tolist() == [[0, 0, 13], [128, 255, 255]]
+
+
+def test_the_small_preview_in_a_heic_is_not_decoded_in_its_place() -> None:
+    data = encode(Image.new("RGB", (256, 256)), "HEIF", thumbnails=[64])
+    assert Image.open(io.BytesIO(data)).draft(None, (64, 64)) is None
+
+
+def test_a_huge_picture_of_which_a_heic_shows_a_few_pixels_is_too_large() -> None:
+    shown = Image.new("RGB", (24, 16))  # cut out of the 64 x 64 pixels that were encoded
+    assert inspect(encode(shown, "HEIF"), 64 * 64).status == OK
+    assert inspect(encode(shown, "HEIF"), 64 * 64 - 1).reason.startswith("too many pixels (64 x 64")
+
+
+def test_the_plugin_for_heic_is_imported_by_the_first_such_file() -> None:
+    program = """
+import io, sys
+from PIL import Image
+from topwork.images.decode import decode_pixels, inspect
+file = io.BytesIO()
+Image.new("RGB", (8, 8)).save(file, "AVIF")
+inspect(file.getvalue(), 100)
+print("pillow_heif" in sys.modules)
+heic = bytes.fromhex(sys.argv[1])
+print(decode_pixels(heic, 9999).shape, "pillow_heif" in sys.modules)
+"""
+    heic = encode(Image.new("RGB", (8, 8)), "HEIF").hex()
+    done = subprocess.run([sys.executable, "-c", program, heic], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["False", "(8, 8, 3) True"]
 
 
 def test_cmyk_becomes_rgb() -> None:

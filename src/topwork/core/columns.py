@@ -15,7 +15,18 @@ LISTING_COLUMNS = (
     "error",
 )
 STAMP_COLUMNS = ("path", "size", "mtime_ns", "ctime_ns", "inode", "rules")  # if equal, a file is not read again
-INSPECTION_COLUMNS = (*STAMP_COLUMNS, "sha256", "width", "height", "format", "mode", "status", "reason", "highest")
+INSPECTION_COLUMNS = (
+    *STAMP_COLUMNS,
+    "sha256",
+    "width",
+    "height",
+    "format",
+    "mode",
+    "status",
+    "reason",
+    "highest",
+    "several_pages",
+)
 MANIFEST_COLUMNS = (
     "image_id",
     "path",

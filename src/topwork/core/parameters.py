@@ -5,6 +5,7 @@ Kedro builds these models from the type annotations of the nodes. The `run` comm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,10 +14,26 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=16, le=2048)]
-White = Annotated[float, Field(gt=0)] | None
+PERCENTILES = "percentiles"
+"""Value of `white` for black and white that are measured on the data set."""
 Name = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value), Field(min_length=1)
 ]
+
+
+def _checked_white(value: Any) -> Any:
+    numbers = value if isinstance(value, list | tuple) else [0, value]
+    plain = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
+    if value is None or value == PERCENTILES or (plain and len(numbers) == 2 and numbers[0] < numbers[1] < math.inf):
+        return value
+    raise ValueError(f"{value!r} is no positive number, nor {PERCENTILES}, nor a pair [black, white]")
+
+
+White = Annotated[
+    float | tuple[float, float] | Literal["percentiles"] | None,
+    BeforeValidator(_checked_white),
+]
+"""The value that becomes 255, a pair of those that become 0 and 255, `percentiles`, or None for that of the type."""
 
 
 class Block(BaseModel):

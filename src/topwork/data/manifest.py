@@ -18,13 +18,13 @@ from topwork.core.errors import InputError
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
 from topwork.core.words import counted
-from topwork.images.decode import DECODER, WHITE, Inspection, inspect, is_deep
+from topwork.data.readable import check_decoded, known_still
+from topwork.images.decode import DECODER, Inspection, inspect
 from topwork.workers import current_crew, parts_for, shared_out
 
 SMALLEST_CLASS = 3  # images: one to test on, and two folds that must not be empty
 _CHUNK = 2048  # files per chunk: a kill loses at most the current chunk
 _NAMED = 5
-_DARK = 0.3  # share of the white value: images with no brighter value probably use fewer bits
 SAME_BYTES = "same bytes under another label"
 """The reason to reject files with equal bytes and different labels: the correct label is unknown."""
 
@@ -104,7 +104,7 @@ def _inspected(chunk: pd.DataFrame, images: Mapping[str, bytes], limits: Limits,
 
 def new_since(listing: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """The files (columns ``STAMP_COLUMNS`` and ``error``) that are new or changed since ``known``, or have an error."""
-    stamps = list(STAMP_COLUMNS)
+    stamps, known = list(STAMP_COLUMNS), known_still(known)
     if known.empty:
         return listing
     seen = listing[stamps].merge(known[stamps], how="left", on=stamps, indicator=True)["_merge"].to_numpy() == "both"
@@ -121,8 +121,8 @@ def build_manifest(
     ``left_out`` are rejected too.
 
     Raises:
-        InputError: a file is not inspected, no image is usable, there are fewer than two classes, or a class has too
-            few usable images.
+        InputError: a file is not inspected, most files need a plugin, no image is usable, there are fewer than two
+            classes, or a class has too few usable images.
 
     """
     stamped = _stamped(listing, limits)
@@ -138,6 +138,7 @@ def build_manifest(
     manifest.loc[torn, "reason"] = SAME_BYTES
     manifest.loc[torn, "status"] = REJECTED
     manifest["group"] = _groups(manifest, manifest["status"] == OK)
+    check_decoded(manifest, source)
     usable = manifest[manifest["status"] == OK]
     if usable.empty:
         reason = manifest["reason"].value_counts().index[0]
@@ -150,28 +151,6 @@ def build_manifest(
     if not (listing["given_split"].fillna("") != "").any():
         _check_classes(usable.drop_duplicates(["label", "group"]), source, "different images or groups")
     return manifest[list(MANIFEST_COLUMNS)]
-
-
-def doubt_brightness(manifest: pd.DataFrame, inspected: pd.DataFrame, white: float | None) -> list[str]:
-    """Warnings about images of more than 8 bits with all values far below white, or some values above it.
-
-    Args:
-        manifest: of the images.
-        inspected: the inspections of their files, with the ``highest`` value of each.
-        white: the white value that the user gives; None takes the value of the number type.
-
-    """
-    usable = manifest.loc[manifest["status"] == OK, ["sha256", "mode"]].drop_duplicates("sha256")
-    highest = usable["sha256"].map(inspected.drop_duplicates("sha256").set_index("sha256")["highest"])
-    found = []
-    for mode, of_mode in highest[usable["mode"].map(is_deep)].groupby(usable["mode"]):
-        top, full = float(of_mode.max()), white or WHITE[str(mode)[0]]
-        said = f"{counted(len(of_mode), 'image')} of type {mode} reach {top:,.6g}, and {full:,.6g} is white (`white`)"
-        if top > full:
-            found.append(f"{said}: what is brighter is cut off. Give white={top:g} to keep it.")
-        elif 0 < top <= _DARK * full:
-            found.append(f"{said}: they are shown dark, in few greys. If {top:,.6g} is white, give white={top:g}.")
-    return found
 
 
 def describe_manifest(manifest: pd.DataFrame) -> str:

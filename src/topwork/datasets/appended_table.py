@@ -19,12 +19,24 @@ _log = logging.getLogger(__name__)
 
 
 class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """A folder of Parquet shards: ``save`` adds one, ``load`` joins them and keeps the newest row of each ``key``."""
+    """A folder of Parquet shards: ``save`` adds one, ``load`` joins them and keeps the newest row of each ``key``.
 
-    def __init__(self, *, path: str, key: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
+    ``absent`` has the values of columns that earlier versions did not write.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        key: str,
+        columns: list[str],
+        absent: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._folder = place(path)
         self._key = key
         self._columns = columns
+        self._absent = absent or {}
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -48,7 +60,8 @@ class AppendedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def _read(self, shard: Path) -> pd.DataFrame:
         try:
-            return read_table(shard)[self._columns]
+            table = read_table(shard)
+            return table.assign(**{name: v for name, v in self._absent.items() if name not in table})[self._columns]
         except (OSError, DamagedError, KeyError) as error:
             _log.warning("%s is damaged (%s): its rows are made again.", shard, error)
             return pd.DataFrame(columns=pd.Index(self._columns))

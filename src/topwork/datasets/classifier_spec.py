@@ -27,12 +27,18 @@ class PreprocessingSpec(_Spec):
     mean: tuple[_Number, _Number, _Number]
     std: tuple[_Positive, _Positive, _Positive]
     keep_aspect: bool = True
-    white: _Positive | None = None
+    white: _Positive | tuple[_Number, _Number] | None = None
 
     @model_validator(mode="after")
     def _crop_fits(self) -> PreprocessingSpec:
         if self.crop > self.resize:
             raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
+        return self
+
+    @model_validator(mode="after")
+    def _black_is_below_white(self) -> PreprocessingSpec:
+        if isinstance(self.white, tuple) and self.white[0] >= self.white[1]:
+            raise ValueError(f"black {self.white[0]} is not below white {self.white[1]}")
         return self
 
 

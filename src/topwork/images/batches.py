@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.core.errors import InputError
-from topwork.images.decode import RejectedError, decode_for_sides, decode_pixels
+from topwork.core.greys import Scale
+from topwork.images.decode import RejectedError, decode_for_sides, decode_pixels, decode_values
 from topwork.images.transforms import Preprocessing, resize_and_crop
 
 S = TypeVar("S")
@@ -105,7 +106,7 @@ def decode_unchanged(
     sha256: str,
     max_pixels: int,
     short_side: int,
-    white: float | None = None,
+    white: Scale = None,
 ) -> NDArray[np.uint8]:
     """The pixels ``[h, w, 3]`` of a file, if it still has the content that was inspected.
 
@@ -123,15 +124,39 @@ def _decode_unchanged(
     image_id: str,
     sha256: str,
     max_pixels: int,
-    wanted: Sequence[tuple[int, float | None]],
+    wanted: Sequence[tuple[int, Scale]],
 ) -> list[NDArray[np.uint8]]:
-    try:
-        data = images[image_id]
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise RejectedError("its content is no longer what it was")
+    with _telling_changes(image_id):
+        data = _unchanged(images, image_id, sha256)
         if len(wanted) == 1:
             return [decode_pixels(data, max_pixels, *wanted[0])]
         return decode_for_sides(data, max_pixels, wanted)
+
+
+def unchanged_values(
+    images: Mapping[str, bytes], image_id: str, sha256: str, *, max_pixels: int, at_most: int
+) -> NDArray[np.float64]:
+    """At most so many values ``[n]`` of a file as they are stored, if it still has the content that was inspected.
+
+    Raises:
+        InputError: the file is missing, has changed, or can no longer be decoded.
+
+    """
+    with _telling_changes(image_id):
+        return decode_values(_unchanged(images, image_id, sha256), max_pixels, at_most)
+
+
+def _unchanged(images: Mapping[str, bytes], image_id: str, sha256: str) -> bytes:
+    data = images[image_id]
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise RejectedError("its content is no longer what it was")
+    return data
+
+
+@contextmanager
+def _telling_changes(image_id: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RejectedError) as error:
         raise InputError(
             f"{image_id} changed after it was inspected ({error}): run again from `--pipelines ingestion` on."

@@ -1,13 +1,14 @@
 """Decodes bytes to RGB pixels, or gives the reason for rejection; image files are opened only in this module.
 
-Pillow reads all formats. An intact JPEG is decoded by simplejpeg, which uses the same libjpeg-turbo without Pillow's
-copy.
+Pillow reads all formats, HEIC with a plugin (`heif`). An intact JPEG is decoded by simplejpeg, which uses the same
+libjpeg-turbo without Pillow's copy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from topwork.core.columns import OK, REJECTED
+from topwork.core.greys import Scale
+from topwork.images.greys import highest_value, in_eight_bits, is_deep, some_values
+from topwork.images.heif import HEIF, NEEDS_PLUGIN, coded_sizes, is_heif, load_plugin
 
 DECODER = "pillow-rgb-2"
 """Version of what `decode_rgb` does to the pixels; raise it when the pixels would change."""
@@ -26,13 +30,8 @@ REDUCER = "dct-1"
 """Version of what `decode_pixels` does in addition with ``short_side``; both versions are part of the feature key."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "TGA")
+_HEIF_ENDS_EARLY = "Unexpected end of file"  # libheif
 _INSPECTION_SIDE = 64  # pixels; a JPEG is checked at the smallest scale that its decoder offers
-WHITE = {"F": 1.0, "I": 65535.0}
-"""The white value of images of more than 8 bits, by number type: floating point (F) or integer (I).
-
-It depends only on the type and is never guessed from an image, so that equal values are equal greys in the whole data
-set.
-"""
 _LYING = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 
 # Pillow's own bomb check warns through a process-wide filter, which threads share; `max_pixels` replaces it.
@@ -48,7 +47,8 @@ class RejectedError(ValueError):
 class Inspection:
     """Result of inspecting one file; ``width`` and ``height`` are in pixels, as a viewer shows it (EXIF orientation).
 
-    ``highest`` is the largest value in an image of more than 8 bits, and 0 in others.
+    ``highest`` is the largest value in an image of more than 8 bits, and 0 in others. With ``several_pages``, the file
+    has pages or frames after the first one, which is used; the preview beside a photograph (MPO) does not count.
     """
 
     sha256: str
@@ -59,6 +59,7 @@ class Inspection:
     status: str
     reason: str
     highest: float = 0.0
+    several_pages: bool = False
 
 
 def inspect(data: bytes, max_pixels: int) -> Inspection:
@@ -67,14 +68,15 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
     image = None
     try:
         image = _open(data)
-        _check_size(image, max_pixels)
+        _check_size(image, data, max_pixels)
         (width, height), mode = image.size, image.mode
         image.draft(None, (_INSPECTION_SIDE, _INSPECTION_SIDE))
         # before EXIF is read: Pillow may load the pixels to read it, and then hides errors in the pixels
         _load(image)
         if _orientation(image) in _LYING:
             width, height = height, width
-        return Inspection(sha256, width, height, image.format or "", mode, OK, "", _highest(image))
+        highest, pages = highest_value(image), _has_several_pages(image)
+        return Inspection(sha256, width, height, image.format or "", mode, OK, "", highest, pages)
     except RejectedError as reason:
         known = (*image.size, image.format or "", image.mode) if image else (0, 0, "", "")
         return Inspection(sha256, *known, REJECTED, str(reason))
@@ -83,28 +85,28 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
 def pixel_count(data: bytes) -> int:
     """Number of pixels according to the header of an image, without decoding it; 0 if it is not an image."""
     try:
-        width, height = _open(data).size
+        width, height = _decoded_size(_open(data), data)
     except RejectedError:
         return 0
     return width * height
 
 
-def decode_rgb(data: bytes, max_pixels: int, white: float | None = None) -> Image.Image:
+def decode_rgb(data: bytes, max_pixels: int, white: Scale = None) -> Image.Image:
     """The first frame as an upright image in 8-bit RGB, with transparent parts on a white background.
 
-    ``white`` is the value that becomes 255 in images of more than 8 bits; None takes the value of their type (`WHITE`).
+    ``white`` says which values become 0 and 255 in images of more than 8 bits (`in_eight_bits`).
 
     Raises:
         RejectedError: the bytes are not a usable image.
 
     """
     image = _open(data)
-    _check_size(image, max_pixels)
+    _check_size(image, data, max_pixels)
     _load(image)
     return _to_rgb(_upright(image), white)
 
 
-def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: float | None = None) -> NDArray[np.uint8]:
+def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: Scale = None) -> NDArray[np.uint8]:
     """The pixels ``[height, width, 3]`` of `decode_rgb`.
 
     With a ``short_side``, a JPEG that is at least twice as large is decoded at 1/2, 1/4 or 1/8 of its size: the
@@ -116,7 +118,7 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: floa
 
     """
     image = _open(data)
-    _check_size(image, max_pixels)
+    _check_size(image, data, max_pixels)
     if image.format == "JPEG" and image.mode in {"RGB", "L"}:
         reduced = _reduced(image.size, short_side)
         pixels = _decode_jpeg(data, reduced)
@@ -127,16 +129,27 @@ def decode_pixels(data: bytes, max_pixels: int, short_side: int = 0, white: floa
     return np.array(_to_rgb(_upright(image), white))
 
 
-def decode_for_sides(
-    data: bytes, max_pixels: int, wanted: Sequence[tuple[int, float | None]]
-) -> list[NDArray[np.uint8]]:
+def decode_values(data: bytes, max_pixels: int, at_most: int) -> NDArray[np.float64]:
+    """At most so many values ``[n]`` of an image as they are stored (`some_values`).
+
+    Raises:
+        RejectedError: the bytes are not a usable image.
+
+    """
+    image = _open(data)
+    _check_size(image, data, max_pixels)
+    _load(image)
+    return some_values(image, at_most)
+
+
+def decode_for_sides(data: bytes, max_pixels: int, wanted: Sequence[tuple[int, Scale]]) -> list[NDArray[np.uint8]]:
     """The pixels of `decode_pixels` for each pair of ``short_side`` and ``white``; equal scales are decoded once.
 
     Raises:
         RejectedError: the bytes are not a usable image.
 
     """
-    image, found = _open(data), dict[tuple[tuple[int, int], float | None], NDArray[np.uint8]]()
+    image, found = _open(data), dict[tuple[tuple[int, int], Scale], NDArray[np.uint8]]()
     result = []
     for short_side, white in wanted:
         scaled = _reduced(image.size, short_side) if image.format == "JPEG" else image.size
@@ -179,16 +192,24 @@ def _formats() -> list[str]:
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise RejectedError("empty file")
+    heif = is_heif(data)
+    if heif and not load_plugin():
+        raise RejectedError(NEEDS_PLUGIN)
     try:
-        return Image.open(io.BytesIO(data), formats=_formats())
+        return Image.open(io.BytesIO(data), formats=[HEIF] if heif else _formats())
     except UnidentifiedImageError:
-        raise RejectedError("not an image in a known format") from None
+        raise RejectedError("damaged header" if heif else "not an image in a known format") from None
     except Exception as error:  # decoders raise nearly any exception on damaged headers
         raise RejectedError(f"damaged header ({type(error).__name__})") from error
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+def _decoded_size(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """Width and height of what is decoded, which in HEIC may be more than what is shown."""
+    return max([image.size, *(coded_sizes(data) if image.format == HEIF else [])], key=math.prod)
+
+
+def _check_size(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    width, height = _decoded_size(image, data)
     if width * height > max_pixels:
         raise RejectedError(f"too many pixels ({width} x {height}, limit {max_pixels:,})")
 
@@ -197,8 +218,9 @@ def _load(image: Image.Image) -> None:
     try:
         image.load()
     except Exception as error:  # decoders raise nearly any exception on damaged data
-        truncated = isinstance(error, (EOFError, OSError)) and "truncated" in str(error)
-        raise RejectedError("truncated" if truncated else f"damaged ({error or type(error).__name__})") from error
+        said = " ".join(str(error).split())
+        truncated = (isinstance(error, (EOFError, OSError)) and "truncated" in said) or _HEIF_ENDS_EARLY in said
+        raise RejectedError("truncated" if truncated else f"damaged ({said or type(error).__name__})") from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -212,31 +234,21 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image
 
 
-def is_deep(mode: str) -> bool:
-    """Whether images of this Pillow mode have more than 8 bits."""
-    return mode.startswith(("I", "F"))
+def _has_several_pages(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # damage behind the first page does not affect it
+        return True
 
 
-def _highest(image: Image.Image) -> float:
-    if not is_deep(image.mode):
-        return 0.0
-    values = np.asarray(image, np.float64)
-    return float(np.max(values, where=np.isfinite(values), initial=0.0))
-
-
-def _to_rgb(image: Image.Image, white: float | None) -> Image.Image:
+def _to_rgb(image: Image.Image, white: Scale) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if is_deep(image.mode):
-        image = _to_eight_bits(image, white or WHITE[image.mode[0]])
+        image = in_eight_bits(image, white)
     if image.has_transparency_data:
         # `convert("RGB")` would show the hidden colour of transparent pixels
         layer = image.convert("RGBA")
         paper = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(paper, layer).convert("RGB")
     return image.convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image, white: float) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, np.float64))
-    return Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from topwork.core.greys import Scale
+
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -26,7 +28,7 @@ class Preprocessing:
     """Preprocessing that belongs to weights: short side to ``resize`` pixels, centre ``crop``, ``(x - mean) / std``.
 
     ``mean`` and ``std`` refer to RGB values between 0 and 1. With ``keep_aspect`` off the whole image is resized to a
-    square. ``white`` is the white value of images of more than 8 bits; None takes the value of their type.
+    square. ``white`` says which values become 0 and 255 in images of more than 8 bits (`images.greys.in_eight_bits`).
     """
 
     resize: int
@@ -35,7 +37,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     keep_aspect: bool = True
-    white: float | None = None
+    white: Scale = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:

@@ -117,7 +117,8 @@ def _described(classifier: Classifier) -> dict[str, Any]:
         "how": (
             "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
             "keeps `resize` pixels). In images of more than 8 bits `white` becomes 255 (without it 65535 of integers, "
-            "1.0 of floating point) and 0 stays 0. The shorter side becomes `resize` pixels by `interpolation` with "
+            "1.0 of floating point) and 0 stays 0; of a pair the first becomes 0, the second 255. "
+            "The shorter side becomes `resize` pixels by `interpolation` with "
             "antialiasing, the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut "
             "`crop` x `crop` from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in "
             "the graph."

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from topwork.core.candidates import LAST
 from topwork.core.digests import file_digest
 from topwork.core.errors import InputError
+from topwork.core.greys import Scale
 from topwork.images.transforms import Preprocessing
 from topwork.models.layer_groups import layer_groups
 from topwork.models.own_extractor import extractor_digest
@@ -73,7 +74,7 @@ def describe_backbone(
     weights: str = "default",
     image_size: int | None = None,
     seed: int = 0,
-    white: float | None = None,
+    white: Scale = None,
 ) -> BackboneSpec:
     """The spec of a network; its weights are downloaded if necessary, but the network is not built.
 

@@ -10,6 +10,7 @@ from functools import cache
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
+from topwork.core.greys import fixed
 from topwork.core.parameters import FeatureParameters
 from topwork.core.stores import EngineStore
 from topwork.images.decode import DECODER, REDUCER
@@ -55,7 +56,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     from topwork.models.engines.selection import choose_engine
 
     p = parameters
-    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, p.white)
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, fixed(p.white))
     layers: tuple[str, ...] = (parameters.layers,)
     if parameters.layers != "last":
         layers = resolve_layers(load_backbone(spec), parameters.layers)
@@ -104,18 +105,19 @@ def _of_own_extractor(parameters: FeatureParameters) -> tuple[str, str]:
 def _recipe(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Recipe:
     from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 
+    how = Preprocessing(**key.preprocessing)
+
     @cache
     def backbone() -> Backbone:
-        size = key.preprocessing["crop"]
         p = parameters
-        return load_backbone(describe_backbone(p.backbone, p.weights, size, p.seed, p.white))
+        return load_backbone(describe_backbone(p.backbone, p.weights, how.crop, p.seed, how.white))
 
     return Recipe(
         engine=key.engine,
         number_format=key.number_format,
         layers=key.layers,
         pool=parameters.pool,
-        preprocessing=Preprocessing(**key.preprocessing),
+        preprocessing=how,
         backbone=backbone,
         batch_size=parameters.batch_size,
         networks=engines,

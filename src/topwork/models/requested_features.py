@@ -60,7 +60,7 @@ def resolution_request(parameters: FeatureParameters) -> dict[str, Any]:
 
 
 def _requested_originals(parameters: FeatureParameters) -> dict[str, Any]:
-    asked = parameters.model_dump(include=_ASKED)
+    asked = parameters.model_dump(include=_ASKED, mode="json")
     if parameters.backbone.startswith(OWN_EXTRACTOR):
         asked["weights"] = extractor_digest(parameters.backbone)
     elif parameters.weights == "none":

@@ -29,6 +29,7 @@ _PINNED = (
     "timm",
     "openvino",
     "pillow",
+    "pillow-heif",
     "simplejpeg",
     "numpy",
     "pandas",
@@ -103,6 +104,6 @@ def _example() -> pd.DataFrame:
 def _pins() -> list[str]:
     pins = []
     for package in _PINNED:
-        with suppress(PackageNotFoundError):  # OpenVINO is not available for some platforms
+        with suppress(PackageNotFoundError):  # OpenVINO is not available for some platforms, HEIC is optional
             pins.append(f"{package}=={version(package)}")
     return pins

@@ -14,6 +14,7 @@ import torch
 from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Classifier
 from topwork.core.features import Features
+from topwork.core.greys import fixed, settled_at
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import (
     FeatureParameters,
@@ -23,6 +24,7 @@ from topwork.core.parameters import (
     ScratchParameters,
 )
 from topwork.core.stores import Stores
+from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 from topwork.models.engines import REFERENCE
@@ -79,8 +81,8 @@ def finetune(
 
     """
     started = time.perf_counter()
-    p = of_features
-    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, p.white)
+    p = settled_at(of_features, Preprocessing(**features.key.preprocessing).white)
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, fixed(p.white))
     layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
@@ -98,7 +100,7 @@ def finetune(
 
     identity = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
     identity |= parameters.model_dump(exclude=INDIFFERENT) | {"probe": str(sorted(probe.items()))}
-    samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), parameters, of_features)
+    samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), parameters, p)
     job = TrainingJob("finetune", graft_for, samples, examples, parameters, plan, stores.checkpoints, identity, started)
     trained = train_grafts(job)
     classifier = _classifier(
@@ -121,7 +123,8 @@ def train_from_scratch(
     If it begins with a fixed transformation of the image, the result of this is cached like that of frozen layers.
     """
     started = time.perf_counter()
-    spec = describe_backbone(parameters.backbone, "none", parameters.side, parameters.seed, parameters.white)
+    white = fixed(parameters.white)
+    spec = describe_backbone(parameters.backbone, "none", parameters.side, parameters.seed, white)
     layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
     first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
     plan = plan_scratch(parameters, len(examples.table), first, Metric.of(metric, examples.class_names))

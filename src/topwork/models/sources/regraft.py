@@ -28,7 +28,8 @@ class RegraftSource:
 
     def preprocessing(self, name: str) -> Preprocessing:
         how: dict[str, Any] = self._features["preprocessing"]
-        return Preprocessing(**{**how, "mean": tuple(how["mean"]), "std": tuple(how["std"])})
+        as_it_was: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in how.items()}
+        return Preprocessing(**as_it_was)
 
     def default_file(self, name: str) -> Path:
         return self.folder / CLASSIFIER_WEIGHTS

@@ -76,9 +76,10 @@ def _classifier(
 
 def _bundled(classifier: Classifier, parameters: FeatureParameters) -> Classifier:
     """The classifier with the network that computed the features, so that it can predict without other files."""
+    from topwork.images.transforms import Preprocessing
     from topwork.models.backbones import describe_backbone, load_backbone
     from topwork.models.graft import with_network
 
-    p = parameters
-    spec = describe_backbone(p.backbone, p.weights, classifier.key.preprocessing["crop"], p.seed, p.white)
+    p, how = parameters, Preprocessing(**classifier.key.preprocessing)
+    spec = describe_backbone(p.backbone, p.weights, how.crop, p.seed, how.white)
     return with_network(classifier, load_backbone(spec))

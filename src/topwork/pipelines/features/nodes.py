@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from topwork.core.columns import OK
 from topwork.core.features import FeatureKey, Features, FeatureShard
+from topwork.core.greys import settled
 from topwork.core.parameters import AugmentationParameters, FeatureParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.data.splits import content_digest
@@ -22,16 +24,19 @@ from topwork.models.feature_key import resolved_key
 from topwork.models.requested_features import requested_features
 
 
-def resolve_key(manifest: pd.DataFrame, engines: EngineStore, parameters: FeatureParameters) -> FeatureKey:
+def resolve_key(
+    manifest: pd.DataFrame, engines: EngineStore, grey_range: dict[str, Any], parameters: FeatureParameters
+) -> FeatureKey:
     """Everything that the features depend on besides the images; the engine is measured once per machine.
 
     Args:
         manifest: not read; images that cannot be used are refused before an engine is measured.
         engines: choices that were made before.
+        grey_range: black and white, if `white=percentiles`.
         parameters: of the block `features`.
 
     """
-    return resolved_key(parameters, engines)
+    return resolved_key(settled(parameters, grey_range), engines)
 
 
 def extract_features(

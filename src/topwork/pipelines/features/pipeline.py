@@ -9,7 +9,12 @@ def create_pipeline() -> Pipeline:
     """Compute the missing features, then collect all features."""
     return Pipeline(
         [
-            Node(resolve_key, ["manifest", "engines", "params:features"], "feature_key", name="resolve_key"),
+            Node(
+                resolve_key,
+                ["manifest", "engines", "grey_range", "params:features"],
+                "feature_key",
+                name="resolve_key",
+            ),
             Node(
                 extract_features,
                 [

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from topwork.core.columns import OK, REJECTED, TEST, TRAIN, VAL
-from topwork.core.parameters import ComparisonParameters, IngestionParameters
+from topwork.core.greys import fixed
+from topwork.core.parameters import PERCENTILES, ComparisonParameters, IngestionParameters
 from topwork.core.stores import ImageStore
+from topwork.core.words import counted
+from topwork.data.brightness import describe_pages, doubt_brightness
+from topwork.data.grey_range import measure_grey_range
 from topwork.data.listing import LAYOUTS
 from topwork.data.manifest import (
     Limits,
     build_manifest,
     check_listing,
     describe_manifest,
-    doubt_brightness,
     inspect_new,
 )
+from topwork.data.readable import check_names
 from topwork.decisions.label_errors import check_ledger, dropped, relabelled
 from topwork.scoring.metric import Metric
 
@@ -29,11 +34,17 @@ _NAMED = 5  # rejected files that are named in the terminal
 def inspect_images(
     images: ImageStore, known_files: pd.DataFrame, parameters: IngestionParameters
 ) -> Iterator[pd.DataFrame]:
-    """Inspections of the files that are new or changed, chunk by chunk."""
+    """Inspections of the files that are new or changed, chunk by chunk.
+
+    Raises:
+        InputError: no classifier can be trained on these files, or most of them need a plugin that is not installed.
+
+    """
     given = images.listing["given_split"].value_counts()
     splits = ": " + ", ".join(f"{name} {given[name]:,}" for name in (TRAIN, VAL, TEST) if given.get(name, 0))
     shown = splits if images.layout in {"split", "table"} and splits != ": " else ""
     _log.info("%s: %s, %d files%s", images.source, LAYOUTS[images.layout].described, len(images), shown)
+    check_names(images.listing["path"], f"images={images.source}")
     check_listing(images.listing, images.source)
     known = known_files.head(0) if parameters.rehash else known_files
     yield from inspect_new(images.listing, images, known, _limits(parameters), parameters.threads)
@@ -58,12 +69,28 @@ def make_manifest(
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     Metric.of(comparison.metric, sorted(manifest.loc[manifest["status"] == OK, "label"].unique()))
     _log.info(describe_manifest(manifest))
-    for doubt in doubt_brightness(manifest, inspected_files, parameters.white):
-        _log.warning(doubt)
+    if pages := describe_pages(manifest, inspected_files):
+        _log.info(pages)
+    if parameters.white != PERCENTILES:
+        for doubt in doubt_brightness(manifest, inspected_files, fixed(parameters.white)):
+            _log.warning(doubt)
     rejected = manifest.loc[manifest["status"] == REJECTED, ["image_id", "path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
         _log.info("  rejected: %s (%s)", row.path, row.reason)
     return manifest, rejected
+
+
+def measure_greys(images: ImageStore, manifest: pd.DataFrame, parameters: IngestionParameters) -> dict[str, Any]:
+    """With `white=percentiles`, the values that become black and white (`measure_grey_range`); otherwise nothing."""
+    if parameters.white != PERCENTILES:
+        return {}
+    found = measure_grey_range(manifest, images, parameters.max_pixels, parameters.threads)
+    if found["images"]:
+        told = (found["black"], found["white"], counted(found["images"], "image"))
+        _log.info("white=percentiles: %g is black and %g is white, measured on %s of more than 8 bits", *told)
+    else:
+        _log.info("white=percentiles: no image has more than 8 bits")
+    return found
 
 
 def _tell_ledger(label_ledger: pd.DataFrame, listing: pd.DataFrame, given: pd.Series[str]) -> None:

@@ -1,12 +1,12 @@
-"""From `images` to `manifest`."""
+"""From `images` to `manifest` and `grey_range`."""
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest
+from topwork.pipelines.ingestion.nodes import inspect_images, make_manifest, measure_greys
 
 
 def create_pipeline() -> Pipeline:
-    """Inspect the files, and list them."""
+    """Inspect the files, list them, and measure black and white if asked to."""
     return Pipeline(
         [
             Node(
@@ -20,6 +20,12 @@ def create_pipeline() -> Pipeline:
                 ["images", "inspected_files", "label_ledger", "params:ingestion", "params:comparison"],
                 ["manifest", "rejected_files"],
                 name="make_manifest",
+            ),
+            Node(
+                measure_greys,
+                ["images", "manifest", "params:ingestion"],
+                "grey_range",
+                name="measure_greys",
             ),
         ],
         namespace="ingestion",

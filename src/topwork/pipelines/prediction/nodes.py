@@ -18,6 +18,7 @@ from topwork.core.errors import InputError
 from topwork.core.parameters import PredictionParameters
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
+from topwork.data.readable import check_names
 from topwork.images.decode import decode_pixels
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.images.transforms import Preprocessing, resize_and_crop
@@ -33,7 +34,8 @@ def answer_new_images(
     """Chunks of answers for the files that are new or changed since this classifier answered for them.
 
     Raises:
-        InputError: explanations are asked for, and the network has no feature maps for them.
+        InputError: most files need a plugin that is not installed; or explanations are asked for, and the network has
+            no feature maps for them.
 
     """
     from topwork.inference.batch import answer_new
@@ -42,6 +44,7 @@ def answer_new_images(
         from topwork.inference.explanation import class_heat
 
         class_heat(asked_classifier)
+    check_names(new_images.listing["path"], f"new_images={new_images.source}")
     limits = (parameters.max_pixels, parameters.max_bytes)
     yield from answer_new(new_images, known_answers, asked_classifier, _name(asked_classifier), *limits)
 

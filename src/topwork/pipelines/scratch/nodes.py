@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from topwork.core.classifier import Classifier
 from topwork.core.digests import split_digest
+from topwork.core.greys import settled
 from topwork.core.parameters import AugmentationParameters, ComparisonParameters, ScratchParameters
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
@@ -26,6 +27,7 @@ def train_scratch(
     known_features: FeatureStore,
     engines: EngineStore,
     checkpoints: CheckpointStore,
+    grey_range: dict[str, Any],
     parameters: ScratchParameters,
     augmentation: AugmentationParameters,
     comparison: ComparisonParameters,
@@ -36,9 +38,9 @@ def train_scratch(
 
     examples, stores = TrainingImages.of(splits, manifest), Stores(images, known_features, engines, checkpoints)
     content = str(splits.attrs.get("content"))
-    digest = split_digest(splits)
+    how, digest = settled(parameters, grey_range), split_digest(splits)
     classifier, trained = train_from_scratch(
-        examples, stores, parameters, plan_views(augmentation), digest, content, comparison.metric
+        examples, stores, how, plan_views(augmentation), digest, content, comparison.metric
     )
     scored = examples.table.iloc[trained.scored]
     return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch

@@ -10,13 +10,13 @@ def create_pipeline() -> Pipeline:
     train = Node(
         train_scratch,
         [
-            *("images", "manifest", "splits", "known_features", "engines", "checkpoints"),
+            *("images", "manifest", "splits", "known_features", "engines", "checkpoints", "grey_range"),
             *("params:scratch", "params:augmentation", "params:comparison"),
         ],
         ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
     draw = Node(draw_training, "epochs", "training_curve", name="draw_training")
-    shared = {"images", "manifest", "splits", "known_features", "engines"}
+    shared = {"images", "manifest", "splits", "known_features", "engines", "grey_range"}
     blocks = {"scratch", "augmentation", "comparison"}
     return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from topwork.core.columns import OK, TEST
 from topwork.core.features import FeatureKey, FeatureShard
+from topwork.core.greys import settled
 from topwork.core.parameters import ComparisonParameters, FeatureParameters, LinearParameters, ScreeningParameters
 from topwork.core.results import Candidate, Candidates, Screen, Screened
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
@@ -39,6 +41,7 @@ def extract_sample(
     splits: pd.DataFrame,
     known_features: FeatureStore,
     engines: EngineStore,
+    grey_range: dict[str, Any],
     candidates: Candidates,
     parameters: FeatureParameters,
     screening: ScreeningParameters,
@@ -46,7 +49,7 @@ def extract_sample(
     """Shards with the missing features of the images on which the candidates are compared."""
     if candidates.several:
         sample = _sample(splits, manifest, screening)
-        yield from _extract(images, sample, known_features, engines, candidates.root, parameters)
+        yield from _extract(images, sample, known_features, engines, candidates.root, settled(parameters, grey_range))
 
 
 def rank_candidates(
@@ -54,6 +57,7 @@ def rank_candidates(
     splits: pd.DataFrame,
     sample_shards: FeatureStore,
     engines: EngineStore,
+    grey_range: dict[str, Any],
     candidates: Candidates,
     linear: LinearParameters,
     parameters: FeatureParameters,
@@ -64,7 +68,8 @@ def rank_candidates(
     if not candidates.several:
         return Screen(candidates=tuple(Screened(**vars(each)) for each in candidates.root))
     sample = _sample(splits, manifest, screening)
-    keys = (resolved_key(of_candidate(parameters, each), engines) for each in candidates.root)
+    how = settled(parameters, grey_range)
+    keys = (resolved_key(of_candidate(how, each), engines) for each in candidates.root)
     vectors = (sample_shards.get(key, sample["sha256"].tolist()) for key in keys)
     class_names, truth = np.unique(sample["label"], return_inverse=True)
     metric = Metric.of(comparison.metric, class_names.tolist())
@@ -82,13 +87,14 @@ def extract_kept(
     manifest: pd.DataFrame,
     known_features: FeatureStore,
     engines: EngineStore,
+    grey_range: dict[str, Any],
     screen: Screen,
     parameters: FeatureParameters,
 ) -> Iterator[FeatureShard]:
     """Shards with the missing features of all images for the candidates that were kept; each file is read once."""
     if screen.others:
         usable, kept = manifest[manifest["status"] == OK], (screen.chosen, *screen.others)
-        yield from _extract(images, usable, known_features, engines, kept, parameters)
+        yield from _extract(images, usable, known_features, engines, kept, settled(parameters, grey_range))
 
 
 def of_candidate(parameters: FeatureParameters, candidate: Candidate) -> FeatureParameters:

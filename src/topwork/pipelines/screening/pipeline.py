@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from topwork.pipelines.screening.nodes import extract_kept, extract_sample, find_candidates, rank_candidates
 
-_STORES = ("known_features", "engines")
+_STORES = ("known_features", "engines", "grey_range")
 _BLOCKS = ("params:features", "params:screening")
 
 
@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
         Node(
             rank_candidates,
             [
-                *("manifest", "splits", "sample_shards", "engines", "candidates"),
+                *("manifest", "splits", "sample_shards", "engines", "grey_range", "candidates"),
                 *("params:logistic", *_BLOCKS, "params:comparison"),
             ],
             "screen",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from topwork.core.columns import NO_FOLD, OK
 from topwork.core.features import FeatureKey, Features, FeatureShard
+from topwork.core.greys import settled
 from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.core.words import counted
@@ -45,18 +46,23 @@ _HASHED_SIDE = 128  # pixels of the short side; a perceptual hash uses 32
 
 
 def resolve_duplicate_key(
-    manifest: pd.DataFrame, engines: EngineStore, features: FeatureParameters, parameters: DuplicateParameters
+    manifest: pd.DataFrame,
+    engines: EngineStore,
+    grey_range: dict[str, Any],
+    features: FeatureParameters,
+    parameters: DuplicateParameters,
 ) -> FeatureKey:
     """The key of the features that tell near-duplicates: of one network at one size, independent of the run's own.
 
     Args:
         manifest: not read; images that cannot be used are refused before an engine is measured.
         engines: choices that were made before.
+        grey_range: black and white, if `white=percentiles`.
         features: of the block `features`.
         parameters: of the block `duplicates`.
 
     """
-    return resolved_key(_for_duplicates(features, parameters), engines)
+    return resolved_key(_for_duplicates(settled(features, grey_range), parameters), engines)
 
 
 def describe_for_duplicates(

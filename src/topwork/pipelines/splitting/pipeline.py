@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 resolve_duplicate_key,
-                ["manifest", "engines", "params:features", "params:duplicates"],
+                ["manifest", "engines", "grey_range", "params:features", "params:duplicates"],
                 "duplicate_key",
                 name="resolve_duplicate_key",
             ),
