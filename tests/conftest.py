@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,23 @@ def image_bytes(seed: int, colour: tuple[int, int, int] = (128, 128, 128), size:
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    if form == "HEIF":
+        _learn_to_write_heic()
     buffer = io.BytesIO()
     image.save(buffer, format=form, **options)
     return buffer.getvalue()
+
+
+@cache
+def _learn_to_write_heic() -> None:
+    """Let pillow-heif write; it would read too, which is left to the project's own plugin."""
+    from pillow_heif import register_heif_opener
+
+    from topwork.images.heif import load_plugin
+
+    register_heif_opener()
+    load_plugin.cache_clear()
+    load_plugin()
 
 
 def scene(seed: int) -> Image.Image:

@@ -20,7 +20,7 @@ WAY_OUT = r"pip install 'topwork\[heif\]'"
 
 @pytest.fixture
 def no_plugin() -> Iterator[None]:
-    """As if pillow-heif were not installed."""
+    """As if pi-heif were not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "load_plugin", lambda: False)
         patch.setattr(readable, "has_plugin", lambda: False)

@@ -100,9 +100,9 @@ from topwork.images.decode import decode_pixels, inspect
 file = io.BytesIO()
 Image.new("RGB", (8, 8)).save(file, "AVIF")
 inspect(file.getvalue(), 100)
-print("pillow_heif" in sys.modules)
+print("pi_heif" in sys.modules)
 heic = bytes.fromhex(sys.argv[1])
-print(decode_pixels(heic, 9999).shape, "pillow_heif" in sys.modules)
+print(decode_pixels(heic, 9999).shape, "pi_heif" in sys.modules)
 """
     heic = encode(Image.new("RGB", (8, 8)), "HEIF").hex()
     done = subprocess.run([sys.executable, "-c", program, heic], capture_output=True, text=True, check=True)

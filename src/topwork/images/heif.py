@@ -1,4 +1,4 @@
-"""HEIC photographs of phones (HEIF with HEVC), which Pillow reads by the plugin pillow-heif.
+"""HEIC photographs of phones (HEIF with HEVC), which Pillow reads by the plugin pi-heif.
 
 The plugin is imported at the first such file of a process, so that other runs do not pay for it, and so that it is
 there in every worker and server.
@@ -43,7 +43,7 @@ def coded_sizes(data: bytes) -> list[tuple[int, int]]:
 
 def has_plugin() -> bool:
     """Whether the plugin is installed; it is not imported."""
-    return find_spec("pillow_heif") is not None
+    return find_spec("pi_heif") is not None
 
 
 @cache
@@ -54,7 +54,7 @@ def load_plugin() -> bool:
     decodes a file, because several files are decoded at a time.
     """
     try:
-        from pillow_heif import register_heif_opener
+        from pi_heif import register_heif_opener
     except ImportError:
         return False
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)

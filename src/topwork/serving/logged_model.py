@@ -29,7 +29,7 @@ _PINNED = (
     "timm",
     "openvino",
     "pillow",
-    "pillow-heif",
+    "pi-heif",
     "simplejpeg",
     "numpy",
     "pandas",
