@@ -53,7 +53,7 @@ def test_a_file_is_decoded_once_for_all_sizes_that_need_the_same_scale(monkeypat
     decode_jpeg = decode._decode_jpeg
     monkeypatch.setattr(decode, "_decode_jpeg", lambda data, size: (decoded.append(size), decode_jpeg(data, size))[1])
     for found, alone in zip(decode_for_all(images, wanted(images), sizes, 100_000), expected, strict=True):
-        np.testing.assert_array_equal(found, alone)
+        np.testing.assert_array_equal(found[:, 0], alone)
     assert decoded == [(320, 240), (160, 120), (40, 30)]
 
 

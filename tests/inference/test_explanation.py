@@ -36,11 +36,19 @@ def test_the_heat_is_where_the_class_is(side: str) -> None:
     pixels = np.full_like(PHOTOGRAPH, 128)
     half = slice(0, SIDE // 2) if side == "left" else slice(SIDE // 2, SIDE)
     pixels[:, half] = PHOTOGRAPH[:, half]
-    heat = class_heat(a_classifier())(pixels, 0)
+    (heat,) = class_heat(a_classifier())(pixels[None], 0)
     assert heat.shape == (SIDE, SIDE)
     assert heat.min() >= 0
     assert heat.max() == 1
     assert heat[:, half].mean() > 1.5 * (heat.mean() * 2 - heat[:, half].mean())
+
+
+def test_of_several_crops_the_one_with_the_class_is_the_warmest() -> None:
+    grey = np.full_like(PHOTOGRAPH, 128)
+    heat = class_heat(a_classifier())(np.stack([grey, PHOTOGRAPH, grey]), 0)
+    assert heat.shape == (3, SIDE, SIDE)
+    assert heat.max() == heat[1].max() == 1
+    assert heat[1].mean() > 2 * heat[0].mean()
 
 
 def test_a_network_without_feature_maps_is_refused() -> None:

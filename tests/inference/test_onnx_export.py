@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.inference.test_predictor import PICTURES, a_classifier
+from tests.conftest import image_bytes
+from tests.inference.test_predictor import PICTURES, a_classifier, fitted
 from topwork.core.errors import InputError
 from topwork.inference.onnx_export import onnx_model, onnx_probabilities
 from topwork.inference.predictor import Predictor
@@ -23,6 +24,20 @@ def test_onnx_answers_as_the_classifier_and_says_how_to_ask_it() -> None:
     assert json.loads(told["topwork"])["class_names"] == ["cat", "dog", "owl"]
     batch = onnx.load_from_string(model).graph.input[0].type.tensor_type.shape.dim[0]
     assert batch.dim_param  # any number of images
+
+
+@pytest.mark.parametrize(("fit", "words"), [("pad", "of `colour` (RGB)"), ("squash", "The whole image becomes")])
+def test_onnx_fits_images_as_the_classifier_does_and_says_how(fit: str, words: str) -> None:
+    classifier = fitted(a_classifier("default"), fit)
+    model, wide = onnx_model(classifier), [image_bytes(seed, size=(90, 30)) for seed in range(2)]
+    np.testing.assert_allclose(onnx_probabilities(model, wide), Predictor.of(classifier).probabilities(wide), atol=1e-4)
+    told = {each.key: each.value for each in onnx.load_from_string(model).metadata_props}
+    assert words in json.loads(told["topwork"])["how"]
+
+
+def test_several_crops_are_refused() -> None:
+    with pytest.raises(InputError, match="fit=multicrop"):
+        onnx_model(fitted(a_classifier("none"), "multicrop"))
 
 
 def test_what_no_graph_can_do_is_refused() -> None:

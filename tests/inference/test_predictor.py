@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
 from topwork.images.decode import RejectedError, decode_pixels
-from topwork.images.transforms import resize_and_crop
+from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.views import PRESETS
 from topwork.inference import network_engine
 from topwork.inference.network_engine import serving_engine
 from topwork.inference.predictor import Predictor
@@ -30,6 +32,26 @@ def a_classifier(weights: str) -> Classifier:
     key = FeatureKey(spec.architecture, spec.weights_digest, asdict(spec.preprocessing), *made)
     head = LinearHead(np.random.default_rng(0).normal(size=(3, 1280)).astype(np.float32), np.zeros(3, np.float32))
     return with_network(Classifier("svm", key, head, ("cat", "dog", "owl"), 20.0, "digest"), load_backbone(spec))
+
+
+def fitted(classifier: Classifier, fit: str) -> Classifier:
+    """The classifier with another way to fit images into the square."""
+    how = Preprocessing(**classifier.key.preprocessing).fitted(fit)
+    return replace(classifier, key=replace(classifier.key, preprocessing=how.fields))
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash", "multicrop"])
+@pytest.mark.parametrize("views", [{}, {"count": 1, "plan": asdict(PRESETS["photo"])}], ids=["original", "views too"])
+def test_a_classifier_on_disk_knows_how_images_are_fitted(fit: str, views: dict[str, Any], tmp_path: Path) -> None:
+    classifier = replace(fitted(a_classifier("none"), fit), test_views=views)
+    write_classifier(classifier, tmp_path)
+    kept = read_classifier(tmp_path)
+    assert kept.key == classifier.key
+    wide = [image_bytes(seed, size=(90, 30)) for seed in range(3)]
+    found = Predictor.of(kept).probabilities(wide)
+    np.testing.assert_allclose(found, Predictor.of(classifier).probabilities(wide), rtol=1e-5)
+    crop = Predictor.of(replace(a_classifier("none"), test_views=views)).probabilities(wide)
+    assert np.abs(found - crop).max() > 1e-3
 
 
 @pytest.mark.parametrize("weights", ["default", "none"])

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kedro.io import DatasetError
+from PIL import Image
 
-from tests.conftest import image_bytes
+from tests.conftest import encode, image_bytes
 from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.parameters import FeatureParameters
 from topwork.core.stores import FeatureStore
@@ -50,6 +51,8 @@ ASKED = FeatureParameters(
     threads=2,
     max_pixels=1_000_000,
     white=None,
+    fit="crop",
+    fit_colour="mean",
 )
 ENGINES = [("eager", "float32"), ("eager", "bfloat16"), ("openvino", "float32"), ("openvino", "bfloat16")]
 
@@ -117,11 +120,44 @@ def test_several_layers_are_concatenated(
         {"layers": "blocks.2", "pool": "max"},
         {"weights": "none"},
         {"image_size": 96},
+        {"fit": "pad"},
+        {"fit": "squash"},
+        {"fit": "multicrop"},
     ],
 )
 def test_the_key_changes_with_what_is_taken(engines: FolderEngineStore, change: dict[str, object]) -> None:
     reference = asked(layers="blocks.2") if "pool" in change else ASKED
     assert resolved_key(asked(**change), engines) != resolved_key(reference, engines)
+
+
+def test_a_crop_has_the_key_that_it_had_before_there_was_a_choice(engines: FolderEngineStore) -> None:
+    assert not {"fit", "colour"} & set(resolved_key(ASKED, engines).preprocessing)
+
+
+def test_a_colour_is_part_of_the_key_where_there_is_a_canvas(engines: FolderEngineStore) -> None:
+    white, mean, spelt = (
+        resolved_key(asked(fit="pad", fit_colour=colour), engines) for colour in ("255-255-255", "mean", "128-128-128")
+    )
+    assert white != mean == spelt  # the mean of this network is half of white
+    squashed = (resolved_key(asked(fit="squash", fit_colour=colour), engines) for colour in ("255-255-255", "mean"))
+    assert next(squashed) == next(squashed)
+
+
+def test_the_engine_is_measured_once_for_all_fits(tmp_path: Path) -> None:
+    engines = FolderEngineStore(tmp_path)
+    keys = [resolved_key(asked(fit=fit), engines) for fit in ("pad", "crop", "squash")]
+    assert len(list(tmp_path.glob("choices/*.json"))) == 1
+    assert len({key.digest for key in keys}) == 3
+
+
+def test_several_crops_have_the_mean_of_their_features(engines: FolderEngineStore) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (73, 190, 3), np.uint8)
+    several = shards({"wide.png": encode(Image.fromarray(wide))}, engines, asked(fit="multicrop"))[0].vectors
+    places = [wide[:, start : start + 73] for start in (0, 58, 117)]
+    each = [shards({"part.png": encode(Image.fromarray(part))}, engines)[0].vectors for part in places]
+    centred = shards({"wide.png": encode(Image.fromarray(wide))}, engines)[0].vectors
+    np.testing.assert_allclose(each[1], centred, rtol=0.2, atol=0.2)
+    assert np.abs(several - np.mean(each, axis=0)).mean() < np.abs(several - centred).mean()
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"shard_size": 64}, {"threads": 1}])

@@ -9,11 +9,23 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+from topwork.core.fits import CROP, MEAN
+
+
+def _checked_colour(colour: str) -> str:
+    parts = colour.split("-")
+    if colour != MEAN and not (len(parts) == 3 and all(part.isdecimal() and int(part) <= 255 for part in parts)):
+        raise ValueError(f"{colour!r} is no colour; give mean, or red-green-blue from 0 to 255, such as 255-255-255")
+    return colour
+
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=16, le=2048)]
+Colour = Annotated[str, AfterValidator(_checked_colour)]
+Fit = Literal["crop", "pad", "squash", "multicrop", "auto"]
 PERCENTILES = "percentiles"
 """Value of `white` for black and white that are measured on the data set."""
 Name = Annotated[
@@ -119,13 +131,15 @@ class ScreeningParameters(Block):
 class FeatureParameters(Block):
     """Block `features`: how the features of each image are computed.
 
-    ``backbone`` and ``layers`` may name several, and ``image_size`` may be ``auto``, for the screen, which chooses one
-    of each; everything after it is given one.
+    ``backbone`` and ``layers`` may name several, and ``image_size`` and ``fit`` may be ``auto``, for the screen, which
+    chooses one of each; everything after it is given one.
     """
 
     backbone: Name
     weights: Name
     image_size: Side | Literal["auto"] | None
+    fit: Fit
+    fit_colour: Colour
     white: White
     seed: int
     layers: Name
@@ -141,6 +155,11 @@ class FeatureParameters(Block):
     def side(self) -> int | None:
         """The image size in pixels; None: the weights' own."""
         return _side(self.image_size)
+
+    @property
+    def fitted_by(self) -> str:
+        """How an image that is not square comes into the square, as long as the screen has not chosen another way."""
+        return _fit(self.fit)
 
 
 class AugmentationParameters(Block):
@@ -236,12 +255,19 @@ class ScratchParameters(NetworkParameters):
 
     backbone: Name
     image_size: Side | Literal["auto"] | None
+    fit: Fit
+    fit_colour: Colour
     white: White
 
     @property
     def side(self) -> int | None:
         """The image size in pixels; None: the network's own."""
         return _side(self.image_size)
+
+    @property
+    def fitted_by(self) -> str:
+        """How an image that is not square comes into the square; a crop if that is left open."""
+        return _fit(self.fit)
 
 
 class LabelParameters(Block):
@@ -300,6 +326,10 @@ class ExportParameters(Block):
 
 def _side(image_size: int | str | None) -> int | None:
     return image_size if isinstance(image_size, int) else None
+
+
+def _fit(fit: str) -> str:
+    return CROP if fit == "auto" else fit
 
 
 BLOCKS: dict[str, type[Block]] = {

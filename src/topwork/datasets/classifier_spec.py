@@ -10,6 +10,7 @@ _Text = Annotated[str, Field(max_length=1_000)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side = Annotated[int, Field(ge=1, le=8192)]  # pixels
+_Byte = Annotated[int, Field(ge=0, le=255)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _LARGEST_LAYER = 65_536  # units of a dense layer before the head
 
@@ -28,6 +29,8 @@ class PreprocessingSpec(_Spec):
     std: tuple[_Positive, _Positive, _Positive]
     keep_aspect: bool = True
     white: _Positive | tuple[_Number, _Number] | None = None
+    fit: Literal["crop", "pad", "squash", "multicrop"] = "crop"
+    colour: tuple[_Byte, _Byte, _Byte] | None = None
 
     @model_validator(mode="after")
     def _crop_fits(self) -> PreprocessingSpec:
@@ -39,6 +42,12 @@ class PreprocessingSpec(_Spec):
     def _black_is_below_white(self) -> PreprocessingSpec:
         if isinstance(self.white, tuple) and self.white[0] >= self.white[1]:
             raise ValueError(f"black {self.white[0]} is not below white {self.white[1]}")
+        return self
+
+    @model_validator(mode="after")
+    def _canvas_has_a_colour(self) -> PreprocessingSpec:
+        if self.fit == "pad" and self.colour is None:
+            raise ValueError("fit is pad, and there is no colour")
         return self
 
 

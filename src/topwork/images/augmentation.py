@@ -31,6 +31,12 @@ def apply_views(canvases: NDArray[np.uint8], drawn: pd.DataFrame, fill: str, siz
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
+def view_crops(canvases: NDArray[np.uint8], drawn: pd.DataFrame, fill: str, size: int) -> NDArray[np.uint8]:
+    """Views ``[b, k, size, size, 3]`` of the k crops ``[b, k, s, s, 3]`` of each image, all by its row of ``drawn``."""
+    by_crop = (np.ascontiguousarray(canvases[:, place]) for place in range(canvases.shape[1]))
+    return np.stack([apply_views(each, drawn, fill, size) for each in by_crop], axis=1)
+
+
 def _sampled(images: Tensor, draws: dict[str, Tensor], fill: str, size: int) -> Tensor:
     grid = functional.affine_grid(_source_of_views(draws), [len(images), 3, size, size], align_corners=False)
     grid = grid * (size / images.shape[-1])  # from half sides of the view to half sides of the canvas

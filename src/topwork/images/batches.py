@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from topwork.core.errors import InputError
 from topwork.core.greys import Scale
 from topwork.images.decode import RejectedError, decode_for_sides, decode_pixels, decode_values
-from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.transforms import Preprocessing, all_crops
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -73,30 +73,32 @@ def _one_core_each() -> Iterator[Callable[[], None]]:
 def decode_batch(
     images: Mapping[str, bytes], batch: Wanted, preprocessing: Preprocessing, max_pixels: int
 ) -> NDArray[np.uint8]:
-    """Pixels ``[b, crop, crop, 3]`` in the order of ``batch``.
+    """Pixels ``[b, crop, crop, 3]`` in the order of ``batch``, of a preprocessing that takes one crop of an image.
 
     Raises:
         InputError: a file is missing, has changed since it was inspected, or can no longer be decoded.
 
     """
-    return decode_for_all(images, batch, [preprocessing], max_pixels)[0]
+    return decode_for_all(images, batch, [preprocessing], max_pixels)[0][:, 0]
 
 
 def decode_for_all(
     images: Mapping[str, bytes], batch: Wanted, preprocessings: Sequence[Preprocessing], max_pixels: int
 ) -> list[NDArray[np.uint8]]:
-    """Pixels ``[b, crop, crop, 3]`` for each preprocessing; a file is read once, and decoded once where that is enough.
+    """Pixels ``[b, k, crop, crop, 3]`` of the k crops for each preprocessing (`Preprocessing.places`).
+
+    A file is read once, and decoded once where that is enough.
 
     Raises:
         InputError: a file is missing, has changed since it was inspected, or can no longer be decoded.
 
     """
-    pixels = [np.empty((len(batch), how.crop, how.crop, 3), np.uint8) for how in preprocessings]
-    wanted = [(how.resize, how.white) for how in preprocessings]
+    pixels = [np.empty((len(batch), len(how.places), how.crop, how.crop, 3), np.uint8) for how in preprocessings]
+    wanted = [(how.short_side, how.white) for how in preprocessings]
     for row, (image_id, sha256) in enumerate(batch):
         decoded = _decode_unchanged(images, image_id, sha256, max_pixels, wanted)
         for of_all, each, how in zip(pixels, decoded, preprocessings, strict=True):
-            of_all[row] = resize_and_crop(each, how)
+            of_all[row] = all_crops(each, how)
     return pixels
 
 

@@ -20,10 +20,10 @@ from topwork.models.normalisation import normalised, pixel_statistics
 
 
 def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Floats]:
-    """A function from pixels ``[side, side, 3]`` and a class number to the heat map of that class.
+    """A function from the crops ``[k, side, side, 3]`` of an image and a class number to the heat maps of that class.
 
-    The heat map ``[side, side]`` has values between 0 and 1. It is computed from the last feature maps, so it is
-    coarse. It is zero everywhere if nothing in the image supports the class.
+    The heat maps ``[k, side, side]`` have values between 0 and 1. They are computed from the last feature maps, so they
+    are coarse. They are zero everywhere if nothing in the image supports the class.
 
     Raises:
         InputError: the network has no feature maps (a transformer).
@@ -41,10 +41,10 @@ def class_heat(classifier: Classifier) -> Callable[[NDArray[np.uint8], int], Flo
 
     gradients = LayerGradCam(scores, backbone.trunk.get_submodule(_last_maps(backbone, how.crop)))
 
-    def heat(pixels: NDArray[np.uint8], number: int) -> Floats:
-        image = normalised(torch.from_numpy(pixels.copy())[None], mean, std)
-        coarse = gradients.attribute(image, target=number, relu_attributions=True)
-        fine = LayerAttribution.interpolate(coarse, (how.crop, how.crop), "bilinear")[0, 0].detach().numpy()
+    def heat(crops: NDArray[np.uint8], number: int) -> Floats:
+        images = normalised(torch.from_numpy(crops.copy()), mean, std)
+        coarse = gradients.attribute(images, target=number, relu_attributions=True)
+        fine = LayerAttribution.interpolate(coarse, (how.crop, how.crop), "bilinear")[:, 0].detach().numpy()
         return np.asarray(fine / max(float(fine.max()), 1e-12))
 
     return heat

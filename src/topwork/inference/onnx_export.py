@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier
 from topwork.core.errors import InputError
+from topwork.core.fits import CROP, PAD, SQUASH
 from topwork.images.decode import decode_pixels
 from topwork.images.transforms import Preprocessing, resize_and_crop
 from topwork.models.backbones import feature_function
@@ -57,10 +58,13 @@ def onnx_model(classifier: Classifier) -> bytes:
     """Bytes of the ONNX file; its metadata (``topwork``) give the class names and the preprocessing of images.
 
     Raises:
-        InputError: the classifier averages over augmented views, which a graph for one image cannot do; its features
-            come from Python code of the user; or torch cannot export its network.
+        InputError: the classifier averages over augmented views or several crops, which a graph for one image cannot
+            do; its features come from Python code of the user; or torch cannot export its network.
 
     """
+    how = Preprocessing(**classifier.key.preprocessing)
+    if len(how.places) > 1:
+        raise InputError("This classifier averages over several crops of an image (fit=multicrop): train with fit=pad.")
     if classifier.test_views:
         raise InputError("This classifier averages over augmented views: train it with augmentation.average=false.")
     if not classifier.key.has_layers:
@@ -70,8 +74,7 @@ def onnx_model(classifier: Classifier) -> bytes:
         )
     import onnx
 
-    side = classifier.key.preprocessing["crop"]
-    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    example = torch.zeros(2, how.crop, how.crop, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         path = f"{folder}/model.onnx"
@@ -106,23 +109,41 @@ def onnx_probabilities(model: bytes, images: Sequence[bytes]) -> Floats:
 
 
 def _pixels(image: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    pixels = decode_pixels(image, _MAX_PIXELS, preprocessing.resize, preprocessing.white)
+    pixels = decode_pixels(image, _MAX_PIXELS, preprocessing.short_side, preprocessing.white)
     return resize_and_crop(pixels, preprocessing)[None]
+
+
+_FITTED = {
+    CROP: (
+        "The shorter side becomes `resize` pixels by `interpolation` with antialiasing, the longer "
+        "floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut `crop` x `crop` from row "
+        "round((height - crop) / 2), column round((width - crop) / 2)."
+    ),
+    PAD: (
+        "The longer side becomes `crop` pixels by `interpolation` with antialiasing, the shorter "
+        "max(1, round(shorter * crop / longer)). Put this on `crop` x `crop` pixels of `colour` (RGB), from row "
+        "floor((crop - height) / 2), column floor((crop - width) / 2)."
+    ),
+    SQUASH: "The whole image becomes `crop` x `crop` pixels by `interpolation` with antialiasing.",
+}
+
+
+def _how(preprocessing: Preprocessing) -> str:
+    """What to do to an image before it is given to the graph, in words."""
+    side = "resize" if preprocessing.fit == CROP else "crop"
+    return (
+        "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
+        f"keeps `{side}` pixels). In images of more than 8 bits `white` becomes 255 (without it 65535 of integers, "
+        "1.0 of floating point) and 0 stays 0; of a pair the first becomes 0, the second 255. "
+        f"{_FITTED[preprocessing.fit]} Mean, std are in the graph."
+    )
 
 
 def _described(classifier: Classifier) -> dict[str, Any]:
     return {
         "class_names": classifier.class_names,
         "preprocessing": dict(classifier.key.preprocessing),
-        "how": (
-            "Decode upright as EXIF says, transparency over white, RGB (a JPEG at the smallest of 1/8, 1/4, 1/2 that "
-            "keeps `resize` pixels). In images of more than 8 bits `white` becomes 255 (without it 65535 of integers, "
-            "1.0 of floating point) and 0 stays 0; of a pair the first becomes 0, the second 255. "
-            "The shorter side becomes `resize` pixels by `interpolation` with "
-            "antialiasing, the longer floor(longer * resize / shorter), or `resize`, too, without `keep_aspect`. Cut "
-            "`crop` x `crop` from row round((height - crop) / 2), column round((width - crop) / 2). Mean, std are in "
-            "the graph."
-        ),
+        "how": _how(Preprocessing(**classifier.key.preprocessing)),
         "split_digest": classifier.split_digest,
         "data_digest": classifier.data_digest,
     }

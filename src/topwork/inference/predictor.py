@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier
-from topwork.images.augmentation import apply_views
+from topwork.images.augmentation import view_crops
 from topwork.images.decode import RejectedError, decode_pixels
-from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.transforms import Preprocessing, all_crops
 from topwork.images.views import ViewPlan, draw_views
 from topwork.inference.network_engine import engine_for_one, serving_engine
 from topwork.models.backbones import Backbone
@@ -129,13 +129,13 @@ class Predictor:
         reasons = [""] * len(images)
         for row, image in enumerate(images):
             try:  # one at a time: a decoded photograph is a thousand times as large as the input of the network
-                decoded = decode_pixels(image, max_pixels, preprocessing.resize, preprocessing.white)
+                decoded = decode_pixels(image, max_pixels, preprocessing.short_side, preprocessing.white)
             except RejectedError as reason:
                 reasons[row] = str(reason)
                 continue
-            crops[row] = resize_and_crop(decoded, preprocessing)
+            crops[row] = all_crops(decoded, preprocessing)
             if self._classifier.test_views:
-                canvases[row] = resize_and_crop(decoded, preprocessing.canvas)
+                canvases[row] = all_crops(decoded, preprocessing.canvas)
         probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
         if crops:
             rows = list(crops)
@@ -149,9 +149,9 @@ class Predictor:
     def _vectors(
         self, images: Sequence[bytes], crops: NDArray[np.uint8], canvases: Sequence[NDArray[np.uint8]], side: int
     ) -> Floats:
-        """Feature vectors ``[n, d]`` for the head."""
+        """Feature vectors ``[n, d]`` for the head, of crops ``[n, k, side, side, 3]``."""
         engine = self._for_one if self._for_one and len(images) == 1 else self._engine
-        vectors = engine(crops)
+        vectors = engine.mean(crops)
         if not self._classifier.test_views:
             return vectors
         return np.asarray(np.mean([vectors, *self._views(engine, images, np.stack(canvases), side)], axis=0))
@@ -165,4 +165,4 @@ class Predictor:
         plan = ViewPlan(**self._classifier.test_views["plan"])
         sha256 = [hashlib.sha256(image).hexdigest() for image in images]
         for view in range(1, self._classifier.test_views["count"] + 1):
-            yield engine(apply_views(canvases, draw_views(plan, sha256, [view]), plan.fill, size))
+            yield engine.mean(view_crops(canvases, draw_views(plan, sha256, [view]), plan.fill, size))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from topwork.core.candidates import LAST
 from topwork.core.digests import file_digest
 from topwork.core.errors import InputError
+from topwork.core.fits import CROP, MEAN
 from topwork.core.greys import Scale
 from topwork.images.transforms import Preprocessing
 from topwork.models.layer_groups import layer_groups
@@ -75,15 +76,19 @@ def describe_backbone(
     image_size: int | None = None,
     seed: int = 0,
     white: Scale = None,
+    fit: str = CROP,
+    fit_colour: str = MEAN,
 ) -> BackboneSpec:
     """The spec of a network; its weights are downloaded if necessary, but the network is not built.
+
+    An image that is not square is fitted into the square as ``fit`` says, also by a classifier used as backbone.
 
     Raises:
         InputError: the backbone is unknown, or its weights are not available; the message says which file is needed.
 
     """
     source = find_source(name)
-    preprocessing = source.preprocessing(name)
+    preprocessing = source.preprocessing(name).fitted(fit, fit_colour)
     if white is not None:  # if None, a classifier used as backbone keeps its own value
         preprocessing = replace(preprocessing, white=white)
     if image_size is not None:

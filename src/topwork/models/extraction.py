@@ -17,7 +17,7 @@ from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.parameters import FeatureParameters
 from topwork.core.progress import report_progress
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
-from topwork.images.batches import Wanted, decode_batch, decode_for_all, map_batches
+from topwork.images.batches import Wanted, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
 from topwork.models.engines import Engine
@@ -141,7 +141,7 @@ def extract_shards(
     preprocessing = Preprocessing(**key.preprocessing)
 
     def features(batch: Wanted) -> list[Floats]:
-        return [engine(decode_batch(images, batch, preprocessing, extraction.max_pixels))]
+        return [engine.mean(decode_for_all(images, batch, [preprocessing], extraction.max_pixels)[0])]
 
     for sha256, vectors in _shards(features, wanted, [engine], extraction, parts=1):
         yield _finite(FeatureShard(key, sha256, _kept(vectors[0], key)))
@@ -169,7 +169,7 @@ def extract_for_keys(
 
         def features(batch: Wanted, hows: list[Preprocessing] = hows, built: list[Engine] = built) -> list[Floats]:
             pixels = decode_for_all(images, batch, hows, extraction.max_pixels)
-            return [engine(each) for engine, each in zip(built, pixels, strict=True)]
+            return [engine.mean(each) for engine, each in zip(built, pixels, strict=True)]
 
         for sha256, vectors in _shards(features, wanted, built, extraction, len(keys)):
             for key, each in zip(keys, vectors, strict=True):
@@ -185,16 +185,16 @@ def extract_view_shards(
     extraction: Extraction,
 ) -> Iterator[FeatureShard]:
     """Shards with the vectors of the views numbered in ``keys``; an image is decoded once for all of its views."""
-    from topwork.images.augmentation import apply_views
+    from topwork.images.augmentation import view_crops
 
     views = list(keys)
     preprocessing = Preprocessing(**keys[views[0]].preprocessing)
 
     def features(batch: Wanted) -> list[Floats]:
-        canvases = decode_batch(images, batch, preprocessing.canvas, extraction.max_pixels)
+        canvases = decode_for_all(images, batch, [preprocessing.canvas], extraction.max_pixels)[0]
         drawn = draw_views(plan, [sha256 for _, sha256 in batch], views)
         by_view = (drawn[drawn["view"] == view] for view in views)
-        return [engine(apply_views(canvases, rows, plan.fill, preprocessing.crop)) for rows in by_view]
+        return [engine.mean(view_crops(canvases, rows, plan.fill, preprocessing.crop)) for rows in by_view]
 
     for sha256, vectors in _shards(features, wanted, [engine], extraction, len(views)):
         for key, each in zip(keys.values(), vectors, strict=True):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
+from topwork.core.fits import CROP
 from topwork.core.greys import fixed
 from topwork.core.parameters import FeatureParameters
 from topwork.core.stores import EngineStore
@@ -31,14 +32,18 @@ def resolved_key(parameters: FeatureParameters, engines: EngineStore) -> Feature
     """The feature key of the originals: everything besides the image that the vectors depend on.
 
     For a request that was resolved before on the same kind of machine, the stored key is returned, and torch is not
-    imported. Otherwise the network is loaded, and the engine is chosen by measurements.
+    imported. Otherwise the network is loaded, and the engine is chosen by measurements. How an image is fitted into the
+    square changes nothing for the engine: it is chosen, and stored, for a crop.
     """
     request = resolution_request(parameters)
-    if known := engines.recall(request):
-        return known
-    key, measured = _resolved(parameters, engines)
-    engines.remember(request, key, measured)
-    return key
+    key = engines.recall(request)
+    if key is None:
+        key, measured = _resolved(parameters, engines)
+        engines.remember(request, key, measured)
+    if parameters.fitted_by == CROP:
+        return key
+    how = Preprocessing(**key.preprocessing).fitted(parameters.fitted_by, parameters.fit_colour)
+    return replace(key, preprocessing=how.fields)
 
 
 def engine_for(key: FeatureKey, parameters: FeatureParameters, engines: EngineStore) -> Engine:
@@ -63,7 +68,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     key = FeatureKey(
         backbone=spec.architecture,
         weights=spec.weights_digest,
-        preprocessing=asdict(spec.preprocessing),
+        preprocessing=spec.preprocessing.fields,
         layers=layers,
         pool=parameters.pool if layers != ("last",) else "own",  # the network's own pooling
         view=ORIGINAL_VIEW,

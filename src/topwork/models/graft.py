@@ -169,7 +169,7 @@ def grafted_key(spec: BackboneSpec, layers: Sequence[str], pool: str, decoder: s
     return FeatureKey(
         backbone=spec.architecture,
         weights=digest,
-        preprocessing=vars(spec.preprocessing),
+        preprocessing=spec.preprocessing.fields,
         layers=tuple(layers),
         pool=pool,
         view="original",

@@ -8,6 +8,7 @@ from typing import Any
 
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
+from topwork.core.fits import MULTICROP, ONE_CROP
 from topwork.core.parameters import FeatureParameters, ScratchParameters
 from topwork.core.results import Candidate
 from topwork.models.candidates import list_candidates
@@ -35,6 +36,8 @@ def check_backbones(names: Sequence[str], strategies: Sequence[str], parameters:
         for each in candidates:
             _check_has_layers(each.backbone, parameters["strategies"])
             _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), each, of_features.seed)
+    _check_one_crop("finetune", of_features.fit, names, strategies, parameters["strategies"])
+    _check_one_crop("scratch", of_scratch.fit, names, strategies, parameters["strategies"])
     if "scratch" in strategies and of_scratch.backbone != _OWN_NETWORK:
         _try_out(of_scratch.backbone, "none", of_scratch.side, of_scratch.seed, "last", "average")
 
@@ -62,6 +65,12 @@ def _check_has_layers(backbone: str, wanted: str) -> None:
             f"strategies={wanted}: finetune trains the layers of a network, and backbone={backbone} has none. Leave "
             "finetune out, or write strategies=auto."
         )
+
+
+def _check_one_crop(strategy: str, fit: str, names: Sequence[str], strategies: Sequence[str], wanted: str) -> None:
+    asked = strategy in strategies and {"__default__", strategy} & set(names)
+    if asked and fit == MULTICROP and wanted != AUTO:
+        raise InputError(ONE_CROP.format(strategy=strategy))
 
 
 def _check_trainable_groups(wanted: str, candidate: Candidate, seed: int) -> None:

@@ -13,7 +13,9 @@ import torch
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Classifier
+from topwork.core.errors import InputError
 from topwork.core.features import Features
+from topwork.core.fits import ONE_CROP
 from topwork.core.greys import fixed, settled_at
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import (
@@ -82,7 +84,7 @@ def finetune(
     """
     started = time.perf_counter()
     p = settled_at(of_features, Preprocessing(**features.key.preprocessing).white)
-    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, fixed(p.white))
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, fixed(p.white), p.fitted_by, p.fit_colour)
     layers, pool, classes = features.key.layers, of_features.pool, len(examples.class_names)
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
@@ -123,8 +125,8 @@ def train_from_scratch(
     If it begins with a fixed transformation of the image, the result of this is cached like that of frozen layers.
     """
     started = time.perf_counter()
-    white = fixed(parameters.white)
-    spec = describe_backbone(parameters.backbone, "none", parameters.side, parameters.seed, white)
+    p = parameters
+    spec = describe_backbone(p.backbone, "none", p.side, p.seed, fixed(p.white), p.fitted_by, p.fit_colour)
     layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
     first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
     plan = plan_scratch(parameters, len(examples.table), first, Metric.of(metric, examples.class_names))
@@ -153,6 +155,8 @@ def _samples(
     parameters: NetworkParameters,
     of_features: FeatureParameters,
 ) -> Samples:
+    if len(backbone.spec.preprocessing.places) > 1:
+        raise InputError(ONE_CROP.format(strategy="a network"))
     reason = why_not_cached(backbone, layers, plan, len(examples.table), parameters)
     if reason:
         if plan.first:
@@ -169,6 +173,8 @@ def _features_before(parameters: ScratchParameters, side: int) -> FeatureParamet
         backbone=p.backbone,
         weights="none",
         image_size=side,
+        fit=p.fitted_by,
+        fit_colour=p.fit_colour,
         white=p.white,
         seed=p.seed,
         layers="last",

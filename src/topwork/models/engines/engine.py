@@ -59,3 +59,8 @@ class Engine:
         padded: Any = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels
         with self._free:
             return self.run(padded)[: len(pixels)]
+
+    def mean(self, crops: NDArray[np.uint8]) -> Floats:
+        """Features of at most ``batch_size`` images, each the mean over its k crops ``[b, k, h, w, 3]``."""
+        of_crops = [self(np.ascontiguousarray(crops[:, place])) for place in range(crops.shape[1])]
+        return of_crops[0] if len(of_crops) == 1 else np.asarray(np.mean(of_crops, axis=0))

@@ -10,7 +10,12 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(list_views, ["manifest", "params:augmentation"], "views", name="list_views"),
-            Node(draw_sheet, ["images", "manifest", "views", "params:augmentation"], "view_sheet", name="draw_sheet"),
+            Node(
+                draw_sheet,
+                ["images", "manifest", "views", "params:augmentation", "params:features"],
+                "view_sheet",
+                name="draw_sheet",
+            ),
         ],
         namespace="augmentation",
         prefix_datasets_with_namespace=False,

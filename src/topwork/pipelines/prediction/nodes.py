@@ -21,7 +21,7 @@ from topwork.core.stores import ImageStore
 from topwork.data.readable import check_names
 from topwork.images.decode import decode_pixels
 from topwork.images.thumbnails import shortened, thumbnail
-from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.transforms import Preprocessing, all_crops
 from topwork.reporting.plots import heated, plot_sheet
 
 _log = logging.getLogger(__name__)
@@ -130,8 +130,9 @@ def explain_answers(
         rows = usable[usable["label"] == label].head(parameters.explain)
         pictures, captions = list[Image.Image](), list[str]()
         for row in rows.itertuples():
-            pixels = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
-            pictures += [Image.fromarray(pixels), heated(pixels, heat_of(pixels, number))]
+            crops = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
+            pixels, heat = np.hstack(list(crops)), np.hstack(list(heat_of(crops, number)))
+            pictures += [Image.fromarray(pixels), heated(pixels, heat)]
             captions += [shortened(str(row.image_id)), f"{label} {row.confidence:.2f}"]
         report_progress("explaining", number + 1, len(asked_classifier.class_names), "classes")
         if pictures:
@@ -168,6 +169,7 @@ def _tell(found: pd.DataFrame) -> None:
 
 
 def _seen(content: bytes, classifier: Classifier, max_pixels: int) -> NDArray[np.uint8]:
-    """The pixels of an image that the network receives."""
+    """The crops ``[k, side, side, 3]`` of an image that the network receives."""
     preprocessing = Preprocessing(**classifier.key.preprocessing)
-    return resize_and_crop(decode_pixels(content, max_pixels, preprocessing.resize, preprocessing.white), preprocessing)
+    pixels = decode_pixels(content, max_pixels, preprocessing.short_side, preprocessing.white)
+    return all_crops(pixels, preprocessing)

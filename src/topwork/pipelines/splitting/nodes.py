@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from topwork.core.columns import NO_FOLD, OK
 from topwork.core.features import FeatureKey, Features, FeatureShard
+from topwork.core.fits import CROP
 from topwork.core.greys import settled
 from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
@@ -212,9 +213,9 @@ def draw_pairs(images: ImageStore, near_duplicates: pd.DataFrame, parameters: Du
 
 
 def _for_duplicates(features: FeatureParameters, parameters: DuplicateParameters) -> FeatureParameters:
-    """The run's feature parameters, with the network and image size for finding near-duplicates."""
+    """The run's feature parameters, with the network, image size and crop for finding near-duplicates."""
     fixed = {"backbone": parameters.backbone, "image_size": parameters.image_size, "weights": "default"}
-    return features.model_copy(update={**fixed, "layers": "last", "pool": "average"})
+    return features.model_copy(update={**fixed, "layers": "last", "pool": "average", "fit": CROP})
 
 
 def _compared(images: int, parameters: DuplicateParameters) -> bool:
