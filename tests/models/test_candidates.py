@@ -15,7 +15,15 @@ from topwork.models.candidates import list_candidates
 def asked(**changes: Any) -> FeatureParameters:
     plain: dict[str, Any] = {
         **{"backbone": "efficientnet_lite0", "weights": "default", "image_size": None, "layers": "last"},
-        **{"white": None, "seed": 0, "pool": "average", "engine": "eager", "number_format": "float32"},
+        **{
+            "fit": "crop",
+            "fit_colour": "mean",
+            "white": None,
+            "seed": 0,
+            "pool": "average",
+            "engine": "eager",
+            "number_format": "float32",
+        },
         **{"batch_size": None, "shard_size": 8, "threads": 1, "max_pixels": 10**6},
     }
     return FeatureParameters(**{**plain, **changes})
@@ -25,7 +33,7 @@ def test_one_of_each_is_no_choice() -> None:
     assert not has_choice(asked())
     assert [vars(each) for each in list_candidates(asked(image_size=64), 500.0)] == [
         {
-            **{"backbone": "efficientnet_lite0", "layers": "last", "image_size": 64},
+            **{"backbone": "efficientnet_lite0", "layers": "last", "image_size": 64, "fit": "crop"},
             **{"name": "efficientnet_lite0", "slot": "efficientnet_lite0-64-last"},
         }
     ]
@@ -48,6 +56,24 @@ def test_every_backbone_comes_with_all_layers_and_sizes() -> None:
 def test_the_size_of_the_files_is_tried_where_they_are_much_smaller(side: float, sizes: list[int]) -> None:
     found = list_candidates(asked(image_size="auto"), side)
     assert [each.image_size for each in found] == sizes
+
+
+def test_fits_are_tried_where_many_images_are_far_from_square() -> None:
+    assert has_choice(asked(fit="auto"))
+    assert [each.fit for each in list_candidates(asked(fit="auto"), 300.0, uneven=0.19)] == ["crop"]
+    found = list_candidates(asked(fit="auto"), 300.0, uneven=0.2)
+    assert [each.name for each in found] == [each.fit for each in found] == ["crop", "pad", "squash"]
+    assert [each.slot for each in found] == [f"efficientnet_lite0-last{fit}" for fit in ("", "-pad", "-squash")]
+
+
+def test_a_fit_that_is_given_is_taken_whatever_the_shapes() -> None:
+    assert [each.fit for each in list_candidates(asked(fit="pad"), 300.0, uneven=0.9)] == ["pad"]
+
+
+@pytest.mark.parametrize("colour", ["white", "256-0-0", "1-2", "#ffffff"])
+def test_what_is_no_colour_is_refused(colour: str) -> None:
+    with pytest.raises(ValueError, match="fit_colour"):
+        asked(fit_colour=colour)
 
 
 def test_layers_auto_are_the_last_a_middle_one_and_all() -> None:

@@ -11,7 +11,7 @@ from topwork.core.parameters import FeatureParameters
 INSTALLED = "installed"
 """Value of `backbone` for all backbones whose weights need no download."""
 AUTO = "auto"
-"""Value of `features.layers` and `image_size` that leaves the choice to the screen."""
+"""Value of `features.layers`, `image_size` and `fit` that leaves the choice to the screen."""
 LAST = "last"
 """Name of the bottleneck, which is the input of the fully connected layers."""
 _FEW_LAYERS = 3
@@ -22,7 +22,7 @@ def has_choice(parameters: FeatureParameters) -> bool:
     """Whether the parameters name several features, one of which the screen has to choose."""
     p = parameters
     several = len(backbone_names(p.backbone)) > 1 or "|" in p.layers
-    return several or INSTALLED in p.backbone or AUTO in {p.layers, p.image_size}
+    return several or INSTALLED in p.backbone or AUTO in {p.layers, p.image_size, p.fit}
 
 
 def backbone_names(value: str) -> list[str]:

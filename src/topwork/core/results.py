@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, RootModel
 
+from topwork.core.fits import CROP
+
 Numbers = Mapping[str, float | None]
 _ALL = 0.95  # share of the epochs from which on the others are not missed
 
@@ -71,6 +73,7 @@ class Record(BaseModel):
 class Candidate(Record):
     """Features that a run may use: of a backbone, at some layers, for images of ``image_size`` pixels (None: its own).
 
+    ``fit`` says how an image that is not square comes into the square.
     ``name`` is for people: what tells it from the other candidates of the run. ``slot`` is the name of the folder for
     its results if it is not the candidate that was chosen.
     """
@@ -78,6 +81,7 @@ class Candidate(Record):
     backbone: str
     layers: str
     image_size: int | None
+    fit: str = CROP
     name: str = ""
     slot: str = ""
 
@@ -114,10 +118,14 @@ class Screened(Candidate):
 
 
 class Screen(Record):
-    """The candidates of a run, best first, compared on ``images`` images; one candidate alone is not compared."""
+    """The candidates of a run, best first, compared on ``images`` images; one candidate alone is not compared.
+
+    ``fits`` says what `fit=auto` chose, and why; it is empty if ``fit`` was given.
+    """
 
     candidates: tuple[Screened, ...]
     images: int = 0
+    fits: str = ""
 
     @property
     def chosen(self) -> Screened:
@@ -155,7 +163,8 @@ class Evidence(Record):
     ``median_side`` is in pixels. ``above_chance`` is the probe's accuracy as a share of the way from chance to perfect.
     ``balanced_accuracy``, ``balanced_accuracy_weighted`` and ``weighting_error`` are None if the class weights were not
     tried. ``has_layers`` says whether the features come from a network, whose layers can be trained. ``learnt`` is the
-    number of images to learn from.
+    number of images to learn from. ``far_from_square`` is the share of the images that are, ``fit`` says how they come
+    into the square, and ``fits`` is that of the screen.
     """
 
     images: int
@@ -179,6 +188,9 @@ class Evidence(Record):
     forecast: tuple[Forecast, ...] = ()
     has_layers: bool = True
     learnt: int = 0
+    far_from_square: float = 0.0
+    fit: str = CROP
+    fits: str = ""
 
 
 class Expected(Record):

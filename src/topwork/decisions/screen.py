@@ -12,8 +12,10 @@ from topwork.core.candidates import LAST
 from topwork.core.parameters import LinearParameters, ScreeningParameters
 from topwork.core.progress import report_progress
 from topwork.core.results import Candidate, Screen, Screened
+from topwork.decisions.fit_choice import choose_fits
 from topwork.scoring.metric import Answers, Metric
 from topwork.scoring.metrics import losses, softmax
+from topwork.scoring.paired import Difference
 from topwork.training.calibration import fit_temperature
 from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
@@ -46,7 +48,8 @@ def rank(
 ) -> Screen:
     """The candidates, best first; left out are those that are worse in a paired test, and those beyond ``keep``.
 
-    One at the last layer of the best backbone is kept in any case, for networks.
+    Of several fits of the same features, one goes on (`choose_fits`); the others are last. One at the last layer of the
+    best backbone is kept in any case, for networks.
 
     Args:
         candidates: candidates to compare.
@@ -67,16 +70,14 @@ def rank(
         dimensions.append(each.shape[1])
     report_progress(_TASK, len(candidates), len(candidates), "candidates")
     scores = [metric.value(each) for each in answers]
-    order = sorted(range(len(candidates)), key=lambda place: (-scores[place], place))
+    fits = choose_fits(candidates, answers, groups, screening, metric)
+    order = sorted(range(len(candidates)), key=lambda place: (place in fits.left_out, -scores[place], place))
     best = answers[order[0]]
     screened: list[Screened] = []
     for position, place in enumerate(order):
         difference = metric.compare(best, answers[place], groups, screening.seed)
-        why_not = ""
-        if position > 0 and difference.p_better < screening.significance:
-            why_not = f"worse than the best, p = {difference.p_better:.2g}"
-        elif sum(one.kept for one in screened) >= screening.keep:
-            why_not = f"not among the best {screening.keep}"
+        kept = sum(one.kept for one in screened)
+        why_not = fits.left_out.get(place) or _why_not(difference, position, kept, screening)
         screened.append(
             Screened(
                 **vars(candidates[place]),
@@ -91,7 +92,14 @@ def rank(
                 why_not=why_not,
             )
         )
-    return Screen(candidates=tuple(_with_one_for_networks(screened)), images=len(truth))
+    return Screen(candidates=tuple(_with_one_for_networks(screened)), images=len(truth), fits=fits.says)
+
+
+def _why_not(difference: Difference, position: int, kept: int, screening: ScreeningParameters) -> str:
+    """The reason to leave out a candidate, after so many others; the best one has the ``difference`` to it."""
+    if position > 0 and difference.p_better < screening.significance:
+        return f"worse than the best, p = {difference.p_better:.2g}"
+    return f"not among the best {screening.keep}" if kept >= screening.keep else ""
 
 
 def _with_one_for_networks(screened: Sequence[Screened]) -> Iterator[Screened]:

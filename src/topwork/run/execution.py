@@ -11,7 +11,7 @@ from typing import Any
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from topwork.core.candidates import LAST
+from topwork.core.candidates import AUTO, LAST
 from topwork.core.errors import InputError
 from topwork.core.results import Advice, Candidate, Status, StrategyResult
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
@@ -170,8 +170,9 @@ class _Run:
 
     def _choice(self, candidate: Candidate, slot: str) -> Choice:
         params = self._options["params"]
-        features = {**params.get("features", {}), "layers": candidate.layers, "image_size": candidate.image_size}
-        given = {"backbone": candidate.backbone, "features": features, CHOSEN: candidate.name}
+        chosen = candidate.model_dump(include={"layers", "image_size", "fit"})
+        given = {"backbone": candidate.backbone, "features": {**params.get("features", {}), **chosen}}
+        given |= {CHOSEN: candidate.name} | ({"fit": candidate.fit} if params.get("fit") == AUTO else {})
         given |= {SLOT: slot} if slot else {}
         return Choice(given, self._plan.catalog_of(slot), candidate)
 

@@ -33,8 +33,8 @@ class Plan:
 
     With ``skips`` a strategy is left out if it cannot win according to the advice or to the scores of other strategies.
     ``parameters`` are the parameter blocks. If there are ``candidates``, the run compares these features first (and
-    those of other image sizes, with `image_size=auto`), and trains on those that the screen keeps. ``budget`` is the
-    time of the run. ``concurrency`` says which other processes work for it.
+    those of other image sizes and fits, with `image_size=auto` and `fit=auto`), and trains on those that the screen
+    keeps. ``budget`` is the time of the run. ``concurrency`` says which other processes work for it.
     """
 
     pipelines: tuple[str, ...]

@@ -249,8 +249,8 @@ def check_divisible(configuration: Configuration) -> None:
         )
     if has_choice(FeatureParameters.model_validate(configuration.parameters["features"])):
         raise InputError(
-            "Several backbones, layers or sizes are screened within one command. Give one of each, or run `kedro run` "
-            "as one task."
+            "Several backbones, layers, sizes or fits are screened within one command. Give one of each, or run "
+            "`kedro run` as one task."
         )
 
 

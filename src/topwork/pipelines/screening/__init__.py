@@ -1,4 +1,4 @@
-"""Chooses the features if the run names several backbones, layers or image sizes."""
+"""Chooses the features if the run names several backbones, layers, image sizes or fits."""
 
 from topwork.pipelines.screening.pipeline import create_pipeline
 

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from topwork.core.candidates import AUTO
 from topwork.core.columns import OK, TEST
 from topwork.core.features import FeatureKey, FeatureShard
+from topwork.core.fits import MANY_UNEVEN, far_from_square
 from topwork.core.greys import settled
 from topwork.core.parameters import ComparisonParameters, FeatureParameters, LinearParameters, ScreeningParameters
 from topwork.core.results import Candidate, Candidates, Screen, Screened
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.decisions.fit_choice import why_no_fits
 from topwork.decisions.screen import rank, sample_rows
 from topwork.models.candidates import list_candidates
 from topwork.models.extraction import Extraction, extract_for_keys, on_workers
@@ -29,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 def find_candidates(manifest: pd.DataFrame, parameters: FeatureParameters) -> Candidates:
-    """The candidates of the run; `image_size=auto` looks at the sizes of the images."""
+    """The candidates of the run; `image_size=auto` looks at the sizes of the images, and `fit=auto` at their shapes."""
     usable = manifest[manifest["status"] == OK]
     median = float(usable[["width", "height"]].min(axis=1).median())
-    return Candidates(list_candidates(parameters, median))
+    return Candidates(list_candidates(parameters, median, far_from_square(usable)))
 
 
 def extract_sample(
@@ -65,8 +68,12 @@ def rank_candidates(
     comparison: ComparisonParameters,
 ) -> Screen:
     """The candidates, best first, by the score of a linear probe out of fold; the test split is not used."""
+    uneven = far_from_square(manifest[manifest["status"] == OK])
+    untried = why_no_fits(uneven) if parameters.fit == AUTO and uneven < MANY_UNEVEN else ""
+    if untried:
+        _log.info(untried)
     if not candidates.several:
-        return Screen(candidates=tuple(Screened(**vars(each)) for each in candidates.root))
+        return Screen(candidates=tuple(Screened(**vars(each)) for each in candidates.root), fits=untried)
     sample = _sample(splits, manifest, screening)
     how = settled(parameters, grey_range)
     keys = (resolved_key(of_candidate(how, each), engines) for each in candidates.root)
@@ -79,7 +86,9 @@ def rank_candidates(
         verdict = "" if each.kept else f", left out ({each.why_not})"
         told = "%s: %s %.3f out of fold on %d images%s"
         _log.info(told, each.name, metric.title, metric.shown(each.score), screen.images, verdict)
-    return screen
+    if screen.fits:
+        _log.info(screen.fits)
+    return screen.model_copy(update={"fits": screen.fits or untried})
 
 
 def extract_kept(
@@ -99,7 +108,7 @@ def extract_kept(
 
 def of_candidate(parameters: FeatureParameters, candidate: Candidate) -> FeatureParameters:
     """The parameters for the features of one candidate."""
-    return parameters.model_copy(update=candidate.model_dump(include={"backbone", "layers", "image_size"}))
+    return parameters.model_copy(update=candidate.model_dump(include={"backbone", "layers", "image_size", "fit"}))
 
 
 def _sample(splits: pd.DataFrame, manifest: pd.DataFrame, screening: ScreeningParameters) -> pd.DataFrame:
