@@ -121,6 +121,28 @@ def test_features_that_say_nothing_lead_to_fine_tuning_deeper() -> None:
     assert advice.expected.accuracy is None
 
 
+@pytest.mark.parametrize(
+    ("changed", "warned"),
+    [
+        pytest.param({"far_from_square": 0.25}, True, id="many are far from square"),
+        pytest.param({"far_from_square": 0.15}, False, id="few are"),
+        pytest.param({"far_from_square": 0.25, "fit": "pad"}, False, id="nothing is cut away"),
+        pytest.param({"far_from_square": 0.25, "fits": "fit=auto takes crop."}, False, id="it was compared"),
+    ],
+)
+def test_advice_warns_where_a_crop_loses_much_of_many_images(changed: dict[str, Any], warned: bool) -> None:
+    advice = give_advice(advice_for(2.0).evidence.model_copy(update=changed), {"finetune": 3.0, "scratch": None})
+    said = "25% of the images lose more than 33% of their long side to the centre crop: try fit=auto."
+    assert (said in advice.says) is warned
+    assert (advice.settings == {"fit": "auto"}) is warned
+    assert changed.get("fits", "") in advice.says
+
+
+def test_networks_are_ruled_out_where_features_of_several_crops_are_averaged() -> None:
+    small = evidence(median_side=8.0, fit="multicrop")
+    assert [strategy.name for strategy in REGISTRY if not strategy.why_not(small)] == ["logistic", "lda", "svm"]
+
+
 def test_a_power_law_is_continued() -> None:
     def point(images: int) -> Point:
         right = round(100_000 * (1 - 0.05 - 0.4 * (images / 100) ** -0.5))

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Bools, Floats, Integers
+from topwork.core.candidates import AUTO
+from topwork.core.fits import CROP, FAR_FROM_SQUARE, MANY_UNEVEN
 from topwork.core.progress import report_progress
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_small_pictures, is_far
@@ -230,7 +232,7 @@ def _says(evidence: Evidence) -> str:
         f"{evidence.probe_high:.3f}] out of fold{_by_metric(evidence)}, "
         f"{evidence.above_chance:.0%} of the way from chance to perfect; "
         f"five nearest neighbours get {evidence.knn_accuracy:.3f}. {reach}"
-        f"{_balance(evidence)}"
+        f"{_balance(evidence)}{_shape(evidence)}"
     )
 
 
@@ -252,12 +254,29 @@ def _balance(evidence: Evidence) -> str:
     )
 
 
+def _loses_sides(evidence: Evidence) -> bool:
+    """Whether a centre crop cuts much away from many images, and no other fit was compared with it."""
+    return evidence.fit == CROP and not evidence.fits and evidence.far_from_square >= MANY_UNEVEN
+
+
+def _shape(evidence: Evidence) -> str:
+    if not _loses_sides(evidence):
+        return f" {evidence.fits}" if evidence.fits else ""
+    lost = 1 - 1 / FAR_FROM_SQUARE
+    return (
+        f" {evidence.far_from_square:.0%} of the images lose more than {lost:.0%} of their long side to the centre "
+        "crop: try fit=auto."
+    )
+
+
 def _settings(strategy: Strategy, evidence: Evidence) -> dict[str, Any]:
     """Parameter values other than the defaults that are worth trying."""
     settings: dict[str, Any] = {}
     known = strategy.parameters.model_fields
     if "trainable_groups" in known and is_far(evidence):
         settings[f"{strategy.name}.trainable_groups"] = "all"
+    if _loses_sides(evidence):
+        settings["fit"] = AUTO
     gain = (evidence.balanced_accuracy_weighted or 0.0) - (evidence.balanced_accuracy or 0.0)
     if "class_weight" in known and gain > (evidence.weighting_error or 0.0):
         settings[f"{strategy.name}.class_weight"] = "balanced"

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from topwork.core import parameters as blocks
+from topwork.core.fits import MULTICROP
 from topwork.core.heads import Head, LinearHead
 from topwork.core.parameters import Block, FinetuneParameters, HeadParameters, LinearParameters, ScratchParameters
 from topwork.core.results import Evidence, Expected
@@ -35,6 +36,7 @@ _LAST_LAYERS, _ALL_LAYERS = 3.0, 25.0
 
 EfficientNet-Lite0 on two cores with AMX: features at 224 px 400 images/s, the last third learns from 130; features at
 128 px 1,200 images/s, all layers learn from 42."""
+_ONE_CROP = "fit=multicrop averages features over several crops, and a network learns from one"
 _FITS = 10.0  # time of a head as a factor of the probe's time: pairs of folds, several values of C
 
 
@@ -132,6 +134,8 @@ def _no_svm(evidence: Evidence) -> str:
 
 
 def _no_scratch(evidence: Evidence) -> str:
+    if evidence.fit == MULTICROP:
+        return _ONE_CROP
     if has_small_pictures(evidence):
         return ""
     if not is_far(evidence):
@@ -141,6 +145,8 @@ def _no_scratch(evidence: Evidence) -> str:
 
 
 def _no_finetune(evidence: Evidence) -> str:
+    if evidence.fit == MULTICROP:
+        return _ONE_CROP
     if not evidence.has_layers:
         return "the features come from an extractor of your own, which has no layers to train"
     if evidence.images >= FEW or is_far(evidence) or has_small_pictures(evidence):

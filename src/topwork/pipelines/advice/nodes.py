@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from topwork.core.columns import TEST
 from topwork.core.features import Features
+from topwork.core.fits import CROP, SQUASH, far_from_square
 from topwork.core.parameters import ComparisonParameters, FinetuneParameters, LinearParameters, ScratchParameters
-from topwork.core.results import Advice, Evidence
+from topwork.core.results import Advice, Evidence, Screen
 from topwork.decisions.advisor import gather_evidence, give_advice
 from topwork.reporting.plots import plot_forecast
 from topwork.scoring.metric import Metric
@@ -24,6 +25,7 @@ def gather(
     features: Features,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
+    screen: Screen,
     parameters: LinearParameters,
     comparison: ComparisonParameters,
 ) -> Evidence:
@@ -42,7 +44,13 @@ def gather(
         parameters.seed,
         Metric.of(comparison.metric, class_names.tolist()),
     )
-    return evidence.model_copy(update={"has_layers": features.key.has_layers, "learnt": len(learnt)})
+    how = features.key.preprocessing
+    shapes = {
+        "far_from_square": far_from_square(of_image),
+        "fit": how.get("fit", CROP if how.get("keep_aspect", True) else SQUASH),
+        "fits": screen.fits,
+    }
+    return evidence.model_copy(update={"has_layers": features.key.has_layers, "learnt": len(learnt), **shapes})
 
 
 def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:

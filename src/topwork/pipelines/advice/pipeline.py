@@ -1,4 +1,4 @@
-"""From `features` and `splits` to `advice`."""
+"""From `features`, `splits` and `screen` to `advice`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 gather,
-                ["features", "manifest", "splits", "params:logistic", "params:comparison"],
+                ["features", "manifest", "splits", "screen", "params:logistic", "params:comparison"],
                 "evidence",
                 name="gather_evidence",
             ),
