@@ -32,7 +32,7 @@ _MEANS: dict[str, dict[str, str]] = {
 }
 _OF_NETWORKS = ("loss", "sampling")
 _USUAL = (
-    "image_size=128,finetune.epochs=4,finetune.minutes=10,duplicates.merge=false,split.folds=3,evaluation.resamples=200"
+    "image_size=96,finetune.epochs=2,finetune.minutes=30,duplicates.merge=false,split.folds=3,evaluation.resamples=200"
 )
 
 
