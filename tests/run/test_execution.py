@@ -13,7 +13,7 @@ from topwork.run.execution import Choice, _Run, choice_for_network, mark_begun, 
 from topwork.run.plan import Part, Plan
 from topwork.run.sessions import Failures
 
-PARTS = ("seconds", "serving", "logged_model", "class_scores", "out_of_fold", "predictions")
+PARTS = ("seconds", "serving", "logged_model", "class_scores", "slices", "out_of_fold", "predictions")
 
 
 def on_disk(folder: Path, strategy: str) -> StrategyResultDataset:

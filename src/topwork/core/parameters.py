@@ -95,6 +95,7 @@ class IngestionParameters(Block):
     white: White
     rehash: bool
     threads: PositiveInt
+    groups: Name | None
 
 
 class SplitParameters(Block):
@@ -289,6 +290,7 @@ class EvaluationParameters(Block):
 
     resamples: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    slices: Name | None
     sheet_images: Annotated[int, Field(ge=1, le=200)]
     served_images: Annotated[int, Field(ge=1, le=10_000)]
     served_tolerance: Annotated[float, Field(gt=0, le=1)]

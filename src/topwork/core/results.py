@@ -8,7 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import ConfigDict, RootModel
+
+from topwork.core.records import Record
+from topwork.core.slices import Slices
 
 from topwork.core.fits import CROP
 
@@ -36,8 +39,8 @@ class StrategyResult:
     these features' results; it is empty for the features that the run chose first (`Candidate.slot`).
     ``scores`` are of the test split and, with prefix `oof_`, out of fold. ``training`` holds facts about the training,
     ``seconds`` the time of each node, and ``serving`` the measurements of the serving test. ``logged_model`` holds the
-    ids of the model and the run in MLflow, if there are any. ``class_scores`` has one row per class. ``out_of_fold``
-    and ``predictions`` have the columns ``PREDICTION_COLUMNS``.
+    ids of the model and the run in MLflow, if there are any. ``class_scores`` has one row per class. ``slices`` are
+    the scores on slices of the images. ``out_of_fold`` and ``predictions`` have the columns ``PREDICTION_COLUMNS``.
     """
 
     strategy: str
@@ -55,6 +58,7 @@ class StrategyResult:
     serving: Mapping[str, Any] = field(default_factory=dict)
     logged_model: Mapping[str, str] = field(default_factory=dict)
     class_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    slices: Slices = field(default_factory=Slices)
     out_of_fold: pd.DataFrame = field(default_factory=pd.DataFrame)
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -62,12 +66,6 @@ class StrategyResult:
         """Scores and numbers of the training, as metrics for MLflow."""
         training = {f"training.{name}": value for name, value in self.training.items()}
         return _numbers({**self.scores, **training})
-
-
-class Record(BaseModel):
-    """An immutable result that is stored as JSON."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class Candidate(Record):
@@ -348,7 +346,8 @@ class Champion(Record):
 
     ``features`` and ``slot`` are those of its row in the leaderboard. ``images`` is the number of images of the
     comparison. ``difference`` compares it with the previous champion, which has the version ``against``. ``model_id``
-    is the id of its logged model, or empty.
+    is the id of its logged model, or empty. ``uneven`` says on which slices of
+    the images its accuracy is another one by more than luck.
     """
 
     strategy: str | None
@@ -362,6 +361,7 @@ class Champion(Record):
     difference: Mapping[str, Any] | None = None
     against: str | None = None
     model_id: str = ""
+    uneven: tuple[str, ...] = ()
     oof_accuracy: float | None = None
     oof_accuracy_low: float | None = None
     oof_accuracy_high: float | None = None

@@ -13,14 +13,21 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.features import FeatureKey, FeatureShard
 
 
+def no_attributes() -> pd.DataFrame:
+    """The attributes of images of which nothing is told beside their labels."""
+    return pd.DataFrame({"image_id": pd.Series(dtype="str")})
+
+
 class ImageStore(Mapping[str, bytes]):
     """Read-only mapping from image id to the bytes of its file, which is read on access.
 
     ``listing`` is the table of all files found (columns ``LISTING_COLUMNS``), ``layout`` is the recognised layout, and
-    ``source`` is the path that the user gave.
+    ``source`` is the path that the user gave. ``attributes`` are the columns of a table of images that are the user's
+    own (text), beside ``image_id``.
     """
 
     listing: pd.DataFrame
+    attributes: pd.DataFrame
     layout: str
     source: str
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,25 @@ _ONE_LABEL = (
     "Topwork knows one label an image. For several, make one table for each label, with yes or no in the column label, "
     "and one run for each table: they share the features."
 )
+_NAMES = ("path", "label", "group", "split")
 _SEPARATORS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_image_table(path: Path) -> pd.DataFrame:
-    """A table with the text columns ``path``, ``label``, ``group``, ``split`` (`train`, `val`, `test` or empty).
+@dataclass(frozen=True)
+class ImageTable:
+    """The images of a table, and what else it says of them, row by row.
+
+    ``images`` has the text columns ``path``, ``label``, ``group``, ``split`` (`train`, `val`, `test` or empty);
+    ``others`` has all other columns of the file as text, with their names in lower case.
+    """
+
+    images: pd.DataFrame
+    others: pd.DataFrame
+
+
+def read_image_table(path: Path) -> ImageTable:
+    """The table at this path.
 
     Raises:
         InputError: the table cannot be used; the message names the file, the row, and the problem.
@@ -41,7 +55,8 @@ def read_image_table(path: Path) -> pd.DataFrame:
         raise InputError(f"images={path}: no column {' and '.join(missing)}; found {found}. {_EXPECTED}")
     if table.empty:
         raise InputError(f"images={path}: has no rows. {_EXPECTED}")
-    columns = {name: table[name].map(_text) if name in table else "" for name in ("path", "label", "group", "split")}
+    others = _other_columns(table)
+    columns = {name: table[name].map(_text) if name in table else "" for name in _NAMES}
     table = pd.DataFrame(columns, index=table.index)
     for name in ("path", "label"):
         empty = table.index[table[name] == ""]
@@ -55,7 +70,15 @@ def read_image_table(path: Path) -> pd.DataFrame:
     if len(strange):
         row = table.loc[strange[0]]
         raise InputError(f"images={path}: split {row['split']!r} of {row['path']}; known are train, val, test.")
-    return table.assign(split=meaning)
+    return ImageTable(table.assign(split=meaning), others)
+
+
+def _other_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns with a name that Topwork does not know, as text; the first one where a name occurs twice."""
+    once = table.loc[:, ~table.columns.duplicated()]
+    kept = [name for name in once.columns if name and name not in {*_NAMES, "image_id"}]
+    others: pd.DataFrame = once[kept].map(_text)
+    return others
 
 
 def _check_one_label(path: Path, table: pd.DataFrame) -> None:

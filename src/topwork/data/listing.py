@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from topwork.core.columns import LISTING_COLUMNS
 from topwork.core.errors import InputError
+from topwork.core.stores import no_attributes
 from topwork.data import image_files
 from topwork.data.image_files import Files, FoundFile
 from topwork.data.image_table import TABLES, read_image_table
@@ -23,22 +24,24 @@ from topwork.data.layouts import recognise
 AUTO = "auto"
 """Value for recognising the layout automatically."""
 
-_Rows = Iterator[tuple[Any, ...]]
-
 
 @dataclass(frozen=True)
 class Listing:
-    """The table of all files (columns ``LISTING_COLUMNS``), the name of the layout, and notes for the user."""
+    """The table of all files (columns ``LISTING_COLUMNS``), the name of the layout, and notes for the user.
+
+    ``attributes`` are the other columns of a table of paths, beside ``image_id``; folders have none.
+    """
 
     table: pd.DataFrame
     layout: str
     notes: tuple[str, ...] = ()
+    attributes: pd.DataFrame = field(default_factory=no_attributes)
 
 
 @dataclass(frozen=True)
 class _Layout:
     described: str
-    rows: Callable[[Path, Files], tuple[_Rows, str, tuple[str, ...]]]  # rows, name of the layout, notes
+    listed: Callable[[Path, Files], Listing]
 
 
 def list_files(path: Path, layout: str, parameter: str, files: Files = image_files) -> Listing:
@@ -58,43 +61,49 @@ def list_files(path: Path, layout: str, parameter: str, files: Files = image_fil
         layout = "table"
     if layout != "table" and not files.is_folder(path):
         raise InputError(f"{parameter}={path}: expected a folder.")
-    rows, found, notes = (_any_folders if layout == AUTO else LAYOUTS[layout].rows)(path, files)
-    table = pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
-    if table.empty and layout == "flat":
+    found = (_any_folders if layout == AUTO else LAYOUTS[layout].listed)(path, files)
+    if found.table.empty and layout == "flat":
         raise InputError(f"{parameter}={path}: there are no files in this folder.")
-    if table.empty:
+    if found.table.empty:
         raise InputError(
             f"images={path}: no files in class folders{_loose(path, files)}. Expected one subfolder a class, with its "
             "images inside, or train/ and test/ folders of such, or a CSV with the columns path,label."
         )
-    return Listing(table, found, notes)
+    return found
 
 
-def _any_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+def _any_folders(path: Path, files: Files) -> Listing:
     return _recognised(path, AUTO, files)
 
 
-def _class_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+def _class_folders(path: Path, files: Files) -> Listing:
     return _recognised(path, "folders", files)
 
 
-def _split_folders(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+def _split_folders(path: Path, files: Files) -> Listing:
     return _recognised(path, "split", files)
 
 
-def _recognised(path: Path, wanted: str, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+def _recognised(path: Path, wanted: str, files: Files) -> Listing:
     layout = recognise(path, wanted, files)
-    return _folder_rows(path, layout.roots, files), layout.kind, layout.notes
+    return Listing(_as_table(_folder_rows(path, layout.roots, files)), layout.kind, layout.notes)
 
 
-def _table(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
+def _table(path: Path, files: Files) -> Listing:
     if path.suffix.lower() not in TABLES:
         raise InputError(f"images={path}: expected a folder, or a table ({', '.join(sorted(TABLES))}).")
-    return _table_rows(path, files), "table", ()
+    found = read_image_table(path)
+    table = _as_table(_table_rows(path, found.images, files))
+    ids = pd.DataFrame({"image_id": table["image_id"]})
+    return Listing(table, "table", attributes=pd.concat([ids, found.others.reset_index(drop=True)], axis=1))
 
 
-def _flat(path: Path, files: Files) -> tuple[_Rows, str, tuple[str, ...]]:
-    return (_row(file, "", None, "") for file in files.walk(str(path), "")), "flat", ()
+def _as_table(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=pd.Index(LISTING_COLUMNS)).astype({"image_id": "str", "path": "str"})
+
+
+def _flat(path: Path, files: Files) -> Listing:
+    return Listing(_as_table(_row(file, "", None, "") for file in files.walk(str(path), "")), "flat")
 
 
 LAYOUTS = {
@@ -120,8 +129,8 @@ def _folder_rows(path: Path, roots: Iterable[tuple[Path, str]], files: Files) ->
                 yield _row(file, _as_text(folder.name), None, given_split)
 
 
-def _table_rows(path: Path, files: Files) -> Iterator[tuple[Any, ...]]:
-    for record in read_image_table(path).to_dict(orient="records"):
+def _table_rows(path: Path, table: pd.DataFrame, files: Files) -> Iterator[tuple[Any, ...]]:
+    for record in table.to_dict(orient="records"):
         file = _named_file(path.parent, record["path"], files)
         yield _row(file, record["label"], record["group"] or None, record["split"])
 

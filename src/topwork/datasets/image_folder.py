@@ -12,7 +12,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 
 from topwork.core.errors import InputError
-from topwork.core.stores import ImageStore
+from topwork.core.stores import ImageStore, no_attributes
 from topwork.data.listing import AUTO, LAYOUTS, from_text, list_files
 from topwork.datasets.atomic import appearing_whole
 from topwork.datasets.previews import TablePreview
@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 class FolderImages(ImageStore):
     """Images in files; the bytes are read on access."""
 
-    def __init__(self, listing: pd.DataFrame, layout: str, source: str) -> None:
+    def __init__(self, listing: pd.DataFrame, layout: str, source: str, attributes: pd.DataFrame | None = None) -> None:
         self.listing = listing
+        self.attributes = no_attributes() if attributes is None else attributes
         self.layout = layout
         self.source = source
 
@@ -49,9 +50,10 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
 
     ``layout``: `folders` (each subfolder a class), `split` (`train`, `val` or `validation`, `test`, each with class
     folders), `table` (a CSV or Parquet file with columns `path`, `label`, optionally `group` and `split`, paths
-    relative to the table), `flat` (all files below the folder, of no known class), or `auto`, which recognises the
-    layouts with labels. ``parameter`` is the name of the path in error messages. Images of a URL that were read stay
-    on this machine's disk, up to ``cache_gigabytes`` for all runs together.
+    relative to the table; other columns are attributes of the images), `flat` (all files below the folder, of no known
+    class), or `auto`, which recognises the layouts with labels. ``parameter`` is the name of the path in error
+    messages. Images of a URL that were read stay on this machine's disk, up to ``cache_gigabytes`` for all runs
+    together.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class ImageFolderDataset(AbstractDataset[Iterable[tuple[str, bytes]], ImageStore
             raise InputError(f"{self._parameter}={path}: there is no such folder or table.")
         found = list_files(path, self._layout, self._parameter)
         _tell(found.notes)
-        return FolderImages(found.table, found.layout, str(path))
+        return FolderImages(found.table, found.layout, str(path), found.attributes)
 
     def save(self, data: Iterable[tuple[str, bytes]]) -> None:
         """Write rendered images, pairs of relative name and bytes; files with equal content are not written again.

@@ -47,6 +47,7 @@ class OtherResultsDataset(AbstractDataset[Any, tuple[StrategyResult, ...]]):
             serving=str(reports / "serving.json"),
             logged_model=str(models / "logged_model.json"),
             class_scores=str(reports / "class_scores.parquet"),
+            slices=str(reports / "slices.json"),
             out_of_fold=str(outputs / "out_of_fold.parquet"),
             predictions=str(outputs / "predictions.parquet"),
         )

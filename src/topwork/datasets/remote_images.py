@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from stat import S_IFREG
@@ -27,8 +28,9 @@ _STAMP = ("path", "size", "mtime_ns", "ctime_ns", "inode")
 class RemoteImages(ImageStore):
     """Images in a storage; their ``path`` in the listing is a URL, their stamp tells one version from another."""
 
-    def __init__(self, listing: pd.DataFrame, layout: str, source: str, mirror: Mirror, cache: ImageCache) -> None:
-        self.listing, self.layout, self.source = listing, layout, source
+    def __init__(self, found: Listing, source: str, mirror: Mirror, cache: ImageCache) -> None:
+        self.listing, self.layout, self.attributes = found.table, found.layout, found.attributes
+        self.source = source
         self._mirror, self._cache = mirror, cache
 
     @cached_property
@@ -40,7 +42,7 @@ class RemoteImages(ImageStore):
         """Images with these ids alone."""
         rows = [(image_id, *self._stamps[image_id]) for image_id in image_ids]
         listing = pd.DataFrame(rows, columns=pd.Index(["image_id", *_STAMP]))
-        return RemoteImages(listing, self.layout, self.source, self._mirror, self._cache)
+        return RemoteImages(Listing(listing, self.layout), self.source, self._mirror, self._cache)
 
     def __getitem__(self, image_id: str) -> bytes:
         stamp = self._stamps[image_id]
@@ -78,8 +80,8 @@ def load_images(url: str, layout: str, parameter: str, gigabytes: float) -> tupl
         raise InputError(in_urls(str(error))) from error
     paths = [in_urls(each) for each in found.table["path"]]
     cache = ImageCache(cache_folder() / "images", int(gigabytes * _GIGABYTE))
-    told = Listing(found.table.assign(path=paths), found.layout, tuple(map(in_urls, found.notes)))
-    return RemoteImages(told.table, told.layout, url, mirror, cache), told
+    told = replace(found, table=found.table.assign(path=paths), notes=tuple(map(in_urls, found.notes)))
+    return RemoteImages(told, url, mirror, cache), told
 
 
 def save_images(url: str, data: Iterable[tuple[str, bytes]], mark: str) -> None:

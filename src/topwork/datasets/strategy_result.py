@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 
 from topwork.core.columns import PREDICTION_COLUMNS
 from topwork.core.results import Status, StrategyResult
+from topwork.datasets.record import RecordDataset
 from topwork.datasets.remote import place
 from topwork.datasets.report import ReportDataset
 from topwork.datasets.table import TableDataset
@@ -38,6 +39,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         serving: str,
         logged_model: str,
         class_scores: str,
+        slices: str,
         out_of_fold: str,
         predictions: str,
         metadata: dict[str, Any] | None = None,
@@ -52,6 +54,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
             name: TableDataset(filepath=path, columns=list(PREDICTION_COLUMNS))
             for name, path in {"out_of_fold": out_of_fold, "predictions": predictions}.items()
         }
+        self._slices = RecordDataset(record="topwork.core.slices.Slices", filepath=slices, missing={})
         self._tables["class_scores"] = TableDataset(filepath=class_scores, columns=["label"])
         self._filepath = str(place(filepath))  # kedro-viz asks for its size
         self.metadata = metadata
@@ -62,7 +65,7 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
         if result.status is not Status.OK:
             return result
         parts = {name: dataset.load() for name, dataset in {**self._reports, **self._tables}.items()}
-        return replace(result, **parts)
+        return replace(result, **parts, slices=self._slices.load())
 
     def save(self, data: StrategyResult) -> None:
         """Replace status, scores and training; the other parts are saved by their own catalog entries."""

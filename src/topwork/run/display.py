@@ -296,7 +296,8 @@ def champion_lines(champion: Champion) -> str:
     if not champion.strategy:
         return f"No champion: {champion.reason}."
     alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)
-    return f"Champion: {champion.name}, {champion.reason}.\n{alias}: {champion.promotion}."
+    uneven = "".join(f"\nWarning: {each}." for each in champion.uneven)
+    return f"Champion: {champion.name}, {champion.reason}.\n{alias}: {champion.promotion}.{uneven}"
 
 
 def _where_it_stays(champion: Champion) -> str:

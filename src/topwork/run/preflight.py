@@ -22,7 +22,7 @@ from topwork.run.configuration import Configuration
 
 FOLDERS = ("images", "data", "store", "new_images", "cache")
 """Parameters that name a folder, relative to the folder in which the command was started, or most of them a URL."""
-_TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs")
+_TEXTS = ("backbone", "strategies", "layout", "example", "model", "compare_runs", "groups", "slices")
 MODEL_SCHEME = "models:/"
 """Prefix of the URI of a model in MLflow."""
 SLOT, CHOSEN = "slot", "chosen"

@@ -26,6 +26,7 @@ from topwork.core.errors import StoreLostError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.progress import Measured
 from topwork.core.results import Champion, Status, StrategyResult
+from topwork.core.slices import Slices
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
@@ -191,7 +192,9 @@ class RunTracking:
                 for path in dataset.artifacts:
                     store.log_artifact(run, str(path))
             case "table":
-                store.log_table(run, data, file)
+                table = data.table() if isinstance(data, Slices) else data
+                if len(table):  # of slices there may be none
+                    store.log_table(run, table, file)
             case "json":
                 store.log_dict(run, _as_json(data), file)
             case "metrics" if isinstance(data, StrategyResult):

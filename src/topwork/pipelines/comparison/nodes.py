@@ -122,6 +122,7 @@ def crown_champion(
         "difference": asdict(verdict.difference) if verdict.difference else None,
         "against": registered.version if registered else None,
         "model_id": promotion.model_id,
+        "uneven": result.slices.warnings if result else (),
     }
     return champion.model_copy(update=told), promotion
 

@@ -17,11 +17,14 @@ from topwork.core.errors import InputError
 from topwork.core.features import Features
 from topwork.core.parameters import EvaluationParameters
 from topwork.core.results import Status, StrategyResult
+from topwork.core.slices import Slices
 from topwork.core.stores import ImageStore
+from topwork.data.attributes import chosen_columns, slice_values
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_confusion, plot_sheet
 from topwork.scoring.metrics import confusion, per_class_scores, score, softmax
 from topwork.scoring.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
+from topwork.scoring.slices import score_slices
 
 _UNTRAINED = "no step of training did better than the network that it started from, which is therefore what it is"
 
@@ -77,6 +80,7 @@ def score_strategy(
     classifier: Classifier,
     serving: dict[str, Any],
     class_scores: pd.DataFrame,
+    slices: Slices,
     parameters: EvaluationParameters,
 ) -> StrategyResult:
     """The strategy's result: scores on the test split and, with prefix `oof_`, out of fold; 95 % intervals."""
@@ -111,6 +115,7 @@ def score_strategy(
         training=dict(classifier.training),
         serving=serving,
         class_scores=class_scores,
+        slices=slices,
         out_of_fold=out_of_fold,
         predictions=predictions,
     )
@@ -150,6 +155,19 @@ def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: C
     predicted, truth = (class_numbers(predictions[column], names) for column in ("predicted", "label"))
     groups = predictions["image_id"].map(splits.set_index("image_id")["group"]).to_numpy(dtype=str)
     return pd.DataFrame(per_class_scores(predicted, truth, groups, names))
+
+
+def slice_scores(
+    predictions: pd.DataFrame,
+    out_of_fold: pd.DataFrame,
+    attributes: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: EvaluationParameters,
+) -> Slices:
+    """Accuracy by the values of the user's own columns, and whether it depends on them; none without such columns."""
+    values, _ = slice_values(attributes, chosen_columns(attributes, parameters.slices, "attributes.parquet"))
+    group_of = splits.set_index("image_id")["group"]
+    return score_slices(values, out_of_fold, predictions, group_of, parameters.resamples, parameters.seed)
 
 
 def draw_figures(

@@ -8,6 +8,7 @@ from topwork.pipelines.evaluation.nodes import (
     predict_test_split,
     score_classes,
     score_strategy,
+    slice_scores,
     try_serving,
 )
 
@@ -27,10 +28,16 @@ _TEMPLATE = Pipeline(
         ),
         Node(score_classes, ["predictions", "splits", "classifier"], "class_scores", name="score_classes"),
         Node(
+            slice_scores,
+            ["predictions", "out_of_fold", "attributes", "splits", "params:evaluation"],
+            "slices",
+            name="slice_scores",
+        ),
+        Node(
             score_strategy,
             [
                 *("predictions", "distances", "out_of_fold", "splits"),
-                *("classifier", "serving", "class_scores", "params:evaluation"),
+                *("classifier", "serving", "class_scores", "slices", "params:evaluation"),
             ],
             "result",
             name="score",
@@ -40,7 +47,7 @@ _TEMPLATE = Pipeline(
         ),
     ]
 )
-_SHARED = {"images", "features", "manifest", "splits"}
+_SHARED = {"images", "attributes", "features", "manifest", "splits"}
 
 
 def create_pipeline() -> Pipeline:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from topwork.core.columns import OK, REJECTED, TEST, TRAIN, VAL
 from topwork.core.greys import fixed
-from topwork.core.parameters import PERCENTILES, ComparisonParameters, IngestionParameters
+from topwork.core.parameters import PERCENTILES, ComparisonParameters, EvaluationParameters, IngestionParameters
 from topwork.core.stores import ImageStore
 from topwork.core.words import counted
+from topwork.data.attributes import chosen_columns, grouped_by, slice_values
 from topwork.data.brightness import describe_pages, doubt_brightness
 from topwork.data.grey_range import measure_grey_range
 from topwork.data.listing import LAYOUTS
@@ -31,10 +32,37 @@ _log = logging.getLogger(__name__)
 _NAMED = 5  # rejected files that are named in the terminal
 
 
+def keep_attributes(
+    images: ImageStore, parameters: IngestionParameters, evaluation: EvaluationParameters
+) -> pd.DataFrame:
+    """The columns of a table of images beside those that Topwork knows, as text, with the ``image_id``.
+
+    Raises:
+        InputError: `groups` or `slices` names a column that there is not.
+
+    """
+    grouped_by(images.listing, images.attributes, parameters.groups, images.source)
+    columns = chosen_columns(images.attributes, evaluation.slices, images.source)
+    values, left_out = slice_values(images.attributes, columns)
+    if sliced := [f"{name} ({counted(values[name].nunique(), 'value')})" for name in values.columns[1:]]:
+        _log.info("scores are sliced by %s", ", ".join(sliced))
+    left_out.pop(str(parameters.groups).strip().lower(), None)  # what groups images has many values
+    if left_out:
+        told = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        _log.warning("columns of %s by which no scores are sliced: %s", images.source, told)
+    return images.attributes
+
+
 def inspect_images(
-    images: ImageStore, known_files: pd.DataFrame, parameters: IngestionParameters
+    images: ImageStore, attributes: pd.DataFrame, known_files: pd.DataFrame, parameters: IngestionParameters
 ) -> Iterator[pd.DataFrame]:
     """Inspections of the files that are new or changed, chunk by chunk.
+
+    Args:
+        images: the files.
+        attributes: not read; columns that there are not are refused before a file is inspected.
+        known_files: inspections that were made before.
+        parameters: block `ingestion`.
 
     Raises:
         InputError: no classifier can be trained on these files, or most of them need a plugin that is not installed.
@@ -52,6 +80,7 @@ def inspect_images(
 
 def make_manifest(
     images: ImageStore,
+    attributes: pd.DataFrame,
     inspected_files: pd.DataFrame,
     label_ledger: pd.DataFrame,
     parameters: IngestionParameters,
@@ -64,7 +93,8 @@ def make_manifest(
 
     """
     check_ledger(label_ledger, images.listing["label"])
-    listing, unwanted = relabelled(images.listing, label_ledger), dropped(label_ledger)
+    grouped = grouped_by(images.listing, attributes, parameters.groups, images.source)
+    listing, unwanted = relabelled(grouped, label_ledger), dropped(label_ledger)
     _tell_ledger(label_ledger, listing, images.listing["label"])
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
     Metric.of(comparison.metric, sorted(manifest.loc[manifest["status"] == OK, "label"].unique()))

@@ -11,6 +11,7 @@ import pandas as pd
 from topwork.core.columns import OK, TEST
 from topwork.core.parameters import ReportParameters
 from topwork.core.results import Advice, Champion, Leaderboard, Screen, StrategyResult
+from topwork.core.slices import Slices
 from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
@@ -59,8 +60,9 @@ def write_report(
         return thumbnail_of(thumbnail(images, image_id, parameters.max_pixels), *lines)
 
     best, crowned = leaderboard.row_of(champion), (champion.strategy, champion.slot)
-    found = (each.predictions for each in (*results, *other_results) if (each.strategy, each.slot) == crowned)
-    of_best = next(found, pd.DataFrame())
+    found = (each for each in (*results, *other_results) if (each.strategy, each.slot) == crowned)
+    of_champion = next(found, None)
+    of_best = of_champion.predictions if of_champion else pd.DataFrame()
     evidence, count = advice.evidence, parameters.pictures
     return render_page(
         "report.html",
@@ -83,6 +85,7 @@ def write_report(
             "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
             "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
             **(_figures_of(of_best) if best else {}),
+            "slices": of_champion.slices if of_champion else Slices(),
             "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
             "duplicates": list(_pairs(picture, near_duplicates, count)),
             "doubtful": [
