@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tests.datasets.test_feature_store import KEY
 from topwork.core.classifier import CLASSIFIER_SPEC as SPEC
 from topwork.core.classifier import CLASSIFIER_WEIGHTS as WEIGHTS
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import Classifier, Decision
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
@@ -27,6 +28,22 @@ def test_a_classifier_comes_back_as_it_was(tmp_path: Path, classifier: Classifie
     assert (loaded.key, loaded.class_names, loaded.temperature) == (KEY, ("cat", "Hündin"), 0.7)
     np.testing.assert_array_equal(loaded.head.weight, classifier.head.weight)
     assert {path.name for path in tmp_path.iterdir()} == {SPEC, WEIGHTS}
+
+
+def test_a_threshold_is_kept_and_a_classifier_without_one_is_written_as_before(
+    tmp_path: Path, classifier: Classifier
+) -> None:
+    write_classifier(classifier, tmp_path)
+    assert "decision" not in json.loads((tmp_path / SPEC).read_text())
+    assert read_classifier(tmp_path).decision is None
+    decision = Decision("Hündin", 0.21, "recall >= 0.9")
+    write_classifier(replace(classifier, decision=decision), tmp_path)
+    loaded = read_classifier(tmp_path)
+    assert loaded.decision == decision
+    assert loaded.called(np.array([[0.7, 0.3], [0.9, 0.1], [0.79, 0.21]])).tolist() == [1, 0, 1]
+    write_classifier(replace(classifier, decision=Decision("owl", 0.21, "")), tmp_path)
+    with pytest.raises(InputError, match="'owl' is not one between its classes"):
+        read_classifier(tmp_path)
 
 
 def test_weights_that_were_tampered_with_are_refused(tmp_path: Path, classifier: Classifier) -> None:

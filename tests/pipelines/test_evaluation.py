@@ -24,9 +24,14 @@ def test_a_file_that_is_gone_leaves_a_blank_in_the_sheet_of_mistakes(image_folde
     parameters = EvaluationParameters(
         resamples=100,
         calibration_bins=5,
+        slices=None,
         sheet_images=3,
         served_images=8,
         served_tolerance=0.02,
+        positive=None,
+        recall_at_least=None,
+        precision_at_least=None,
+        certainty=0.9,
         max_pixels=10**6,
         seed=0,
     )

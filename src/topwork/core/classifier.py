@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,6 +55,18 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """The answer of a classifier of two classes: ``positive`` from the probability ``threshold`` on, or else the other.
+
+    ``wish`` says in words what the threshold was chosen for.
+    """
+
+    positive: str
+    threshold: float
+    wish: str
+
+
+@dataclass(frozen=True)
 class Classifier:
     """A backbone with a head, which is all that is needed to predict; the result of every strategy.
 
@@ -63,7 +75,8 @@ class Classifier:
     are the mean over the original and ``count`` augmented views. ``network`` holds the tensors of the trunk
     (``trunk.…``) and of the dense layers of ``hidden`` sizes before the head (``neck.…``). If ``frozen``, the head was
     fitted on the features of ``key``; otherwise the network was trained too. ``rejection`` detects images of none of
-    the classes. ``data_digest`` is the digest of the images.
+    the classes. ``data_digest`` is the digest of the images. Without a ``decision`` the most likely class
+    is answered.
     """
 
     strategy: str
@@ -79,3 +92,16 @@ class Classifier:
     frozen: bool = True
     data_digest: str = ""
     rejection: Rejection | None = None
+    decision: Decision | None = None
+
+    def called(self, probabilities: Floats) -> Integers:
+        """Number of the class that is answered for each row of probabilities ``[n, c]``."""
+        return called(probabilities, self.class_names, self.decision)
+
+
+def called(probabilities: Floats, class_names: Sequence[str], decision: Decision | None) -> Integers:
+    """Number ``[n]`` of the class that is answered for probabilities ``[n, c]``; None: the most likely one."""
+    if decision is None:
+        return np.asarray(probabilities.argmax(axis=1))
+    positive = list(class_names).index(decision.positive)
+    return np.where(probabilities[:, positive] >= decision.threshold, positive, 1 - positive)

@@ -294,8 +294,23 @@ class EvaluationParameters(Block):
     sheet_images: Annotated[int, Field(ge=1, le=200)]
     served_images: Annotated[int, Field(ge=1, le=10_000)]
     served_tolerance: Annotated[float, Field(gt=0, le=1)]
+    positive: Name | None
+    recall_at_least: Fraction | None
+    precision_at_least: Fraction | None
+    certainty: Annotated[float, Field(ge=0.5, lt=1)]
     max_pixels: PositiveInt
     seed: int
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> EvaluationParameters:
+        if self.recall_at_least is not None and self.precision_at_least is not None:
+            raise ValueError("recall_at_least and precision_at_least are both given; one threshold keeps one of them")
+        return self
+
+    @property
+    def has_wish(self) -> bool:
+        """Whether a threshold is asked for."""
+        return self.recall_at_least is not None or self.precision_at_least is not None
 
 
 class ComparisonParameters(Block):

@@ -62,6 +62,23 @@ class StrategyResult:
     out_of_fold: pd.DataFrame = field(default_factory=pd.DataFrame)
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @property
+    def answering(self) -> str:
+        """From which probability on a class is answered, for which wish, and at what price on the test split, in words.
+
+        It is empty if the answer is the most likely class.
+        """
+        if "threshold" not in self.scores or "wish" not in self.training:
+            return ""
+        recall, precision = (
+            "not known" if self.scores.get(name) is None else _interval(self.scores, name)
+            for name in ("recall", "precision")
+        )
+        return (
+            f"{self.training.get('positive')} is answered from a probability of {self.scores['threshold']:.3g} on, for "
+            f"{self.training['wish']}; on the test split its recall is {recall}, its precision {precision}"
+        )
+
     def numbers(self) -> dict[str, float]:
         """Scores and numbers of the training, as metrics for MLflow."""
         training = {f"training.{name}": value for name, value in self.training.items()}
@@ -347,7 +364,7 @@ class Champion(Record):
     ``features`` and ``slot`` are those of its row in the leaderboard. ``images`` is the number of images of the
     comparison. ``difference`` compares it with the previous champion, which has the version ``against``. ``model_id``
     is the id of its logged model, or empty. ``uneven`` says on which slices of
-    the images its accuracy is another one by more than luck.
+    the images its accuracy is another one by more than luck. ``answering`` is `StrategyResult.answering`.
     """
 
     strategy: str | None
@@ -362,6 +379,7 @@ class Champion(Record):
     against: str | None = None
     model_id: str = ""
     uneven: tuple[str, ...] = ()
+    answering: str = ""
     oof_accuracy: float | None = None
     oof_accuracy_low: float | None = None
     oof_accuracy_high: float | None = None
@@ -382,6 +400,10 @@ class Champion(Record):
 def scored(results: Iterable[StrategyResult], split_digest: str) -> list[StrategyResult]:
     """The results that have scores of this split."""
     return [each for each in results if each.status is Status.OK and each.split_digest == split_digest]
+
+
+def _interval(scores: Numbers, name: str) -> str:
+    return f"{scores[name]:.3f} [{scores[f'{name}_low']:.3f}, {scores[f'{name}_high']:.3f}]"
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from topwork.core.columns import INSPECTION_COLUMNS, MANIFEST_COLUMNS, OK, REJECTED, STAMP_COLUMNS, TEST, VAL
 from topwork.core.errors import InputError
+from topwork.core.parameters import EvaluationParameters
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
 from topwork.core.words import counted
@@ -48,6 +49,24 @@ def check_listing(listing: pd.DataFrame, source: str) -> None:
     _check_spelling(listing, source)
     _check_given_splits(listing, source)
     _check_classes(listing, source, "files")
+
+
+def check_two_classes(labels: pd.Series[str], evaluation: EvaluationParameters, source: str) -> None:
+    """Check that there are two classes if a threshold is asked for, and that the positive class is one of them.
+
+    Raises:
+        InputError: it is not so; the message names the classes.
+
+    """
+    asked = {name: getattr(evaluation, name) for name in ("positive", "recall_at_least", "precision_at_least")}
+    names = sorted(labels.unique())
+    for name, value in asked.items():
+        if value is not None and len(names) != 2:
+            raise InputError(
+                f"evaluation.{name}={value}: is for two classes, and images={source} has {len(names)}. Leave it out."
+            )
+    if evaluation.positive is not None and evaluation.positive not in names:
+        raise InputError(f"evaluation.positive={evaluation.positive}: no such class; there are {' and '.join(names)}.")
 
 
 def inspect_new(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Rejection
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Decision, Rejection
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
@@ -122,6 +122,7 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
         frozen=spec.frozen,
         data_digest=spec.data_digest,
         rejection=Rejection(**rejection, threshold=float(spec.reject_above or 0)) if all(has_bound) else None,
+        decision=Decision(**spec.decision.model_dump()) if spec.decision else None,
     )
 
 
@@ -157,6 +158,8 @@ def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
     }
     if classifier.head.kind != LinearHead.kind:
         spec["head"] = classifier.head.kind
+    if classifier.decision:
+        spec["decision"] = asdict(classifier.decision)
     return {**spec, "seal": _seal(spec)}
 
 

@@ -65,6 +65,14 @@ class KeySpec(_Spec):
     decoder: _Text
 
 
+class DecisionSpec(_Spec):
+    """The fields of a `Decision`."""
+
+    positive: str
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    wish: _Text
+
+
 class ClassifierSpec(_Spec):
     """The whole file."""
 
@@ -85,9 +93,16 @@ class ClassifierSpec(_Spec):
     seal: _Digest
     head: _Text = "linear"
     mlflow_run: _Text | None = None
+    decision: DecisionSpec | None = None
 
     @model_validator(mode="after")
     def _classes_differ(self) -> ClassifierSpec:
         if len(set(self.class_names)) < len(self.class_names):
             raise ValueError("two classes have one name")
+        return self
+
+    @model_validator(mode="after")
+    def _decides_between_two(self) -> ClassifierSpec:
+        if self.decision and (len(self.class_names) != 2 or self.decision.positive not in self.class_names):
+            raise ValueError(f"the decision for {self.decision.positive!r} is not one between its classes")
         return self

@@ -26,6 +26,10 @@ from topwork.models.normalisation import normalised, pixel_statistics
 PIXELS, PROBABILITIES = "pixels", "probabilities"
 """Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); the batch size b is free."""
 _MAX_PIXELS = 89_478_485
+_BY_THRESHOLD = (
+    "The label is the class `positive` if its probability is at least `threshold`, otherwise the other class; the "
+    "confidence is the probability of the label."
+)
 
 
 class _Network(nn.Module):
@@ -140,7 +144,10 @@ def _how(preprocessing: Preprocessing) -> str:
 
 
 def _described(classifier: Classifier) -> dict[str, Any]:
+    decision = classifier.decision
+    answer = {"positive": decision.positive, "threshold": decision.threshold} if decision else None
     return {
+        **({"answer": answer, "how_to_answer": _BY_THRESHOLD} if answer else {}),
         "class_names": classifier.class_names,
         "preprocessing": dict(classifier.key.preprocessing),
         "how": _how(Preprocessing(**classifier.key.preprocessing)),

@@ -85,20 +85,20 @@ class Predictor:
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
         """One row per image, in the given order.
 
-        The columns are ``label``, its ``confidence``, ``none_of_these`` (whether the distance from the training images
-        exceeds the threshold), and the ``probabilities`` of the classes by name.
+        The columns are ``label``, its ``confidence`` (a probability), ``none_of_these`` (whether the distance from the
+        training images exceeds the threshold), and the ``probabilities`` of the classes by name.
 
         Raises:
             RejectedError: an image is not usable; the message gives its number.
 
         """
         found = self._answers(images)
-        names, best = self._classifier.class_names, found.probabilities.argmax(axis=1)
+        names, best = self._classifier.class_names, self._classifier.called(found.probabilities)
         bound = self._classifier.rejection.threshold if self._classifier.rejection else np.inf
         return pd.DataFrame(
             {
                 "label": np.asarray(names)[best],
-                "confidence": found.probabilities.max(axis=1),
+                "confidence": found.probabilities[np.arange(len(best)), best],
                 "none_of_these": found.distances > bound,
                 "probabilities": [dict(zip(names, row, strict=True)) for row in found.probabilities.tolist()],
             }

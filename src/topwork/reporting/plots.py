@@ -18,6 +18,7 @@ from topwork.core.arrays import Floats, Integers
 from topwork.core.results import Forecast, Leaderboard, Point
 from topwork.core.visible import unparsed
 from topwork.scoring.metrics import wilson_interval
+from topwork.scoring.two_classes import GRID, Curve
 
 _INK, _SOFT, _ACCENT = "#22313f", "#b8c4cc", "#2a7f62"
 _NUMBERED_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
@@ -120,6 +121,23 @@ def plot_reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 1
     rejection.set(xlabel="share answered, the most confident first", ylabel="error among them", xlim=(0, 1))
     for axes in (reliability, rejection):
         axes.grid(color=_SOFT, alpha=0.5)
+    return figure
+
+
+def plot_two_classes(roc: Curve, precision: Curve, point: tuple[float, float, float], positive: str) -> Figure:
+    """ROC curve and precision-recall curve with 95 % bands; ``point`` is false positive rate, recall, precision."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    of_roc, of_precision = figure.subplots(1, 2)
+    false_rate, recall, exact = point
+    for axes, curve in ((of_roc, roc), (of_precision, precision)):
+        axes.fill_between(GRID, curve.low, curve.high, color=_SOFT, alpha=0.6, lw=0)
+        axes.plot(GRID, curve.value, color=_ACCENT)
+        axes.grid(color=_SOFT, alpha=0.5)
+    of_roc.plot([0, 1], [0, 1], "--", color=_INK, lw=1)
+    of_roc.plot(false_rate, recall, "o", color=_INK)
+    of_precision.plot(recall, exact, "o", color=_INK)
+    of_roc.set(xlabel="share of the other class called so", ylabel=unparsed(f"recall of {positive}"), ylim=(0, 1.02))
+    of_precision.set(xlabel=unparsed(f"recall of {positive}"), ylabel="precision", ylim=(0, 1.02))
     return figure
 
 

@@ -77,7 +77,13 @@ def wilson_interval(successes: float, trials: float, quantile: float = Z95) -> t
 
 
 def score(
-    probabilities: Floats, truth: Integers, groups: NDArray[np.str_], resamples: int, bins: int, seed: int
+    probabilities: Floats,
+    truth: Integers,
+    groups: NDArray[np.str_],
+    resamples: int,
+    bins: int,
+    seed: int,
+    predicted: Integers | None = None,
 ) -> dict[str, float | None]:
     """Accuracy, balanced accuracy, macro F1, top-5, log-loss and ECE, each with ``_low`` and ``_high``.
 
@@ -88,16 +94,18 @@ def score(
         resamples: bootstrap draws.
         bins: equal-width confidence bins of the expected calibration error (Guo et al. 2017 use 15).
         seed: of the draws.
+        predicted: class that each image is called, ``[n]``, where it is not the most likely one.
 
     With five classes or fewer top-5 has no meaning and is None. Classes without a true image are left out of averages.
 
     """
     n = len(truth)
-    correct = probabilities.argmax(axis=1) == truth
+    called = probabilities.argmax(axis=1) if predicted is None else predicted
+    correct = called == truth
     result = _with_interval("accuracy", float(correct.mean()), proportion_interval(correct, groups))
     result |= _top5(probabilities, truth, groups)
-    statistics = _weighted_statistics(probabilities, truth, bins)
-    draws = [statistics(weights) for weights in _resampled_weights(truth, groups, resamples, seed)]
+    statistics = _weighted_statistics(probabilities, truth, called, bins)
+    draws = [statistics(weights) for weights in resampled_weights(truth, groups, resamples, seed)]
     for name, value in statistics(np.ones((1, n))).items():
         sampled = np.concatenate([draw[name] for draw in draws])
         low, high = np.quantile(sampled, [0.025, 0.975])
@@ -145,10 +153,12 @@ def _top5(probabilities: Floats, truth: Integers, groups: NDArray[np.str_]) -> d
     return _with_interval("top5", float(hits.mean()), proportion_interval(hits, groups))
 
 
-def _weighted_statistics(probabilities: Floats, truth: Integers, bins: int) -> Callable[[Floats], dict[str, Floats]]:
+def _weighted_statistics(
+    probabilities: Floats, truth: Integers, predicted: Integers, bins: int
+) -> Callable[[Floats], dict[str, Floats]]:
     """A function from image weights ``[b, n]`` to each statistic ``[b]``; all that is constant is computed once."""
     classes = probabilities.shape[1]
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    confidence = probabilities[np.arange(len(truth)), predicted]
     cell = truth * classes + predicted
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     loss, gap = losses(probabilities, truth), confidence - (predicted == truth)
@@ -178,7 +188,7 @@ def _mean_where(values: Floats, mask: NDArray[np.bool_]) -> Floats:
     return np.asarray((values * mask).sum(1) / np.maximum(mask.sum(1), 1))
 
 
-def _resampled_weights(truth: Integers, groups: NDArray[np.str_], resamples: int, seed: int) -> Iterator[Floats]:
+def resampled_weights(truth: Integers, groups: NDArray[np.str_], resamples: int, seed: int) -> Iterator[Floats]:
     """Chunks ``[b, n]`` of how often each image is drawn: whole groups, within the class of their first image."""
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     stratum = truth[first]

@@ -8,30 +8,47 @@ import numpy as np
 import pandas as pd
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Decision, called
 from topwork.core.columns import PREDICTION_COLUMNS
 
 
 def prediction_table(
-    images: pd.DataFrame, manifest: pd.DataFrame, probabilities: Floats, class_names: Sequence[str]
+    images: pd.DataFrame,
+    manifest: pd.DataFrame,
+    probabilities: Floats,
+    class_names: Sequence[str],
+    decision: Decision | None = None,
 ) -> pd.DataFrame:
     """Predictions (columns ``PREDICTION_COLUMNS``) of ``images`` (``image_id``, ``label``), row by row.
 
     The table's ``attrs`` name the classes in the order of the ``probabilities`` ``[n, c]``.
     """
     path_of = manifest.set_index("image_id")["path"]
+    answers = called(probabilities, class_names, decision)
     table = pd.DataFrame(
         {
             "image_id": images["image_id"].to_numpy(),
             "path": images["image_id"].map(path_of).to_numpy(),
             "label": images["label"].to_numpy(),
-            "predicted": np.asarray(class_names)[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
+            "predicted": np.asarray(class_names)[answers],
+            "confidence": probabilities[np.arange(len(answers)), answers],
             "probabilities": list(probabilities),
         },
         columns=pd.Index(PREDICTION_COLUMNS),
     )
     table.attrs = {"class_names": list(class_names)}
     return table
+
+
+def with_decision(predictions: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+    """The predictions, with the classes that are answered by this decision."""
+    names, probabilities = predictions.attrs["class_names"], stacked_probabilities(predictions)
+    answers = called(probabilities, names, decision)
+    changed = predictions.assign(
+        predicted=np.asarray(names)[answers], confidence=probabilities[np.arange(len(answers)), answers]
+    )
+    changed.attrs = predictions.attrs
+    return changed
 
 
 def stacked_probabilities(predictions: pd.DataFrame) -> Floats:

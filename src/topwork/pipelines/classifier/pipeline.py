@@ -15,8 +15,11 @@ def _training(strategy: Strategy) -> Pipeline:
     name, shared = strategy.name, {"features", "manifest", "splits"}
     train = Node(
         trainer(strategy),
-        ["features", "manifest", "splits", "checkpoints", f"params:{name}", "params:features", "params:augmentation"],
+        [
+            *("features", "manifest", "splits", "checkpoints"),
+            *(f"params:{name}", "params:features", "params:augmentation", "params:evaluation"),
+        ],
         ["classifier", "out_of_fold"],
         name="train",
     )
-    return Pipeline([train], namespace=name, inputs=shared, parameters={name, "features", "augmentation"})
+    return Pipeline([train], namespace=name, inputs=shared, parameters={name, "features", "augmentation", "evaluation"})

@@ -123,6 +123,7 @@ def crown_champion(
         "against": registered.version if registered else None,
         "model_id": promotion.model_id,
         "uneven": result.slices.warnings if result else (),
+        "answering": result.answering if result else "",
     }
     return champion.model_copy(update=told), promotion
 

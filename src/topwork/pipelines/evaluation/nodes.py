@@ -25,6 +25,7 @@ from topwork.reporting.plots import plot_confusion, plot_sheet
 from topwork.scoring.metrics import confusion, per_class_scores, score, softmax
 from topwork.scoring.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
 from topwork.scoring.slices import score_slices
+from topwork.scoring.two_classes import area_scores, operating_scores, positive_class
 
 _UNTRAINED = "no step of training did better than the network that it started from, which is therefore what it is"
 
@@ -50,7 +51,8 @@ def predict_test_split(
     if classifier.rejection:
         distances["distance"] = classifier.rejection.distances(vectors)
         distances["rejected"] = distances["distance"] > classifier.rejection.threshold
-    return prediction_table(held_out, manifest, probabilities, classifier.class_names), distances
+    names, decision = classifier.class_names, classifier.decision
+    return prediction_table(held_out, manifest, probabilities, names, decision), distances
 
 
 def _network_features(
@@ -86,15 +88,20 @@ def score_strategy(
     """The strategy's result: scores on the test split and, with prefix `oof_`, out of fold; 95 % intervals."""
     group_of = splits.set_index("image_id")["group"]
 
+    names, positive = classifier.class_names, ""
+    if len(names) == 2:
+        positive = positive_class(splits["label"], parameters.positive)
+
     def scored(table: pd.DataFrame) -> Mapping[str, float | None]:
-        return score(
-            stacked_probabilities(table),
-            class_numbers(table["label"], classifier.class_names),
-            table["image_id"].map(group_of).to_numpy(dtype=str),
-            parameters.resamples,
-            parameters.calibration_bins,
-            parameters.seed,
-        )
+        probabilities, groups = stacked_probabilities(table), table["image_id"].map(group_of).to_numpy(dtype=str)
+        truth, predicted = (class_numbers(table[column], names) for column in ("label", "predicted"))
+        draws = (parameters.resamples, parameters.seed)
+        found = score(probabilities, truth, groups, draws[0], parameters.calibration_bins, draws[1], predicted)
+        if not positive:
+            return found
+        number = names.index(positive)
+        found |= area_scores(probabilities[:, number], truth == number, groups, *draws)
+        return found | operating_scores(predicted == number, truth == number, groups)
 
     return StrategyResult(
         strategy=classifier.strategy,
@@ -111,14 +118,21 @@ def score_strategy(
             **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
             **_rejection(predictions, distances),
             "temperature": classifier.temperature,
+            **({"threshold": classifier.decision.threshold} if classifier.decision else {}),
         },
-        training=dict(classifier.training),
+        training={**classifier.training, **_answering(classifier, positive)},
         serving=serving,
         class_scores=class_scores,
         slices=slices,
         out_of_fold=out_of_fold,
         predictions=predictions,
     )
+
+
+def _answering(classifier: Classifier, positive: str) -> dict[str, str]:
+    """Words on the class that recall and precision are of, and on the wish; none for more than two classes."""
+    wish = {"wish": classifier.decision.wish} if classifier.decision else {}
+    return {"positive": positive, **wish} if positive else {}
 
 
 def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, float]:

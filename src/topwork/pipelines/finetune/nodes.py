@@ -17,6 +17,7 @@ from topwork.core.features import Features
 from topwork.core.parameters import (
     AugmentationParameters,
     ComparisonParameters,
+    EvaluationParameters,
     FeatureParameters,
     FinetuneParameters,
     LinearParameters,
@@ -29,6 +30,7 @@ from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
 from topwork.training.heads import Examples, logistic
 from topwork.training.kept_heads import fit_once
+from topwork.training.thresholds import with_threshold
 
 
 def fit_probe(
@@ -62,6 +64,7 @@ def train_finetune(
     linear_parameters: LinearParameters,
     augmentation: AugmentationParameters,
     comparison: ComparisonParameters,
+    evaluation: EvaluationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
@@ -82,7 +85,8 @@ def train_finetune(
         comparison.metric,
     )
     scored = examples.table.iloc[trained.scored]
-    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
+    out_of_fold = prediction_table(scored, manifest, trained.out_of_fold, examples.class_names)
+    return *with_threshold(classifier, out_of_fold, splits, evaluation), trained.by_epoch
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:

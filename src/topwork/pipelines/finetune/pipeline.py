@@ -6,7 +6,7 @@ from topwork.pipelines.finetune.nodes import draw_training, fit_probe, train_fin
 
 _SHARED = ("images", "features", "manifest", "splits", "known_features", "engines")
 _INPUTS = {**{name: name for name in _SHARED}, "fitted_probes": "logistic.checkpoints"}
-_BLOCKS = {"finetune", "features", "logistic", "augmentation", "comparison"}
+_BLOCKS = {"finetune", "features", "logistic", "augmentation", "comparison", "evaluation"}
 
 
 def create_pipeline() -> Pipeline:
@@ -15,7 +15,8 @@ def create_pipeline() -> Pipeline:
         train_finetune,
         [
             *("images", "features", "manifest", "splits", "probe", "known_features", "engines", "checkpoints"),
-            *("params:finetune", "params:features", "params:logistic", "params:augmentation", "params:comparison"),
+            *("params:finetune", "params:features", "params:logistic"),
+            *("params:augmentation", "params:comparison", "params:evaluation"),
         ],
         ["classifier", "out_of_fold", "epochs"],
         name="train",

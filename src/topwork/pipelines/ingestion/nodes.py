@@ -21,6 +21,7 @@ from topwork.data.manifest import (
     Limits,
     build_manifest,
     check_listing,
+    check_two_classes,
     describe_manifest,
     inspect_new,
 )
@@ -38,9 +39,10 @@ def keep_attributes(
     """The columns of a table of images beside those that Topwork knows, as text, with the ``image_id``.
 
     Raises:
-        InputError: `groups` or `slices` names a column that there is not.
+        InputError: `groups` or `slices` names a column that there is not, or what is asked for needs two classes.
 
     """
+    check_two_classes(images.listing["label"], evaluation, images.source)
     grouped_by(images.listing, images.attributes, parameters.groups, images.source)
     columns = chosen_columns(images.attributes, evaluation.slices, images.source)
     values, left_out = slice_values(images.attributes, columns)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Classifier
 from topwork.core.columns import OK, REJECTED, STAMP_COLUMNS
 from topwork.core.digests import arrays_digest, text_digest
@@ -54,7 +55,8 @@ def tabulate_answers(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two tables with one row per file, ordered by name: one for users, and one with all probabilities.
 
-    ``label`` and ``confidence`` belong to the most likely class, ``label_2`` and so on to the next ones.
+    ``label`` and ``confidence`` (a probability) belong to the class that is answered, the most likely one if the
+    classifier has no threshold of its own; ``label_2`` and so on to the next ones.
     ``none_of_these`` is true if the distance to the training images is above the classifier's threshold.
 
     Raises:
@@ -70,7 +72,7 @@ def tabulate_answers(
         raise InputError(f"new_images: {changed} came or changed in the meantime; the same command answers for it too.")
     names = np.asarray(asked_classifier.class_names)
     probabilities = np.stack(table["probabilities"].to_list())
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : parameters.top]
+    order = _order(asked_classifier, probabilities)[:, : parameters.top]
     is_ok = (table["status"] == OK).to_numpy()
     found = table[["image_id", "status", "reason"]].reset_index(drop=True)
     for rank in range(order.shape[1]):
@@ -138,6 +140,13 @@ def explain_answers(
         if pictures:
             sheets[label] = plot_sheet(pictures, captions, f"What spoke for {label}", columns=6)
     return sheets
+
+
+def _order(classifier: Classifier, probabilities: Floats) -> Integers:
+    """Numbers of the classes in each row, the one that is answered first, then the most likely one."""
+    rank = np.where(np.isnan(probabilities), 0.0, probabilities)
+    rank[np.arange(len(rank)), classifier.called(rank)] = 2.0  # above any probability
+    return np.argsort(-rank, axis=1, kind="stable")
 
 
 def _title(label: str, shown: int, images: int) -> str:

@@ -16,10 +16,19 @@ from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.pages import Thumbnail, render_page, svg_of, thumbnail_of
-from topwork.reporting.plots import plot_confusion, plot_forecast, plot_leaderboard, plot_reliability
+from topwork.reporting.plots import (
+    plot_confusion,
+    plot_forecast,
+    plot_leaderboard,
+    plot_reliability,
+    plot_two_classes,
+)
 from topwork.scoring.metric import Metric, unit_of
 from topwork.scoring.metrics import confusion
 from topwork.scoring.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
+from topwork.scoring.two_classes import curves
+
+_DRAWS = 1000  # bootstrap draws of the bands of curves
 
 
 def write_report(
@@ -86,6 +95,7 @@ def write_report(
             "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
             **(_figures_of(of_best) if best else {}),
             "slices": of_champion.slices if of_champion else Slices(),
+            "two_classes": _two_classes(of_champion, splits) if best and of_champion else None,
             "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
             "duplicates": list(_pairs(picture, near_duplicates, count)),
             "doubtful": [
@@ -108,10 +118,33 @@ def _figures_of(predictions: pd.DataFrame) -> dict[str, Any]:
     truth = class_numbers(predictions["label"], names)
     counts = confusion(class_numbers(predictions["predicted"], names), truth, len(names))
     right = (predictions["label"] == predictions["predicted"]).to_numpy()
-    confidence = stacked_probabilities(predictions).max(axis=1)
+    confidence = predictions["confidence"].to_numpy()
     return {
         "confusion_figure": svg_of(plot_confusion(counts, names, "")),
         "reliability_figure": svg_of(plot_reliability(confidence, right)),
+    }
+
+
+def _two_classes(result: StrategyResult, splits: pd.DataFrame) -> dict[str, Any] | None:
+    """Curves and scores of the positive class; None for more than two classes."""
+    names, positive = result.predictions.attrs["class_names"], str(result.training.get("positive"))
+    if positive not in names or result.scores.get("auc") is None:
+        return None
+    number, group_of = names.index(positive), splits.set_index("image_id")["group"]
+    truth = (result.predictions["label"] == positive).to_numpy()
+    called = (result.predictions["predicted"] == positive).to_numpy()
+    groups = result.predictions["image_id"].map(group_of).to_numpy(dtype=str)
+    bands = curves(stacked_probabilities(result.predictions)[:, number], truth, groups, _DRAWS, seed=0)
+    point = (
+        float(called[~truth].mean()),
+        float(called[truth].mean()),
+        float(truth[called].mean() if called.any() else 1),
+    )
+    return {
+        "positive": positive,
+        "answering": result.answering,
+        "scores": result.scores,
+        "figure": svg_of(plot_two_classes(*bands, point, positive)),
     }
 
 

@@ -13,11 +13,17 @@ from matplotlib.figure import Figure
 from topwork.core.classifier import Classifier
 from topwork.core.digests import split_digest
 from topwork.core.greys import settled
-from topwork.core.parameters import AugmentationParameters, ComparisonParameters, ScratchParameters
+from topwork.core.parameters import (
+    AugmentationParameters,
+    ComparisonParameters,
+    EvaluationParameters,
+    ScratchParameters,
+)
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
 from topwork.images.views import plan_views
 from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
+from topwork.training.thresholds import with_threshold
 
 
 def train_scratch(
@@ -31,6 +37,7 @@ def train_scratch(
     parameters: ScratchParameters,
     augmentation: AugmentationParameters,
     comparison: ComparisonParameters,
+    evaluation: EvaluationParameters,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
     """The classifier, its out-of-fold predictions, and measurements of each epoch."""
     from topwork.training.grafting import TrainingImages
@@ -43,7 +50,8 @@ def train_scratch(
         examples, stores, how, plan_views(augmentation), digest, content, comparison.metric
     )
     scored = examples.table.iloc[trained.scored]
-    return classifier, prediction_table(scored, manifest, trained.out_of_fold, examples.class_names), trained.by_epoch
+    out_of_fold = prediction_table(scored, manifest, trained.out_of_fold, examples.class_names)
+    return *with_threshold(classifier, out_of_fold, splits, evaluation), trained.by_epoch
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:

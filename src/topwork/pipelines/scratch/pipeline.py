@@ -11,12 +11,12 @@ def create_pipeline() -> Pipeline:
         train_scratch,
         [
             *("images", "manifest", "splits", "known_features", "engines", "checkpoints", "grey_range"),
-            *("params:scratch", "params:augmentation", "params:comparison"),
+            *("params:scratch", "params:augmentation", "params:comparison", "params:evaluation"),
         ],
         ["classifier", "out_of_fold", "epochs"],
         name="train",
     )
     draw = Node(draw_training, "epochs", "training_curve", name="draw_training")
     shared = {"images", "manifest", "splits", "known_features", "engines", "grey_range"}
-    blocks = {"scratch", "augmentation", "comparison"}
+    blocks = {"scratch", "augmentation", "comparison", "evaluation"}
     return Pipeline([train, draw], namespace="scratch", inputs=shared, parameters=blocks)
