@@ -9,8 +9,9 @@ import pytest
 
 from tests.conftest import image_bytes
 from tests.inference.test_predictor import PICTURES, a_classifier, fitted
+from topwork.core.classifier import Decision
 from topwork.core.errors import InputError
-from topwork.inference.onnx_export import onnx_model, onnx_probabilities
+from topwork.inference.onnx_export import _described, onnx_model, onnx_probabilities
 from topwork.inference.predictor import Predictor
 
 
@@ -43,3 +44,11 @@ def test_several_crops_are_refused() -> None:
 def test_what_no_graph_can_do_is_refused() -> None:
     with pytest.raises(InputError, match="averages over augmented views"):
         onnx_model(replace(a_classifier("none"), test_views={"count": 2, "plan": {}}))
+
+
+def test_onnx_says_from_which_probability_on_a_class_is_answered() -> None:
+    classifier = a_classifier("none")
+    assert "answer" not in _described(classifier)
+    told = _described(replace(classifier, decision=Decision("dog", 0.2, "recall >= 0.9")))
+    assert told["answer"] == {"positive": "dog", "threshold": 0.2}
+    assert "at least `threshold`" in told["how_to_answer"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import Classifier, Decision
 from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
@@ -99,3 +99,15 @@ def test_a_network_that_openvino_does_not_know_is_run_by_torch(monkeypatch: pyte
 
     monkeypatch.setattr(network_engine, "build_engine", unknown)
     np.testing.assert_allclose(Predictor.of(classifier).probabilities(PICTURES), expected, atol=1e-5)
+
+
+def test_a_threshold_decides_the_label_and_confidence_stays_its_probability() -> None:
+    classifier = a_classifier("none")
+    head = LinearHead(classifier.head.weight[:2], classifier.head.bias[:2])
+    two = replace(classifier, head=head, class_names=("cat", "dog"))
+    chance = Predictor.of(two).probabilities(PICTURES)[:, 1]
+    threshold = float(np.median(chance))
+    found = Predictor.of(replace(two, decision=Decision("dog", threshold, ""))).predict(PICTURES)
+    is_dog = chance >= threshold
+    assert found["label"].tolist() == np.where(is_dog, "dog", "cat").tolist()
+    np.testing.assert_allclose(found["confidence"], np.where(is_dog, chance, 1 - chance))
