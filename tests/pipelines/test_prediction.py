@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,13 @@ import pandas as pd
 import pytest
 
 from tests.conftest import COLOURS, image_bytes
+from tests.datasets.test_feature_store import KEY
+from topwork.core.classifier import Classifier, Decision
 from topwork.core.errors import InputError
+from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier
 from topwork.inference.predictor import Predictor
+from topwork.pipelines.prediction.nodes import answer_order
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +123,11 @@ def test_explanations_that_cannot_be_had_are_refused_before_any_answer(
     assert result.exit_code == 1
     assert result.output.count("no feature maps to explain by") == 1
     assert not (tmp_path / "data/07_model_output/new").exists()
+
+
+def test_the_class_of_the_threshold_comes_first_and_the_others_by_probability() -> None:
+    two = Classifier("svm", KEY, LinearHead(np.zeros((2, 2)), np.zeros(2)), ("cat", "dog"), 1.0, "split")
+    probabilities = np.array([[0.7, 0.3], [0.9, 0.1], [np.nan, np.nan]])
+    assert answer_order(two, probabilities)[:2].tolist() == [[0, 1], [0, 1]]
+    decided = replace(two, decision=Decision("dog", 0.2, "recall >= 0.9"))
+    assert answer_order(decided, probabilities)[:2].tolist() == [[1, 0], [0, 1]]

@@ -72,7 +72,7 @@ def tabulate_answers(
         raise InputError(f"new_images: {changed} came or changed in the meantime; the same command answers for it too.")
     names = np.asarray(asked_classifier.class_names)
     probabilities = np.stack(table["probabilities"].to_list())
-    order = _order(asked_classifier, probabilities)[:, : parameters.top]
+    order = answer_order(asked_classifier, probabilities)[:, : parameters.top]
     is_ok = (table["status"] == OK).to_numpy()
     found = table[["image_id", "status", "reason"]].reset_index(drop=True)
     for rank in range(order.shape[1]):
@@ -142,7 +142,7 @@ def explain_answers(
     return sheets
 
 
-def _order(classifier: Classifier, probabilities: Floats) -> Integers:
+def answer_order(classifier: Classifier, probabilities: Floats) -> Integers:
     """Numbers of the classes in each row, the one that is answered first, then the most likely one."""
     rank = np.where(np.isnan(probabilities), 0.0, probabilities)
     rank[np.arange(len(rank)), classifier.called(rank)] = 2.0  # above any probability
