@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 from pydantic import ConfigDict, RootModel
 
+from topwork.core.fits import CROP
 from topwork.core.records import Record
 from topwork.core.slices import Slices
-
-from topwork.core.fits import CROP
 
 Numbers = Mapping[str, float | None]
 _ALL = 0.95  # share of the epochs from which on the others are not missed
