@@ -334,6 +334,29 @@ class PredictionParameters(Block):
     max_bytes: PositiveInt
 
 
+class LabellingParameters(Block):
+    """Block `labelling`: which images without labels to label next."""
+
+    budget: Annotated[int, Field(ge=1, le=100_000)]
+    candidates: Annotated[int, Field(ge=1, le=1_000)]
+    sheet_images: Annotated[int, Field(ge=1, le=200)]
+    max_pixels: PositiveInt
+    seed: int
+
+
+class MonitoringParameters(Block):
+    """Block `monitoring`: whether new images come from the distribution that was learnt."""
+
+    significance: Annotated[float, Field(gt=0, lt=0.5)]
+    dimensions: Annotated[int, Field(ge=1, le=1_000)]
+    permutations: Annotated[int, Field(ge=99, le=100_000)]
+    simulations: Annotated[int, Field(ge=20, le=10_000)]
+    at_most: Annotated[int, Field(ge=20, le=20_000)]
+    sheet_images: Annotated[int, Field(ge=1, le=200)]
+    max_pixels: PositiveInt
+    seed: int
+
+
 class ExportParameters(Block):
     """Block `export`: export of a classifier for other runtimes."""
 
@@ -363,6 +386,8 @@ BLOCKS: dict[str, type[Block]] = {
     "labels": LabelParameters,
     "report": ReportParameters,
     "prediction": PredictionParameters,
+    "labelling": LabellingParameters,
+    "monitoring": MonitoringParameters,
     "export": ExportParameters,
 }
 """The type of each parameter block by its name, without the strategies' blocks (`decisions/strategies.py`)."""

@@ -144,11 +144,7 @@ def build_manifest(
             classes, or a class has too few usable images.
 
     """
-    stamped = _stamped(listing, limits)
-    manifest = stamped.merge(inspected, how="left", on=list(STAMP_COLUMNS), validate="one_to_one")
-    if manifest["status"].isna().any():
-        path = manifest.loc[manifest["status"].isna(), "path"].iloc[0]
-        raise InputError(f"{path} has not been inspected: run `--pipelines ingestion` as a whole.")
+    manifest = with_inspection(listing, inspected, limits, "run `--pipelines ingestion` as a whole")
     unwanted = (manifest["status"] == OK) & manifest["image_id"].isin(list(left_out))
     manifest.loc[unwanted, ["status", "reason"]] = [REJECTED, "dropped in the label ledger"]
     ok = manifest["status"] == OK
@@ -170,6 +166,20 @@ def build_manifest(
     if not (listing["given_split"].fillna("") != "").any():
         _check_classes(usable.drop_duplicates(["label", "group"]), source, "different images or groups")
     return manifest[list(MANIFEST_COLUMNS)]
+
+
+def with_inspection(listing: pd.DataFrame, inspected: pd.DataFrame, limits: Limits, way_out: str) -> pd.DataFrame:
+    """The listing with the inspection of each file.
+
+    Raises:
+        InputError: a file is not inspected, or has changed since; the message ends with the ``way_out``.
+
+    """
+    table = _stamped(listing, limits).merge(inspected, how="left", on=list(STAMP_COLUMNS), validate="one_to_one")
+    if table["status"].isna().any():
+        path = table.loc[table["status"].isna(), "path"].iloc[0]
+        raise InputError(f"{path} has not been inspected: {way_out}.")
+    return table
 
 
 def describe_manifest(manifest: pd.DataFrame) -> str:

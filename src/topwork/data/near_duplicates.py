@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from topwork.core.arrays import Floats, Integers
 from topwork.core.stores import FeatureRows
 from topwork.data.similar_pairs import similar_pairs
-from topwork.images.hashes import different_bits
+from topwork.images.batches import decode_unchanged
+from topwork.images.hashes import different_bits, perceptual_hash
 
 PAIR_COLUMNS = ("image_id", "other", "cosine", "bits")
+HASHED_SIDE = 128  # pixels of the short side; a perceptual hash uses 32
 
 Hashes = Callable[[Sequence[int]], NDArray[np.uint64]]
 
@@ -76,6 +79,37 @@ def link_groups(group_of: pd.Series[str], pairs: pd.DataFrame) -> pd.Series[str]
     component = connected_components(links, directed=False)[1]
     first = pd.Series(names).groupby(component).transform("first").to_numpy()  # names are sorted
     return pd.Series(first[number], index=group_of.index, name=group_of.name)
+
+
+def near_copy_groups(
+    images: Mapping[str, bytes],
+    table: pd.DataFrame,
+    vectors: Floats,
+    least_cosine: float,
+    most_bits: int,
+    max_pixels: int,
+) -> Integers:
+    """Number of the group of near-duplicates of each image, ``[n]``.
+
+    Args:
+        images: the files.
+        table: columns ``image_id``, ``sha256`` of the images, which all have different content.
+        vectors: their features ``[n, d]``.
+        least_cosine: smallest cosine between the features of a pair.
+        most_bits: largest number of bits in which the hashes of a pair differ.
+        max_pixels: largest image.
+
+    """
+    ids, contents = table["image_id"].tolist(), table["sha256"].tolist()
+    if len(ids) < 2:
+        return np.arange(len(ids))
+
+    def hashes(places: Sequence[int]) -> NDArray[np.uint64]:
+        pixels = (decode_unchanged(images, ids[at], contents[at], max_pixels, HASHED_SIDE) for at in places)
+        return np.fromiter((perceptual_hash(each) for each in pixels), np.uint64, len(places))
+
+    pairs = find_pairs(ids, vectors, hashes, least_cosine, most_bits)
+    return np.asarray(pd.factorize(link_groups(pd.Series(contents, index=ids, dtype=object), pairs))[0])
 
 
 def torn_images(pairs: pd.DataFrame, part_of: pd.Series[int]) -> set[str]:

@@ -124,6 +124,19 @@ class Predictor:
 
     def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
         """Answers for at most `batch_size` images; an unusable image keeps its row, with the reason."""
+        vectors, reasons = self.describe(images, max_pixels)
+        probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
+        if rows := [row for row, reason in enumerate(reasons) if not reason]:
+            probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
+            if self._classifier.rejection:
+                distances[rows] = self._classifier.rejection.distances(vectors)
+        return Answers(tuple(reasons), probabilities, distances)
+
+    def describe(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> tuple[Floats, list[str]]:
+        """Features ``[m, d]`` of the usable ones among at most `batch_size` images, and why each other one is not.
+
+        The reason of a usable image is an empty text.
+        """
         preprocessing = Preprocessing(**self._classifier.key.preprocessing)
         crops, canvases = dict[int, NDArray[np.uint8]](), dict[int, NDArray[np.uint8]]()
         reasons = [""] * len(images)
@@ -136,15 +149,11 @@ class Predictor:
             crops[row] = all_crops(decoded, preprocessing)
             if self._classifier.test_views:
                 canvases[row] = all_crops(decoded, preprocessing.canvas)
-        probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
-        if crops:
-            rows = list(crops)
-            shown = [images[row] for row in rows]
-            vectors = self._vectors(shown, np.stack(list(crops.values())), list(canvases.values()), preprocessing.crop)
-            probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
-            if self._classifier.rejection:
-                distances[rows] = self._classifier.rejection.distances(vectors)
-        return Answers(tuple(reasons), probabilities, distances)
+        if not crops:
+            return np.empty((0, 0)), reasons
+        shown = [images[row] for row in crops]
+        pixels = np.stack(list(crops.values()))
+        return self._vectors(shown, pixels, list(canvases.values()), preprocessing.crop), reasons
 
     def _vectors(
         self, images: Sequence[bytes], crops: NDArray[np.uint8], canvases: Sequence[NDArray[np.uint8]], side: int

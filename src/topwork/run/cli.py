@@ -53,6 +53,7 @@ from topwork.run.preflight import (
     check_runner,
     check_storages,
     check_texts,
+    check_trained,
     checked_seconds,
     chosen_strategies,
     knob_names,
@@ -63,7 +64,7 @@ from topwork.run.record import check_unchanged, describe_run, keep_record, void_
 from topwork.run.sessions import Terminated, load_store
 from topwork.workers import follows
 
-_APART = {"prediction", "history"}
+_APART = {"prediction", "history", "description", "labelling", "monitoring"}
 """Pipelines with outputs that no other pipeline reads; they may run during a training in the same folder."""
 
 
@@ -158,6 +159,7 @@ def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     check_new_images(names, options["params"].get("new_images"))
     check_model(names, knobs["model"])
     check_history(names, configuration)
+    check_trained(names, configuration)
     check_backbones(names, strategies, parameters)
     if knobs["compare_runs"] and {"__default__", "comparison"} & set(names):
         _check_compared_runs(configuration, str(knobs["compare_runs"]))

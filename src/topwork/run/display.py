@@ -127,6 +127,7 @@ class Display:
         self._handler = ProgressHandler()
         self._leaderboard: Leaderboard | None = None
         self._champion: Champion | None = None
+        self._labelled = 0
         self._saved = set[str]()
         self._catalog: Any = None
         self._node_started: float | None = None
@@ -172,6 +173,8 @@ class Display:
             self._leaderboard = data
         if dataset_name == "champion":
             self._champion = data
+        if dataset_name == "label_these":
+            self._labelled = int((data["label"] != "").sum())
 
     def close(self) -> None:
         """Stop showing progress, and restore the terminal."""
@@ -216,8 +219,20 @@ class Display:
         if "new_predictions" in self._saved:
             table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
             _print(f"Read {described(table)}; look at {described(sheets)}.")
+        if "label_these" in self._saved:
+            _print(self._what_to_label())
         self._leaderboard = self._champion = None
         self._saved.clear()
+
+    def _what_to_label(self) -> str:
+        """What to do with the images that were chosen."""
+        table, joined = (described(self._catalog[name].artifacts[0]) for name in ("label_these", "labelled_images"))
+        sheet, labelled = described(self._catalog["label_these_sheet"].artifacts[0]), self._labelled
+        done = f"{labelled} of its rows have a label now. `kedro run --params images={joined}` learns from all. "
+        return (
+            f"{done if labelled else ''}Look at {sheet}, fill in the column label of {table}, and run the same command "
+            f"again: it joins them with the labelled images in {joined}, for `kedro run --params images=` that."
+        )
 
 
 def _print(text: str) -> None:

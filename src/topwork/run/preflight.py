@@ -27,6 +27,9 @@ MODEL_SCHEME = "models:/"
 """Prefix of the URI of a model in MLflow."""
 SLOT, CHOSEN = "slot", "chosen"
 """Parameters that the run itself gives if it compares several features: the folder of the results, and their name."""
+BEFORE = {"labelling": ("description",), "monitoring": ("description",)}
+"""Pipelines that run before a given one, which shares them with others."""
+_OF_NEW_IMAGES = ("prediction", "labelling", "monitoring", "description")
 ALL, AUTO = "all", "auto"
 """Values for all strategies, and for those that the advice does not rule out."""
 _WEIGHT_WORDS = ("default", "none")
@@ -141,7 +144,7 @@ def checked_seconds(minutes: Any) -> float | None:
 
 
 def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
-    """The given pipelines, each once; if none are given, the example, if there is one, and the default pipeline.
+    """The given pipelines, each once, and what they need; if none are given, the example, if there is one, and the default pipeline.
 
     Raises:
         InputError: there is no such pipeline.
@@ -152,7 +155,7 @@ def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | 
             hint = f"perhaps {near[0]}? " if near else ""
             raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
     if asked:
-        return list(dict.fromkeys(asked))
+        return list(dict.fromkeys(part for name in asked for part in (*BEFORE.get(name, ()), name)))
     return [example, "__default__"] if example else ["__default__"]
 
 
@@ -176,15 +179,16 @@ def check_images(names: Sequence[str], images: str | None, example: str | None, 
 
 
 def check_new_images(names: Sequence[str], new_images: str | None) -> None:
-    """Check that the new images exist, if the run predicts.
+    """Check that the new images exist, if the run is about them.
 
     Raises:
         InputError: no folder was given, or it does not exist.
     """
-    if "prediction" not in names:
+    about = next((name for name in _OF_NEW_IMAGES if name in names), None)
+    if about is None:
         return
     if not new_images:
-        raise InputError("No new images given: `kedro run --pipelines prediction --params new_images=DIR`.")
+        raise InputError(f"No new images given: `kedro run --pipelines {about} --params new_images=DIR`.")
     if is_url(new_images):
         check_place("new_images", new_images, writes=False)
     elif not Path(new_images).is_dir():
@@ -233,6 +237,28 @@ def check_history(names: Sequence[str], configuration: Configuration) -> None:
             f"data={in_urls(str(configuration.data))}: no run has listed its images here. Give the `data=DIR` of "
             "the runs, or list "
             "the images first: `kedro run --pipelines ingestion,history --params images=DIR`."
+        )
+
+
+def check_trained(names: Sequence[str], configuration: Configuration) -> None:
+    """Check that a run has left labelled images here, if new ones are compared with them.
+
+    Raises:
+        InputError: there is no manifest or no split in this data folder, or the images were not given.
+    """
+    compared = [name for name in names if name in BEFORE]
+    if not compared:
+        return
+    catalog = configuration.open_catalog()
+    if not (catalog.exists("manifest") and catalog.exists("splits")):
+        raise InputError(
+            f"data={in_urls(str(configuration.data))}: no run has learnt from labelled images here. Train first "
+            "(`kedro run --params images=DIR`), or give the `data=DIR` of a run that has."
+        )
+    if "monitoring" in compared and not configuration.knobs["images"]:
+        raise InputError(
+            "No images given: `kedro run --pipelines monitoring --params images=DIR,new_images=DIR2` compares those of "
+            "DIR2 with the labelled ones of DIR."
         )
 
 

@@ -20,7 +20,7 @@ from topwork.core.greys import settled
 from topwork.core.parameters import DuplicateParameters, FeatureParameters, LinearParameters, SplitParameters
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
 from topwork.core.words import counted
-from topwork.data.near_duplicates import PAIR_COLUMNS, find_pairs, link_groups, torn_images
+from topwork.data.near_duplicates import HASHED_SIDE, PAIR_COLUMNS, find_pairs, link_groups, torn_images
 from topwork.data.similar_pairs import has_index
 from topwork.data.splits import (
     SplitPlan,
@@ -43,7 +43,6 @@ from topwork.training.linear import multinomial_logistic, out_of_fold_scores
 
 _log = logging.getLogger(__name__)
 _TOLD_BY = {"merge", "least_cosine", "most_bits"}
-_HASHED_SIDE = 128  # pixels of the short side; a perceptual hash uses 32
 
 
 def resolve_duplicate_key(
@@ -108,7 +107,7 @@ def find_near_duplicates(
     contents = list(zip(usable["image_id"], usable["sha256"], strict=True))
 
     def hash_of(place: int) -> np.uint64:
-        return perceptual_hash(decode_unchanged(images, *contents[place], parameters.max_pixels, _HASHED_SIDE))
+        return perceptual_hash(decode_unchanged(images, *contents[place], parameters.max_pixels, HASHED_SIDE))
 
     def hashes(places: Sequence[int]) -> NDArray[np.uint64]:
         with ThreadPoolExecutor(parameters.threads, thread_name_prefix="hash") as pool:
