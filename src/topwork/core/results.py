@@ -396,6 +396,64 @@ class Champion(Record):
         )
 
 
+class ClassShift(Record):
+    """Share of the images called a class, new and expected; ``p`` is corrected for the number of classes.
+
+    ``low`` and ``high`` are the 95 % interval of the ``difference``, new minus expected.
+    """
+
+    label: str
+    share: float
+    expected: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class Share(Record):
+    """A share of images with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+class Drift(Record):
+    """Whether new images come from the distribution that was learnt, for the model with these ids in MLflow.
+
+    ``p`` is the smallest of the three p-values after Holm's correction: of the features, of the predicted classes, and
+    of the share of images of none of the classes. ``detectable`` is the shift of all images, in standard deviations of
+    the features, that so many images would show with 80 % power. ``none_of_these`` is None if the classifier does not
+    tell such images.
+    """
+
+    conclusion: str
+    shifted: bool
+    p: float
+    images: int
+    compared: int
+    reference: str
+    reference_images: int
+    p_features: float
+    detectable: float
+    p_classes: float
+    classes: tuple[ClassShift, ...]
+    p_none_of_these: float | None
+    none_of_these: Share | None
+    none_expected: Share | None
+    strategy: str
+    model_id: str = ""
+    run_id: str = ""
+
+    def numbers(self) -> dict[str, float]:
+        """P-values, the share of images of none of the classes, and the power, as metrics for MLflow."""
+        names = ("p", "p_features", "p_classes", "p_none_of_these", "detectable", "images")
+        share = self.none_of_these.share if self.none_of_these else None
+        told = {**{name: getattr(self, name) for name in names}, "none_of_these": share, "shifted": int(self.shifted)}
+        return {f"drift.{name}": value for name, value in _numbers(told).items()}
+
+
 def scored(results: Iterable[StrategyResult], split_digest: str) -> list[StrategyResult]:
     """The results that have scores of this split."""
     return [each for each in results if each.status is Status.OK and each.split_digest == split_digest]

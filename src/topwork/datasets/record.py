@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
@@ -50,6 +51,11 @@ class RecordDataset(AbstractDataset[BaseModel, Any]):
     def save(self, data: BaseModel) -> None:
         """Replace the content of the file."""
         write_json(self._path, data.model_dump(mode="json"))
+
+    @property
+    def artifacts(self) -> list[Path]:
+        """The file to log."""
+        return [self._path]
 
     def preview(self) -> JSONPreview:
         """The content, for kedro-viz."""

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from topwork.core import progress
-from topwork.core.results import Champion, Leaderboard, Row
+from topwork.core.results import Champion, Drift, Leaderboard, Row
 from topwork.core.visible import visible
 from topwork.datasets.remote import described
 from topwork.scoring.metric import Metric, told_number, unit_of
@@ -127,6 +127,7 @@ class Display:
         self._handler = ProgressHandler()
         self._leaderboard: Leaderboard | None = None
         self._champion: Champion | None = None
+        self._drift: Drift | None = None
         self._labelled = 0
         self._saved = set[str]()
         self._catalog: Any = None
@@ -173,6 +174,8 @@ class Display:
             self._leaderboard = data
         if dataset_name == "champion":
             self._champion = data
+        if dataset_name == "drift":
+            self._drift = data
         if dataset_name == "label_these":
             self._labelled = int((data["label"] != "").sum())
 
@@ -219,9 +222,12 @@ class Display:
         if "new_predictions" in self._saved:
             table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
             _print(f"Read {described(table)}; look at {described(sheets)}.")
+        if self._drift:
+            report, sheet = (described(self._catalog[name].artifacts[0]) for name in ("drift", "foreign_sheet"))
+            _print(f"{self._drift.conclusion}\nRead {report}; look at {sheet}.")
         if "label_these" in self._saved:
             _print(self._what_to_label())
-        self._leaderboard = self._champion = None
+        self._leaderboard = self._champion = self._drift = None
         self._saved.clear()
 
     def _what_to_label(self) -> str:

@@ -25,7 +25,7 @@ from topwork.core.digests import manifest_digest, split_digest
 from topwork.core.errors import StoreLostError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.progress import Measured
-from topwork.core.results import Champion, Status, StrategyResult
+from topwork.core.results import Champion, Drift, Status, StrategyResult
 from topwork.core.slices import Slices
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
@@ -201,7 +201,8 @@ class RunTracking:
                 self._recorder.log_metrics(run, data.numbers(), self._model_of(data.strategy))
                 store.log_dict(run, _as_json(data), "metrics.json")
             case "metrics":
-                self._recorder.log_metrics(run, data.numbers())
+                model = data.model_id if isinstance(data, Drift) and self._recorder.has_model(data.model_id) else None
+                self._recorder.log_metrics(run, data.numbers(), model)
                 store.log_dict(run, _as_json(data), file)
                 if isinstance(data, Champion) and data.strategy:
                     store.set_tag(run, "topwork.champion", data.name)
