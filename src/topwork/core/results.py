@@ -433,15 +433,15 @@ class Drift(Record):
     p: float
     images: int
     compared: int
-    reference: str
+    reference: str = ""
     reference_images: int
     p_features: float
     detectable: float
     p_classes: float
     classes: tuple[ClassShift, ...]
-    p_none_of_these: float | None
-    none_of_these: Share | None
-    none_expected: Share | None
+    p_none_of_these: float | None = None
+    none_of_these: Share | None = None
+    none_expected: Share | None = None
     strategy: str
     model_id: str = ""
     run_id: str = ""

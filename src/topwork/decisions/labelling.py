@@ -56,9 +56,7 @@ def choose_to_label(
     return np.asarray(chosen[np.argsort(margin[chosen], kind="stable")])
 
 
-def list_requests(
-    images: pd.DataFrame, probabilities: Floats, far: Bools, class_names: Sequence[str]
-) -> pd.DataFrame:
+def list_requests(images: pd.DataFrame, probabilities: Floats, far: Bools, class_names: Sequence[str]) -> pd.DataFrame:
     """Images to label (columns ``image_id`` and ``REQUEST_COLUMNS``); ``label`` is empty, for the user to fill in.
 
     Args:

@@ -144,7 +144,7 @@ def checked_seconds(minutes: Any) -> float | None:
 
 
 def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | None) -> list[str]:
-    """The given pipelines, each once, and what they need; if none are given, the example, if there is one, and the default pipeline.
+    """The given pipelines with what they need, each once; if none are given, the example, if any, and the default one.
 
     Raises:
         InputError: there is no such pipeline.

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
 from topwork.core.arrays import Bools, Floats, Integers
@@ -40,10 +41,13 @@ def whitened(vectors: Floats, dimensions: int) -> Floats:
     The axes do not depend on which sample a vector belongs to, so a permutation test on the coordinates stays exact.
     """
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
-    k = max(1, min(dimensions, len(vectors) // _IMAGES_A_DIRECTION, vectors.shape[1]))
-    left, lengths, _ = np.linalg.svd(centred.astype(np.float32), full_matrices=False)
-    kept = lengths[:k] > 1e-6 * lengths[0]
-    return np.asarray(left[:, :k][:, kept] * math.sqrt(len(vectors)), np.float64)
+    n, d = centred.shape
+    k = max(1, min(dimensions, n // _IMAGES_A_DIRECTION, d))
+    products = centred @ centred.T if n <= d else centred.T @ centred  # the smaller one; both have the same axes
+    values, axes = eigh(products, subset_by_index=[min(n, d) - k, min(n, d) - 1])
+    kept = values > 1e-9 * values[-1]
+    along = axes[:, kept] if n <= d else centred @ axes[:, kept] / np.sqrt(values[kept])
+    return np.asarray(along[:, ::-1] * math.sqrt(n))
 
 
 def energy_distances(points: Floats, members: Floats) -> Floats:
@@ -118,9 +122,7 @@ def _random_members(count: int, part: int, columns: int, generator: np.random.Ge
     return np.asarray(np.argsort(generator.random((count, columns)), axis=0) < part, np.float32)
 
 
-def _first_seen(
-    points: Floats, squared: Floats, part: int, critical: float, generator: np.random.Generator
-) -> float:
+def _first_seen(points: Floats, squared: Floats, part: int, critical: float, generator: np.random.Generator) -> float:
     """The smallest shift of the grid at which the energy distance of one random part exceeds the critical value."""
     order = generator.permutation(len(points))
     mine, others = order[:part], order[part:]

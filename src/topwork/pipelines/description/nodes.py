@@ -15,7 +15,7 @@ from topwork.core.errors import InputError
 from topwork.core.features import FeatureShard
 from topwork.core.parameters import IngestionParameters
 from topwork.core.stores import FeatureStore, ImageStore
-from topwork.data.manifest import Limits, with_inspection, inspect_new
+from topwork.data.manifest import Limits, inspect_new, with_inspection
 
 
 def inspect_new_images(

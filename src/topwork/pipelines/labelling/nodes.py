@@ -56,9 +56,7 @@ def choose_images(
     pool, vectors, probabilities = pool.iloc[looked_at], vectors[looked_at], probabilities[looked_at]
     limits = duplicates.least_cosine, duplicates.most_bits, parameters.max_pixels
     groups = near_copy_groups(new_images, pool, vectors, *limits)
-    rows = choose_to_label(
-        vectors, probabilities, groups, parameters.budget, parameters.candidates, parameters.seed
-    )
+    rows = choose_to_label(vectors, probabilities, groups, parameters.budget, parameters.candidates, parameters.seed)
     bound = asked_classifier.rejection
     far = bound.distances(vectors, rows) > bound.threshold if bound and len(rows) else np.zeros(len(rows), bool)
     asked = list_requests(pool.iloc[rows], probabilities[rows], far, asked_classifier.class_names)

@@ -24,17 +24,10 @@ from topwork.core.results import Champion, Drift, StrategyResult
 from topwork.core.stores import FeatureStore, ImageStore
 from topwork.core.words import counted
 from topwork.data.near_duplicates import near_copy_groups
-from topwork.decisions.drift import (
-    Sample,
-    compare_classes,
-    compare_far,
-    compare_features,
-    conclude,
-    describe_classes,
-    most_foreign,
-)
+from topwork.decisions.drift import Reference, Sample, judge_drift
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_sheet
+from topwork.scoring.metrics import softmax
 from topwork.scoring.predictions import class_numbers
 
 _log = logging.getLogger(__name__)
@@ -93,55 +86,22 @@ def measure_drift(
     from topwork.inference.description import served_key
 
     classifier, key = asked_classifier, served_key(asked_classifier)
-    table = _compared(new_images, new_manifest)
     result = _result_of(champion, classifier, (*results, *other_results))
+    table = _compared(new_images, new_manifest)
     vectors = new_shards.get(key, table["sha256"].tolist())
-    limits = duplicates.least_cosine, duplicates.most_bits, parameters.max_pixels
-    if len(table) <= duplicates.at_most:
-        groups = near_copy_groups(new_images, table, vectors, *limits).astype(str)
-    else:
-        groups = np.arange(len(table)).astype(str)
+    new = Sample(vectors, _new_groups(new_images, table, vectors, parameters, duplicates))
+    content = manifest.set_index("image_id")["sha256"]
     learnt, held_out = (
-        _sample(rows, manifest, reference_shards.get(key, _contents(rows, manifest).tolist()))
+        Sample(reference_shards.get(key, rows["image_id"].map(content).tolist()), rows["group"].to_numpy(dtype=str))
         for rows in (splits[_reference(splits, classifier)], splits[splits["split"] == TEST])
     )
-    p_features, detectable = compare_features(Sample(vectors, groups), learnt, parameters)
-    before, called = result.out_of_fold, classifier.head.scores(vectors).argmax(axis=1)
-    then = Sample(class_numbers(before["predicted"], classifier.class_names), _groups(before["image_id"], splits))
-    p_classes, shifts = compare_classes(Sample(called, groups), then, classifier.class_names, parameters)
-    p_values = {"features": p_features, "classes": p_classes}
-    said = {"features": "in their features", "classes": describe_classes(shifts, parameters.significance)}
-    none = expected = p_none = None
-    distances = _distances(classifier, vectors, learnt.values)
-    if classifier.rejection:
-        bound = classifier.rejection.threshold
-        far_then = Sample(classifier.rejection.distances(held_out.values) > bound, held_out.groups)
-        p_none, none, expected = compare_far(Sample(distances > bound, groups), far_then, parameters)
-        p_values["none"] = p_none
-        said["none"] = f"{none.share:.0%} are of none of the classes instead of {expected.share:.0%}".replace("%", " %")
-    shifted, p, conclusion = conclude(p_values, said, detectable, parameters.significance)
-    _log.info(conclusion)
-    drift = Drift(
-        conclusion=conclusion,
-        shifted=shifted,
-        p=p,
-        images=len(table),
-        compared=min(len(table), parameters.at_most),
-        reference=_LEARNT if classifier.frozen else _HELD_OUT,
-        reference_images=min(len(learnt.values), parameters.at_most),
-        p_features=p_features,
-        detectable=detectable,
-        p_classes=p_classes,
-        classes=shifts,
-        p_none_of_these=p_none,
-        none_of_these=none,
-        none_expected=expected,
-        strategy=classifier.strategy,
-        **result.logged_model,
-    )
-    names = np.asarray(classifier.class_names, object)
-    told = table[["image_id", "path"]].assign(predicted=names[called], distance=distances)
-    return drift, told.iloc[most_foreign(distances, len(told))].reset_index(drop=True)
+    group_of = splits.set_index("image_id")["group"]
+    called = class_numbers(result.out_of_fold["predicted"], classifier.class_names)
+    before = Sample(called, result.out_of_fold["image_id"].map(group_of).to_numpy(dtype=str))
+    drift = judge_drift(new, Reference(learnt, before, held_out), classifier, parameters)
+    _log.info(drift.conclusion)
+    which = _LEARNT if classifier.frozen else _HELD_OUT
+    return drift.model_copy(update={"reference": which, **result.logged_model}), _most_foreign(table, new, classifier)
 
 
 def draw_foreign(new_images: ImageStore, foreign_images: pd.DataFrame, parameters: MonitoringParameters) -> Figure:
@@ -192,20 +152,28 @@ def _reference(splits: pd.DataFrame, classifier: Classifier) -> pd.Series[bool]:
     return splits["split"] != TEST if classifier.frozen else splits["split"] == TEST
 
 
-def _sample(rows: pd.DataFrame, manifest: pd.DataFrame, vectors: Floats) -> Sample:
-    return Sample(vectors, rows["group"].to_numpy(dtype=str))
+def _new_groups(
+    images: ImageStore,
+    table: pd.DataFrame,
+    vectors: Floats,
+    parameters: MonitoringParameters,
+    duplicates: DuplicateParameters,
+) -> NDArray[np.str_]:
+    """The group of near-copies of each new image; of very many images each is a group of its own."""
+    if len(table) > duplicates.at_most:
+        return np.arange(len(table)).astype(str)
+    limits = duplicates.least_cosine, duplicates.most_bits, parameters.max_pixels
+    return near_copy_groups(images, table, vectors, *limits).astype(str)
 
 
-def _groups(image_ids: pd.Series[str], splits: pd.DataFrame) -> NDArray[np.str_]:
-    return image_ids.map(splits.set_index("image_id")["group"]).to_numpy(dtype=str)
+def _most_foreign(table: pd.DataFrame, new: Sample, classifier: Classifier) -> pd.DataFrame:
+    """The new images, the farthest from what was learnt first, or if that is not known, the least sure first."""
+    scores = classifier.head.scores(new.values)
+    names, sure = np.asarray(classifier.class_names, object), softmax(scores, classifier.temperature).max(axis=1)
+    distance = classifier.rejection.distances(new.values) if classifier.rejection else 1 - sure
+    told = table[["image_id", "path"]].assign(predicted=names[scores.argmax(axis=1)], distance=distance)
+    return told.sort_values("distance", ascending=False, kind="stable", ignore_index=True)
 
 
 def _contents(rows: pd.DataFrame, manifest: pd.DataFrame) -> pd.Series[str]:
     return rows["image_id"].map(manifest.set_index("image_id")["sha256"])
-
-
-def _distances(classifier: Classifier, vectors: Floats, reference: Floats) -> Floats:
-    """Distances ``[n]`` from what was learnt; without a bound for none of the classes, from the mean."""
-    if classifier.rejection:
-        return classifier.rejection.distances(vectors)
-    return np.asarray(np.linalg.norm(vectors - reference.mean(axis=0), axis=1))
