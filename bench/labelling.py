@@ -1,7 +1,7 @@
 """Whether images chosen for labelling teach more than random ones: `python -m bench.labelling DATA…`.
 
 DATA is the data folder of a run that went as far as `features`. In each draw a third of the images is for testing, and
-a few images of each class have a label. Round after round, images are added: those that `choose_to_label` chooses, those
+a few images of each class have a label. Round by round, images are added: those that `choose_to_label` chooses, those
 of the smallest margin alone, or random ones. After each round logistic regression is fitted on all that have a label.
 The difference in test accuracy to random images is paired by draw, with Student's interval over draws.
 """
