@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from topwork.scoring.rejection import fit_rejection
 from topwork.scoring.two_sample import energy_distances, permutation_p, swaps, whitened
 from topwork.training.linear import fit_head, multinomial_logistic, out_of_fold_scores
 
-C, FOLDS, HELD_OUT, PLANTED, SHARE = 0.01, 5, 400, 800, 0.2
+C, FOLDS, LEARNT, HELD_OUT, PLANTED, SHARE = 0.01, 5, 1_500, 400, 800, 0.2
 SIZES = (100, 500)
 ESTIMATOR = multinomial_logistic("none", 300)
 
@@ -57,29 +57,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.monitoring", description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--store", default="data/04_feature/store")
-    parser.add_argument("--parts", type=int, default=10, help="divisions of the images without a shift")
-    parser.add_argument("--draws", type=int, default=20, help="draws of new images for each division")
+    parser.add_argument("--parts", type=int, default=5, help="random divisions of the images")
+    parser.add_argument(
+        "--draws", type=int, default=20, help="draws of new images for each division; a fifth with a shift"
+    )
     parser.add_argument("--reference", type=int, default=600, help="images of the reference that are compared")
+    parser.add_argument("--first", type=int, default=0, help="number of the first division, to go on with others")
     parser.add_argument("--only", nargs="+", default=["power", "none", *CHANGES, "new class"])
     asked = parser.parse_args()
     block = load_configuration(Path("conf"), None, {})["parameters"]["monitoring"]
     own = {"at_most": asked.reference, "permutations": 199, "simulations": 20}
     parameters = MonitoringParameters(**{**block, **own})
-    data = read(asked.data, asked.store)
-    few = (asked.parts // 2, asked.draws // 5)
+    data = read(asked.data, asked.store, [kind for kind in asked.only if kind in CHANGES])
+    parts, few = range(asked.first, asked.first + asked.parts), max(1, asked.draws // 5)
     for kind in asked.only:
         if kind == "power":
             found: Iterator[tuple[Any, bool]] = power(data, parameters, 100)
         elif kind == "none":
-            found = false_alarms(data, parameters, asked.parts, asked.draws)
+            found = false_alarms(data, parameters, parts, asked.draws)
         elif kind == "new class":
-            found = new_class(data, parameters, *few)
+            found = new_class(data, parameters, parts, few)
         else:
-            found = shifts(data, parameters, kind, *few)
+            found = shifts(data, parameters, kind, parts, few)
         _report(kind, found)
 
 
-def read(folder: Path, store: str) -> Data:
+def read(folder: Path, store: str, kinds: Sequence[str]) -> Data:
     """The labelled images of a run, without its test split, and the planted shifts of some."""
     classifier = read_classifier(folder / "06_models/logistic")
     manifest = pd.read_parquet(folder / "02_intermediate/manifest.parquet")
@@ -89,8 +92,8 @@ def read(folder: Path, store: str) -> Data:
     known, key = FeatureStoreDataset(path=store).load(), served_key(classifier)
     rows = np.random.default_rng(1).permutation(len(table))[:PLANTED]
     planted = {}
-    for kind, change in CHANGES.items():
-        images = {str(row): change(_opened(table["path"].iloc[row]), int(row)) for row in rows}
+    for kind in kinds:
+        images = {str(row): CHANGES[kind](_opened(table["path"].iloc[row]), int(row)) for row in rows}
         contents = {hashlib.sha256(content).hexdigest(): name for name, content in images.items()}
         for shard in describe_missing(images, contents, known, classifier):
             known.put(shard)
@@ -99,9 +102,11 @@ def read(folder: Path, store: str) -> Data:
     return Data(vectors, np.unique(table["label"], return_inverse=True)[1], rows, planted, classifier)
 
 
-def false_alarms(data: Data, parameters: MonitoringParameters, parts: int, draws: int) -> Iterator[tuple[int, bool]]:
+def false_alarms(
+    data: Data, parameters: MonitoringParameters, parts: Sequence[int], draws: int
+) -> Iterator[tuple[int, bool]]:
     """Pairs of a number of images and a verdict, of new images that are like those that were learnt."""
-    for part in range(parts):
+    for part in parts:
         generator = np.random.default_rng(part)
         order = generator.permutation(len(data.truth))
         new, rest = order[: len(order) // 4 + max(SIZES) // 2], order[len(order) // 4 + max(SIZES) // 2 :]
@@ -113,11 +118,11 @@ def false_alarms(data: Data, parameters: MonitoringParameters, parts: int, draws
 
 
 def shifts(
-    data: Data, parameters: MonitoringParameters, kind: str, parts: int, draws: int
+    data: Data, parameters: MonitoringParameters, kind: str, parts: Sequence[int], draws: int
 ) -> Iterator[tuple[str, bool]]:
     """Pairs of a number of images with the share that is shifted, and a verdict."""
     rest = np.setdiff1d(np.arange(len(data.truth)), data.rows)
-    for part in range(parts):
+    for part in parts:
         generator = np.random.default_rng(100 + part)
         reference, classifier = fitted(data, generator.permutation(rest))
         for draw in range(draws):
@@ -129,12 +134,14 @@ def shifts(
                 yield f"{size}, {share:.0%} of them", _verdict(vectors, reference, classifier, parameters, draw)
 
 
-def new_class(data: Data, parameters: MonitoringParameters, parts: int, draws: int) -> Iterator[tuple[int, bool]]:
+def new_class(
+    data: Data, parameters: MonitoringParameters, parts: Sequence[int], draws: int
+) -> Iterator[tuple[int, bool]]:
     """Pairs of a number of images and a verdict, where a tenth of the images are of a class that was not learnt."""
     largest = np.argsort(-np.bincount(data.truth))
-    for part in range(parts):
+    for part in parts:
         generator = np.random.default_rng(200 + part)
-        strange = np.flatnonzero(data.truth == largest[part])
+        strange = np.flatnonzero(data.truth == largest[part % len(largest)])
         order = generator.permutation(np.setdiff1d(np.arange(len(data.truth)), strange))
         new, rest = order[: len(order) // 4 + 200], order[len(order) // 4 + 200 :]
         reference, classifier = fitted(data, rest)
@@ -164,7 +171,7 @@ def power(data: Data, parameters: MonitoringParameters, draws: int) -> Iterator[
 
 def fitted(data: Data, rows: Integers) -> tuple[Reference, Classifier]:
     """A head on some images, of which the first ones are held out for the share of none of the classes."""
-    held_out, learnt = rows[:HELD_OUT], rows[HELD_OUT:]
+    held_out, learnt = rows[:HELD_OUT], rows[HELD_OUT : HELD_OUT + LEARNT]
     names, truth = np.unique(data.truth[learnt], return_inverse=True)
     vectors, folds = data.vectors[learnt], np.arange(len(learnt)) % FOLDS
     called = out_of_fold_scores(ESTIMATOR, C, vectors, truth, folds, len(names)).argmax(axis=1)
