@@ -1,4 +1,4 @@
-"""Which images without labels would teach a classifier most (docs/decisions/0028-label-next.md)."""
+"""Which images without labels would teach a classifier most (docs/decisions/0029-label-next.md)."""
 
 from __future__ import annotations
 

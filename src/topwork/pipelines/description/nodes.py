@@ -16,12 +16,19 @@ from topwork.core.features import FeatureShard
 from topwork.core.parameters import IngestionParameters
 from topwork.core.stores import FeatureStore, ImageStore
 from topwork.data.manifest import Limits, inspect_new, with_inspection
+from topwork.data.readable import check_names
 
 
 def inspect_new_images(
     new_images: ImageStore, known_new_files: pd.DataFrame, parameters: IngestionParameters
 ) -> Iterator[pd.DataFrame]:
-    """Inspections of the files that are new or changed, chunk by chunk."""
+    """Inspections of the files that are new or changed, chunk by chunk.
+
+    Raises:
+        InputError: most files need a plugin that is not installed.
+
+    """
+    check_names(new_images.listing["path"], f"new_images={new_images.source}")
     known = known_new_files.head(0) if parameters.rehash else known_new_files
     yield from inspect_new(new_images.listing, new_images, known, _limits(parameters), parameters.threads)
 
