@@ -18,6 +18,7 @@ from topwork.run.preflight import (
     check_texts,
     chosen_strategies,
     knob_names,
+    pipelines_to_run,
     plain_parameters,
 )
 
@@ -171,3 +172,9 @@ def test_a_cache_that_cannot_be_is_refused(given: dict[str, Any], message: str) 
     knobs = {"data": "data", "store": "store", "cache": None, "cache_gigabytes": 10, **given}
     with pytest.raises(InputError, match=message):
         check_storages(knobs)
+
+
+def test_what_two_pipelines_need_runs_once_before_them() -> None:
+    known = ["description", "labelling", "monitoring", "prediction"]
+    assert pipelines_to_run(["labelling", "monitoring"], known, None) == ["description", "labelling", "monitoring"]
+    assert pipelines_to_run(["prediction"], known, None) == ["prediction"]
