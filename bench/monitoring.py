@@ -36,7 +36,7 @@ from topwork.scoring.rejection import fit_rejection
 from topwork.scoring.two_sample import energy_distances, permutation_p, swaps, whitened
 from topwork.training.linear import fit_head, multinomial_logistic, out_of_fold_scores
 
-C, FOLDS, LEARNT, HELD_OUT, PLANTED, SHARE = 0.01, 5, 1_500, 400, 800, 0.2
+C, FOLDS, LEARNT, HELD_OUT, PLANTED, SHARE, QUICK = 0.01, 5, 1_500, 400, 800, 0.2, 64
 SIZES = (100, 500)
 ESTIMATOR = multinomial_logistic("none", 300)
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--store", default="data/04_feature/store")
     parser.add_argument("--parts", type=int, default=5, help="random divisions of the images")
     parser.add_argument(
-        "--draws", type=int, default=20, help="draws of new images for each division; a fifth with a shift"
+        "--draws", type=int, default=20, help="draws of new images for each division; a fifth of them with a shift"
     )
     parser.add_argument("--reference", type=int, default=600, help="images of the reference that are compared")
     parser.add_argument("--first", type=int, default=0, help="number of the first division, to go on with others")
@@ -74,7 +74,7 @@ def main() -> None:
         if kind == "power":
             found: Iterator[tuple[Any, bool]] = power(data, parameters, 100)
         elif kind == "none":
-            found = false_alarms(data, parameters, parts, asked.draws)
+            found = false_alarms(data, parameters, parts)
         elif kind == "new class":
             found = new_class(data, parameters, parts, few)
         else:
@@ -102,19 +102,18 @@ def read(folder: Path, store: str, kinds: Sequence[str]) -> Data:
     return Data(vectors, np.unique(table["label"], return_inverse=True)[1], rows, planted, classifier)
 
 
-def false_alarms(
-    data: Data, parameters: MonitoringParameters, parts: Sequence[int], draws: int
-) -> Iterator[tuple[int, bool]]:
-    """Pairs of a number of images and a verdict, of new images that are like those that were learnt."""
+def false_alarms(data: Data, parameters: MonitoringParameters, parts: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """Pairs of a number of images and a verdict, of new images that are like those that were learnt.
+
+    Verdicts with one reference are alike, so each draw divides the images anew. The head learns from principal axes of
+    the features, in a twentieth of the time.
+    """
+    quick = replace(data, vectors=whitened(data.vectors, QUICK).astype(np.float32))
     for part in parts:
-        generator = np.random.default_rng(part)
-        order = generator.permutation(len(data.truth))
-        new, rest = order[: len(order) // 4 + max(SIZES) // 2], order[len(order) // 4 + max(SIZES) // 2 :]
-        reference, classifier = fitted(data, rest)
-        for draw in range(draws):
-            for size in SIZES:
-                rows = generator.permutation(new)[:size]
-                yield size, _verdict(data.vectors[rows], reference, classifier, parameters, draw)
+        size = SIZES[part % len(SIZES)]
+        order = np.random.default_rng(part).permutation(len(data.truth))
+        reference, classifier = fitted(quick, order[size:])
+        yield size, _verdict(quick.vectors[order[:size]], reference, classifier, parameters, part)
 
 
 def shifts(
