@@ -10,7 +10,7 @@ import pytest
 from tests.datasets.test_feature_store import KEY
 from topwork.core.classifier import CLASSIFIER_SPEC as SPEC
 from topwork.core.classifier import CLASSIFIER_WEIGHTS as WEIGHTS
-from topwork.core.classifier import Classifier, Decision
+from topwork.core.classifier import Classifier, Decision, LeastCost
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
@@ -41,6 +41,12 @@ def test_a_threshold_is_kept_and_a_classifier_without_one_is_written_as_before(
     loaded = read_classifier(tmp_path)
     assert loaded.decision == decision
     assert loaded.called(np.array([[0.7, 0.3], [0.9, 0.1], [0.79, 0.21]])).tolist() == [1, 0, 1]
+    prices = LeastCost(((0.0, 1.0), (20.0, 0.0)))
+    write_classifier(replace(classifier, decision=prices), tmp_path)
+    assert read_classifier(tmp_path).decision == prices
+    write_classifier(replace(classifier, decision=LeastCost(((0.0,),))), tmp_path)
+    with pytest.raises(InputError, match="the costs are not those of its classes"):
+        read_classifier(tmp_path)
     write_classifier(replace(classifier, decision=Decision("owl", 0.21, "")), tmp_path)
     with pytest.raises(InputError, match="'owl' is not one between its classes"):
         read_classifier(tmp_path)

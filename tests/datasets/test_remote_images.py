@@ -91,11 +91,11 @@ def test_messages_name_the_url() -> None:
 
 def test_an_object_that_changed_is_new_and_all_others_are_not(image_folder: Path) -> None:
     upload(image_folder)
-    before = load().listing.assign(rules="")
-    assert new_since(load().listing.assign(rules=""), before).empty
+    before = load().listing.assign(rules="", reason="")
+    assert new_since(load().listing.assign(rules="", reason=""), before).empty
     fsspec.filesystem("memory").pipe_file(f"{URL}/red/02000.png", image_bytes(99))
     images = load()
-    assert new_since(images.listing.assign(rules=""), before)["image_id"].tolist() == ["red/02000.png"]
+    assert new_since(images.listing.assign(rules="", reason=""), before)["image_id"].tolist() == ["red/02000.png"]
     assert images["red/02000.png"] == image_bytes(99)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import image_bytes
 from tests.inference.test_predictor import PICTURES, a_classifier, fitted
-from topwork.core.classifier import Decision
+from topwork.core.classifier import Decision, LeastCost
 from topwork.core.errors import InputError
 from topwork.inference.onnx_export import _described, onnx_model, onnx_probabilities
 from topwork.inference.predictor import Predictor
@@ -52,3 +52,6 @@ def test_onnx_says_from_which_probability_on_a_class_is_answered() -> None:
     told = _described(replace(classifier, decision=Decision("dog", 0.2, "recall >= 0.9")))
     assert told["answer"] == {"positive": "dog", "threshold": 0.2}
     assert "at least `threshold`" in told["how_to_answer"]
+    told = _described(replace(classifier, decision=LeastCost(((0.0, 1.0), (20.0, 0.0)))))
+    assert told["answer"] == {"costs": ((0.0, 1.0), (20.0, 0.0))}
+    assert "least expected cost" in told["how_to_answer"]

@@ -21,7 +21,9 @@ SPLITS = pd.DataFrame(
     }
 )
 NO_RUNS = LoggedRuns(pd.DataFrame(columns=pd.Index(RUN_COLUMNS)), lambda _: None)
-PARAMETERS = ComparisonParameters(errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0)
+PARAMETERS = ComparisonParameters(
+    metric="accuracy", costs=None, errors=1.0, promote="when_better", significance=0.05, fewest_images=30, seed=0
+)
 ALONE = Screen(candidates=())
 DIGEST = split_digest(SPLITS)
 

@@ -5,12 +5,23 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from topwork.core.errors import InputError
+from topwork.core.parameters import ComparisonParameters
 from topwork.scoring import paired
 from topwork.scoring.metric import METRICS, Answers, Metric
 
 CLASSES = ("apple", "pear", "rot")
 SHARES = (0.6, 0.3, 0.1)
-ALL = [*(Metric(name) for name in METRICS), Metric.of("recall:rot", CLASSES)]
+COSTS = {"rot": {"apple": 20.0, "pear": 20.0}}
+
+
+def asked(name: str, costs: dict[str, dict[str, float]] | None = None) -> Metric:
+    parameters = ComparisonParameters(
+        metric=name, costs=costs, errors=1, promote="never", significance=0.05, fewest_images=1, seed=0
+    )
+    return Metric.of(parameters, CLASSES)
+
+
+ALL = [asked(name, COSTS if name == "cost" else None) for name in (*METRICS, "recall:rot")]
 
 
 def answers(truth: np.ndarray, noise: float, generator: np.random.Generator) -> Answers:
@@ -38,6 +49,11 @@ def test_each_metric_is_what_scikit_learn_computes() -> None:
         "macro_f1": sklearn_metrics.f1_score(truth, predicted, average="macro"),
         "log_loss": -sklearn_metrics.log_loss(truth, probabilities),
         "auc": sklearn_metrics.roc_auc_score(truth, probabilities, multi_class="ovr"),
+        "cost": -sum(
+            COSTS.get(CLASSES[true], {}).get(CLASSES[said], float(true != said))
+            for true, said in zip(truth, predicted, strict=True)
+        )
+        / len(truth),
         "recall:rot": sklearn_metrics.recall_score(truth, predicted, average=None)[2],
     }
     assert {metric.name: metric.value(found) for metric in ALL} == pytest.approx(expected)
@@ -94,7 +110,7 @@ def test_many_images_are_tested_by_the_normal_distribution_with_the_same_result(
 def test_recall_is_compared_on_the_images_of_its_class_alone() -> None:
     truth = np.repeat([0, 2], [900, 10])
     first, other = (Answers(truth, np.where(truth == 2, says, 0), np.empty((910, 0))) for says in (2, 0))
-    found = Metric.of("recall:rot", CLASSES).compare(first, other, singles(910), 0)
+    found = asked("recall:rot").compare(first, other, singles(910), 0)
     assert (found.difference, found.images) == (1, 10)
     assert found.p == pytest.approx(2 / 2**10)
 
@@ -110,11 +126,22 @@ def test_groups_count_once() -> None:
     assert alone.p < 0.001 < together.p
 
 
+def test_a_class_in_the_table_of_costs_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"no class 'rott'; perhaps rot\?"):
+        asked("cost", {"rott": {"apple": 1.0}})
+
+
+def test_costs_need_a_table() -> None:
+    with pytest.raises(ValueError, match=r"comparison.costs=FILE.csv"):
+        asked("cost")
+
+
 def test_a_predicted_class_that_is_none_of_these_is_wrong() -> None:
     truth = np.array([0, 1, 0, 1])
     odd = Answers(truth, np.array([0, -1, 0, 7]), np.empty((4, 0)))
     assert Metric("accuracy").value(odd) == 0.5
     assert Metric("macro_f1").value(odd) == pytest.approx(0.5)
+    assert asked("cost", COSTS).value(odd) == -10
 
 
 @pytest.mark.parametrize(
@@ -127,4 +154,4 @@ def test_a_predicted_class_that_is_none_of_these_is_wrong() -> None:
 )
 def test_an_unknown_metric_or_class_is_told_with_the_nearest(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Metric.of(name, CLASSES)
+        asked(name)

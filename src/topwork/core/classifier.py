@@ -67,6 +67,16 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class LeastCost:
+    """The answer of a classifier whose mistakes have a price: the class of the least expected cost.
+
+    ``costs`` ``[c][c]`` is the cost of each answer (column) for an image of each class (row).
+    """
+
+    costs: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Classifier:
     """A backbone with a head, which is all that is needed to predict; the result of every strategy.
 
@@ -92,16 +102,18 @@ class Classifier:
     frozen: bool = True
     data_digest: str = ""
     rejection: Rejection | None = None
-    decision: Decision | None = None
+    decision: Decision | LeastCost | None = None
 
     def called(self, probabilities: Floats) -> Integers:
         """Number of the class that is answered for each row of probabilities ``[n, c]``."""
         return called(probabilities, self.class_names, self.decision)
 
 
-def called(probabilities: Floats, class_names: Sequence[str], decision: Decision | None) -> Integers:
+def called(probabilities: Floats, class_names: Sequence[str], decision: Decision | LeastCost | None) -> Integers:
     """Number ``[n]`` of the class that is answered for probabilities ``[n, c]``; None: the most likely one."""
     if decision is None:
         return np.asarray(probabilities.argmax(axis=1))
+    if isinstance(decision, LeastCost):
+        return np.asarray((probabilities @ np.array(decision.costs)).argmin(axis=1))
     positive = list(class_names).index(decision.positive)
     return np.where(probabilities[:, positive] >= decision.threshold, positive, 1 - positive)

@@ -317,11 +317,18 @@ class ComparisonParameters(Block):
     """Block `comparison`: how strategies are compared, and when the champion changes."""
 
     metric: Name
+    costs: dict[Name, dict[Name, Annotated[float, Field(ge=0)]]] | None
     errors: Annotated[float, Field(ge=0)]
     promote: Literal["always", "when_better", "never"]
     significance: Annotated[float, Field(gt=0, lt=1)]
     fewest_images: PositiveInt
     seed: int
+
+    @model_validator(mode="after")
+    def _costs_are_known(self) -> ComparisonParameters:
+        if self.metric == "cost" and self.costs is None:
+            raise ValueError("metric=cost needs a table of costs: comparison.costs=FILE.csv")
+        return self
 
 
 class PredictionParameters(Block):

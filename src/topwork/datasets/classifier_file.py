@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Decision, Rejection
+from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Decision, LeastCost, Rejection
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
@@ -122,8 +122,14 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
         frozen=spec.frozen,
         data_digest=spec.data_digest,
         rejection=Rejection(**rejection, threshold=float(spec.reject_above or 0)) if all(has_bound) else None,
-        decision=Decision(**spec.decision.model_dump()) if spec.decision else None,
+        decision=_decision(spec),
     )
+
+
+def _decision(spec: ClassifierSpec) -> Decision | LeastCost | None:
+    if spec.costs:
+        return LeastCost(spec.costs)
+    return Decision(**spec.decision.model_dump()) if spec.decision else None
 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
@@ -158,7 +164,9 @@ def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
     }
     if classifier.head.kind != LinearHead.kind:
         spec["head"] = classifier.head.kind
-    if classifier.decision:
+    if isinstance(classifier.decision, LeastCost):
+        spec["costs"] = classifier.decision.costs
+    elif classifier.decision:
         spec["decision"] = asdict(classifier.decision)
     return {**spec, "seal": _seal(spec)}
 

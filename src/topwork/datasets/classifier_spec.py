@@ -94,11 +94,18 @@ class ClassifierSpec(_Spec):
     head: _Text = "linear"
     mlflow_run: _Text | None = None
     decision: DecisionSpec | None = None
+    costs: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...] | None = None
 
     @model_validator(mode="after")
     def _classes_differ(self) -> ClassifierSpec:
         if len(set(self.class_names)) < len(self.class_names):
             raise ValueError("two classes have one name")
+        return self
+
+    @model_validator(mode="after")
+    def _costs_are_of_the_classes(self) -> ClassifierSpec:
+        if self.costs and {len(self.costs), *map(len, self.costs)} != {len(self.class_names)}:
+            raise ValueError("the costs are not those of its classes")
         return self
 
     @model_validator(mode="after")

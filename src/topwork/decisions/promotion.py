@@ -76,7 +76,7 @@ def judge(
         kept = unseen.drop(columns=told_now.columns, errors="ignore")
         theirs = kept.join(told_now.set_axis(unseen.index))
         theirs.attrs = dict(newcomer.attrs)
-    metric = Metric.of(parameters.metric, newcomer.attrs.get("class_names", ()))
+    metric = Metric.of(parameters, newcomer.attrs.get("class_names", ()))
     found = compare_predictions(known, theirs, group_of, parameters.seed, metric=metric)
     images = found.images if found else 0
     if found is None or images < parameters.fewest_images:

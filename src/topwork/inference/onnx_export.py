@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import Classifier, Decision, LeastCost
 from topwork.core.errors import InputError
 from topwork.core.fits import CROP, PAD, SQUASH
 from topwork.images.decode import decode_pixels
@@ -26,6 +26,10 @@ from topwork.models.normalisation import normalised, pixel_statistics
 PIXELS, PROBABILITIES = "pixels", "probabilities"
 """Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); the batch size b is free."""
 _MAX_PIXELS = 89_478_485
+_BY_COST = (
+    "The label is the class with the least expected cost: the smallest of the probabilities times the matrix `costs` "
+    "(row: true class, column: answer); the confidence is the probability of the label."
+)
 _BY_THRESHOLD = (
     "The label is the class `positive` if its probability is at least `threshold`, otherwise the other class; the "
     "confidence is the probability of the label."
@@ -143,11 +147,20 @@ def _how(preprocessing: Preprocessing) -> str:
     )
 
 
-def _described(classifier: Classifier) -> dict[str, Any]:
-    decision = classifier.decision
-    answer = {"positive": decision.positive, "threshold": decision.threshold} if decision else None
+def _answering(decision: Decision | LeastCost | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    if isinstance(decision, LeastCost):
+        return {"answer": {"costs": decision.costs}, "how_to_answer": _BY_COST}
     return {
-        **({"answer": answer, "how_to_answer": _BY_THRESHOLD} if answer else {}),
+        "answer": {"positive": decision.positive, "threshold": decision.threshold},
+        "how_to_answer": _BY_THRESHOLD,
+    }
+
+
+def _described(classifier: Classifier) -> dict[str, Any]:
+    return {
+        **_answering(classifier.decision),
         "class_names": classifier.class_names,
         "preprocessing": dict(classifier.key.preprocessing),
         "how": _how(Preprocessing(**classifier.key.preprocessing)),

@@ -34,6 +34,7 @@ from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
 from topwork.run.concurrency import Concurrency, checked_concurrency, leading
 from topwork.run.configuration import Configuration, read_configuration, remove_files
+from topwork.run.cost_table import with_costs
 from topwork.run.execution import mark_begun, run_parts
 from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
@@ -146,7 +147,7 @@ def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
     read = partial(read_configuration, metadata.project_path, conf_source, options["env"])
-    options["params"] = _with_backbone_at_hand(read, options["params"])
+    options["params"] = with_costs(_with_backbone_at_hand(read, options["params"]), Path.cwd())
     configuration = read(options["params"])
     parameters, knobs = configuration.parameters, configuration.knobs
     check_parameters(options["params"], parameters, knob_names(conf_source))

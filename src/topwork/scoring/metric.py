@@ -13,12 +13,16 @@ from scipy.stats import rankdata
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
+from topwork.core.parameters import ComparisonParameters
+from topwork.scoring.costs import CostMatrix, cost_matrix, paid
 from topwork.scoring.metrics import losses
 from topwork.scoring.paired import Difference, compare
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auc")
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auc", "cost")
 _RECALL = "recall:"
+_COST = "cost"
 _WITH_PROBABILITIES = ("log_loss", "auc")
+_UNBOUNDED = {"log_loss": "nats", _COST: "an image"}
 _TITLES = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "log_loss": "log-loss", "auc": "AUC"}
 
 
@@ -48,20 +52,24 @@ class Metric:
     of the image (for the area, the placements of DeLong et al. 1988), whose mean is the value again, and whose paired
     differences have the variance of the difference of the values in large samples.
 
-    ``name`` is one of `METRICS`, or ``recall:CLASS`` with the class number ``positive``.
+    ``name`` is one of `METRICS`, or ``recall:CLASS`` with the class number ``positive``. ``costs`` ``[c][c]`` are those
+    of the answers, for ``cost``; an answer that is none of the classes costs the most.
     """
 
     name: str = "accuracy"
     positive: int | None = None
+    costs: CostMatrix | None = None
 
     @classmethod
-    def of(cls, name: str, class_names: Sequence[str]) -> Self:
-        """The metric that the user asks for.
+    def of(cls, parameters: ComparisonParameters, class_names: Sequence[str]) -> Self:
+        """The metric that the user asks for, of these classes.
 
         Raises:
             InputError: there is no such metric or class; the message names the nearest.
 
         """
+        name, costs = parameters.metric, parameters.costs
+        matrix = None if costs is None else cost_matrix(costs, class_names)
         if name.startswith(_RECALL):
             wanted = name.removeprefix(_RECALL)
             if wanted not in class_names:
@@ -69,7 +77,7 @@ class Metric:
             return cls(name, list(class_names).index(wanted))
         if name not in METRICS:
             raise InputError(f"comparison.metric={name}: {_nearest(name, METRICS, 'the metrics')} Or recall:CLASS.")
-        return cls(name)
+        return cls(name, costs=matrix if name == _COST else None)
 
     @property
     def title(self) -> str:
@@ -77,8 +85,8 @@ class Metric:
         return _TITLES.get(self.name, self.name.replace(_RECALL, "recall of "))
 
     def shown(self, score: float | None) -> float:
-        """A score as people know it: log-loss is positive."""
-        return float("nan") if score is None else -score if self.name == "log_loss" else score
+        """A score as people know it: log-loss and costs are positive."""
+        return float("nan") if score is None else -score if self.name in _UNBOUNDED else score
 
     @property
     def needs_probabilities(self) -> bool:
@@ -87,6 +95,8 @@ class Metric:
 
     def contributions(self, answers: Answers) -> Floats:
         """What each image contributes, ``[n]``; the mean is the score."""
+        if self.costs is not None:
+            return -paid(answers.truth, answers.predicted, self.costs)
         if self.positive is not None:
             mine = answers.truth == self.positive
             return np.asarray((answers.predicted == answers.truth) * mine * (len(mine) / max(1, mine.sum())))
@@ -117,7 +127,7 @@ class Metric:
             mine, theirs, scale = mine[counted] * of_class, theirs[counted] * of_class, 1.0
         elif self.name == "accuracy":
             scale = 1.0
-        elif not self.needs_probabilities:
+        elif self.name not in {*_WITH_PROBABILITIES, _COST}:
             scale = float(np.sqrt((_balance(first.truth) ** 2).mean()))
         return compare(mine, theirs, groups[counted], seed, tests, scale)
 
@@ -129,12 +139,12 @@ def told_difference(difference: float, metric: str) -> str:
 
 def told_number(difference: float, metric: str) -> str:
     """The number of a difference in `unit_of` the metric."""
-    return f"{difference:z.3f}" if metric == "log_loss" else f"{100 * difference:z.1f}"
+    return f"{difference:z.3f}" if metric in _UNBOUNDED else f"{100 * difference:z.1f}"
 
 
 def unit_of(metric: str) -> str:
     """The unit in which differences of the metric are told."""
-    return "nats" if metric == "log_loss" else "points"
+    return _UNBOUNDED.get(metric, "points")
 
 
 def _nearest(wanted: str, known: Sequence[str], what: str) -> str:

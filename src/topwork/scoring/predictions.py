@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Decision, called
+from topwork.core.classifier import Decision, LeastCost, called
 from topwork.core.columns import PREDICTION_COLUMNS
 
 
@@ -17,7 +17,7 @@ def prediction_table(
     manifest: pd.DataFrame,
     probabilities: Floats,
     class_names: Sequence[str],
-    decision: Decision | None = None,
+    decision: Decision | LeastCost | None = None,
 ) -> pd.DataFrame:
     """Predictions (columns ``PREDICTION_COLUMNS``) of ``images`` (``image_id``, ``label``), row by row.
 
@@ -40,7 +40,7 @@ def prediction_table(
     return table
 
 
-def with_decision(predictions: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+def with_decision(predictions: pd.DataFrame, decision: Decision | LeastCost) -> pd.DataFrame:
     """The predictions, with the classes that are answered by this decision."""
     names, probabilities = predictions.attrs["class_names"], stacked_probabilities(predictions)
     answers = called(probabilities, names, decision)

@@ -19,6 +19,7 @@ from topwork.core.fits import ONE_CROP
 from topwork.core.greys import fixed, settled_at
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import (
+    ComparisonParameters,
     FeatureParameters,
     FinetuneParameters,
     LinearParameters,
@@ -65,7 +66,7 @@ def finetune(
     of_probe: LinearParameters,
     views: ViewPlan,
     split_digest: str,
-    metric: str,
+    comparison: ComparisonParameters,
 ) -> tuple[Classifier, TrainedNetwork]:
     """Train the last layers of a pretrained network together with a new head.
 
@@ -79,7 +80,7 @@ def finetune(
         of_probe: how the probe is fitted.
         views: plan of the augmented views.
         split_digest: digest of the splits.
-        metric: score that chooses the epoch, as in block `comparison`.
+        comparison: whose metric chooses the epoch.
 
     """
     started = time.perf_counter()
@@ -89,7 +90,7 @@ def finetune(
     backbone = load_backbone(spec)
     groups = layer_groups(backbone.trunk)
     far = defaults.is_far(probe["accuracy"], classes)
-    plan = plan_finetune(parameters, len(examples.table), groups, Metric.of(metric, examples.class_names), far=far)
+    plan = plan_finetune(parameters, len(examples.table), groups, Metric.of(comparison, examples.class_names), far=far)
     _log.info(
         "%d of %d groups of layers learn, from %s on", len(groups) - plan.first, len(groups), groups[plan.first].name
     )
@@ -118,7 +119,7 @@ def train_from_scratch(
     views: ViewPlan,
     split_digest: str,
     content: str,
-    metric: str,
+    comparison: ComparisonParameters,
 ) -> tuple[Classifier, TrainedNetwork]:
     """Train a network from random weights on the images alone.
 
@@ -129,7 +130,7 @@ def train_from_scratch(
     spec = describe_backbone(p.backbone, "none", p.side, p.seed, fixed(p.white), p.fitted_by, p.fit_colour)
     layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
     first = first_with_weights(backbone.trunk, layer_groups(backbone.trunk))
-    plan = plan_scratch(parameters, len(examples.table), first, Metric.of(metric, examples.class_names))
+    plan = plan_scratch(parameters, len(examples.table), first, Metric.of(comparison, examples.class_names))
     identity = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
     identity |= parameters.model_dump(exclude=INDIFFERENT)
 

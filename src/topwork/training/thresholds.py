@@ -1,4 +1,4 @@
-"""Gives a classifier of two classes the threshold that the user's wish asks for."""
+"""Gives a classifier the way of answering that the user asks for: a threshold, or the least expected cost."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from dataclasses import replace
 
 import pandas as pd
 
-from topwork.core.classifier import Classifier
-from topwork.core.parameters import EvaluationParameters
+from topwork.core.classifier import Classifier, LeastCost
+from topwork.core.parameters import ComparisonParameters, EvaluationParameters
+from topwork.scoring.costs import cost_matrix
 from topwork.scoring.predictions import with_decision
 from topwork.scoring.two_classes import decide, positive_class
 
 _log = logging.getLogger(__name__)
 
 
-def with_threshold(
-    classifier: Classifier, out_of_fold: pd.DataFrame, splits: pd.DataFrame, evaluation: EvaluationParameters
+def with_answers(
+    classifier: Classifier,
+    out_of_fold: pd.DataFrame,
+    splits: pd.DataFrame,
+    evaluation: EvaluationParameters,
+    comparison: ComparisonParameters,
 ) -> tuple[Classifier, pd.DataFrame]:
-    """The classifier and its out-of-fold predictions, with the answers of the wish; without a wish, as they are."""
+    """The classifier and its out-of-fold predictions, with the answers of the costs or the wish, if there are any."""
+    if comparison.costs is not None:
+        cheapest = LeastCost(cost_matrix(comparison.costs, classifier.class_names))
+        return replace(classifier, decision=cheapest), with_decision(out_of_fold, cheapest)
     if not evaluation.has_wish:
         return classifier, out_of_fold
     positive = positive_class(splits["label"], evaluation.positive)

@@ -42,7 +42,7 @@ def gather(
         {weights: multinomial_logistic(weights, parameters.max_iterations) for weights in ("none", "balanced")},
         float(np.median(parameters.C)),
         parameters.seed,
-        Metric.of(comparison.metric, class_names.tolist()),
+        Metric.of(comparison, class_names.tolist()),
     )
     how = features.key.preprocessing
     shapes = {

@@ -11,7 +11,13 @@ from topwork.core.classifier import Classifier
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.features import Features
-from topwork.core.parameters import AugmentationParameters, EvaluationParameters, FeatureParameters, HeadParameters
+from topwork.core.parameters import (
+    AugmentationParameters,
+    ComparisonParameters,
+    EvaluationParameters,
+    FeatureParameters,
+    HeadParameters,
+)
 from topwork.core.stores import CheckpointStore
 from topwork.decisions.strategies import Strategy, head_types
 from topwork.models.requested_features import check_current
@@ -19,7 +25,7 @@ from topwork.scoring.predictions import prediction_table
 from topwork.scoring.rejection import fit_rejection
 from topwork.training.heads import Examples, FittedHead
 from topwork.training.kept_heads import fit_once
-from topwork.training.thresholds import with_threshold
+from topwork.training.thresholds import with_answers
 
 Trained = tuple[Classifier, pd.DataFrame]
 
@@ -36,6 +42,7 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
         feature_parameters: FeatureParameters,
         augmentation: AugmentationParameters,
         evaluation: EvaluationParameters,
+        comparison: ComparisonParameters,
     ) -> Trained:
         """The classifier with the network that made the features, and its out-of-fold predictions."""
         check_current(features, splits, feature_parameters, augmentation)
@@ -45,7 +52,8 @@ def trainer(strategy: Strategy) -> Callable[..., Trained]:
         fitted = fit_once(import_module(strategy.head).fit, examples, parameters, head_types(), checkpoints)
         classifier = _classifier(strategy.name, fitted, examples, features, splits, class_names, parameters)
         out_of_fold = prediction_table(learnt, manifest, fitted.out_of_fold, class_names)
-        return with_threshold(_bundled(classifier, feature_parameters), out_of_fold, splits, evaluation)
+        bundled = _bundled(classifier, feature_parameters)
+        return with_answers(bundled, out_of_fold, splits, evaluation, comparison)
 
     train.__annotations__["parameters"] = strategy.parameters
     return train

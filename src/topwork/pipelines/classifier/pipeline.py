@@ -5,6 +5,8 @@ from kedro.pipeline import Node, Pipeline
 from topwork.decisions.strategies import REGISTRY, Strategy
 from topwork.pipelines.classifier.nodes import trainer
 
+_BLOCKS = ("features", "augmentation", "evaluation", "comparison")
+
 
 def create_pipeline() -> Pipeline:
     """The training of each head, in the namespace of its strategy."""
@@ -17,9 +19,9 @@ def _training(strategy: Strategy) -> Pipeline:
         trainer(strategy),
         [
             *("features", "manifest", "splits", "checkpoints"),
-            *(f"params:{name}", "params:features", "params:augmentation", "params:evaluation"),
+            *(f"params:{name}", *(f"params:{block}" for block in _BLOCKS)),
         ],
         ["classifier", "out_of_fold"],
         name="train",
     )
-    return Pipeline([train], namespace=name, inputs=shared, parameters={name, "features", "augmentation", "evaluation"})
+    return Pipeline([train], namespace=name, inputs=shared, parameters={name, *_BLOCKS})

@@ -64,7 +64,7 @@ def build_leaderboard(
         {row.key: tables[row.key] for row in rows if row.status is status and row.key in tables}
         for status in (Status.OK, Status.OTHER_SPLIT)
     )
-    metric = Metric.of(parameters.metric, sorted(splits["label"].unique()))
+    metric = Metric.of(parameters, sorted(splits["label"].unique()))
     compared = compare_on_shared(scored, apart, splits, parameters.seed, metric)
     return rank([_compared(row, compared) for row in rows])
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import Classifier, Decision, LeastCost
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
@@ -22,6 +22,7 @@ from topwork.core.stores import ImageStore
 from topwork.data.attributes import chosen_columns, slice_values
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_confusion, plot_sheet
+from topwork.scoring.costs import mean_cost
 from topwork.scoring.metrics import confusion, per_class_scores, score, softmax
 from topwork.scoring.predictions import class_numbers, most_confident_mistakes, prediction_table, stacked_probabilities
 from topwork.scoring.slices import score_slices
@@ -97,6 +98,8 @@ def score_strategy(
         truth, predicted = (class_numbers(table[column], names) for column in ("label", "predicted"))
         draws = (parameters.resamples, parameters.seed)
         found = score(probabilities, truth, groups, draws[0], parameters.calibration_bins, draws[1], predicted)
+        if isinstance(classifier.decision, LeastCost):
+            found |= mean_cost(truth, predicted, classifier.decision.costs, groups)
         if not positive:
             return found
         number = names.index(positive)
@@ -118,7 +121,7 @@ def score_strategy(
             **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
             **_rejection(predictions, distances),
             "temperature": classifier.temperature,
-            **({"threshold": classifier.decision.threshold} if classifier.decision else {}),
+            **({"threshold": classifier.decision.threshold} if isinstance(classifier.decision, Decision) else {}),
         },
         training={**classifier.training, **_answering(classifier, positive)},
         serving=serving,
@@ -131,7 +134,7 @@ def score_strategy(
 
 def _answering(classifier: Classifier, positive: str) -> dict[str, str]:
     """Words on the class that recall and precision are of, and on the wish; none for more than two classes."""
-    wish = {"wish": classifier.decision.wish} if classifier.decision else {}
+    wish = {"wish": classifier.decision.wish} if isinstance(classifier.decision, Decision) else {}
     return {"positive": positive, **wish} if positive else {}
 
 

@@ -30,7 +30,7 @@ from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
 from topwork.training.heads import Examples, logistic
 from topwork.training.kept_heads import fit_once
-from topwork.training.thresholds import with_threshold
+from topwork.training.thresholds import with_answers
 
 
 def fit_probe(
@@ -82,11 +82,11 @@ def train_finetune(
         linear_parameters,
         plan_views(augmentation),
         split_digest(splits),
-        comparison.metric,
+        comparison,
     )
     scored = examples.table.iloc[trained.scored]
     out_of_fold = prediction_table(scored, manifest, trained.out_of_fold, examples.class_names)
-    return *with_threshold(classifier, out_of_fold, splits, evaluation), trained.by_epoch
+    return *with_answers(classifier, out_of_fold, splits, evaluation, comparison), trained.by_epoch
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:

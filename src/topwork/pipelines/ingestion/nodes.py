@@ -99,7 +99,7 @@ def make_manifest(
     listing, unwanted = relabelled(grouped, label_ledger), dropped(label_ledger)
     _tell_ledger(label_ledger, listing, images.listing["label"])
     manifest = build_manifest(listing, inspected_files, _limits(parameters), images.source, unwanted)
-    Metric.of(comparison.metric, sorted(manifest.loc[manifest["status"] == OK, "label"].unique()))
+    Metric.of(comparison, sorted(manifest.loc[manifest["status"] == OK, "label"].unique()))
     _log.info(describe_manifest(manifest))
     if pages := describe_pages(manifest, inspected_files):
         _log.info(pages)

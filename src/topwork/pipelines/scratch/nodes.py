@@ -23,7 +23,7 @@ from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, Imag
 from topwork.images.views import plan_views
 from topwork.reporting.plots import plot_training
 from topwork.scoring.predictions import prediction_table
-from topwork.training.thresholds import with_threshold
+from topwork.training.thresholds import with_answers
 
 
 def train_scratch(
@@ -47,11 +47,11 @@ def train_scratch(
     content = str(splits.attrs.get("content"))
     how, digest = settled(parameters, grey_range), split_digest(splits)
     classifier, trained = train_from_scratch(
-        examples, stores, how, plan_views(augmentation), digest, content, comparison.metric
+        examples, stores, how, plan_views(augmentation), digest, content, comparison
     )
     scored = examples.table.iloc[trained.scored]
     out_of_fold = prediction_table(scored, manifest, trained.out_of_fold, examples.class_names)
-    return *with_threshold(classifier, out_of_fold, splits, evaluation), trained.by_epoch
+    return *with_answers(classifier, out_of_fold, splits, evaluation, comparison), trained.by_epoch
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:

@@ -79,7 +79,7 @@ def rank_candidates(
     keys = (resolved_key(of_candidate(how, each), engines) for each in candidates.root)
     vectors = (sample_shards.get(key, sample["sha256"].tolist()) for key in keys)
     class_names, truth = np.unique(sample["label"], return_inverse=True)
-    metric = Metric.of(comparison.metric, class_names.tolist())
+    metric = Metric.of(comparison, class_names.tolist())
     folds, groups = sample["fold"].to_numpy(), sample["group"].to_numpy(dtype=str)
     screen = rank(candidates.root, vectors, truth, folds, groups, linear, screening, metric)
     for each in screen.candidates:

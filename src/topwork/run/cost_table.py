@@ -1,0 +1,54 @@
+"""Reads the user's table of the costs of confusions, before the run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from topwork.core.errors import InputError
+
+_SEPARATORS = ",;\t"
+_EXAMPLE = "Expected a row for each true class and a column for each answer: `true,healthy,ill`, `ill,20,0`."
+
+
+def with_costs(params: Mapping[str, Any], working_folder: Path) -> dict[str, Any]:
+    """The parameters, with the content of the table in place of `comparison.costs=FILE`, so that a run records it."""
+    block = params.get("comparison")
+    given = block.get("costs") if isinstance(block, Mapping) else None
+    if not isinstance(given, str):
+        return dict(params)
+    assert isinstance(block, Mapping)
+    path = working_folder / Path(given).expanduser()
+    return {**params, "comparison": {**block, "costs": read_costs(path)}}
+
+
+def read_costs(path: Path) -> dict[str, dict[str, float]]:
+    """The cost of each answer, by the true class and then by the answer; an empty cell is left out.
+
+    Raises:
+        InputError: the file cannot be used; the message names the row and an example.
+
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"comparison.costs={path}: cannot be read ({error}). {_EXAMPLE}") from error
+    filled = [line for line in lines if line.strip()]
+    separator = max(_SEPARATORS, key=(filled or [""])[0].count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(filled, delimiter=separator)]
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise InputError(f"comparison.costs={path}: is no table. {_EXAMPLE}")
+    answers = rows[0][1:]
+    return {row[0]: _costs_of(path, row, answers) for row in rows[1:]}
+
+
+def _costs_of(path: Path, row: list[str], answers: list[str]) -> dict[str, float]:
+    if len(row) - 1 > len(answers):
+        raise InputError(f"comparison.costs={path}: the row of {row[0]} has more cells than the first row. {_EXAMPLE}")
+    cells = {answer: cell for answer, cell in zip(answers, row[1:], strict=False) if cell}
+    try:
+        return {answer: float(cell) for answer, cell in cells.items()}
+    except ValueError as error:
+        raise InputError(f"comparison.costs={path}: the row of {row[0]}: {error}. {_EXAMPLE}") from error
