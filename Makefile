@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export ORT_DISABLE_TELEMETRY = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup run wallpaper test test-scale check bench viz mlflow serve airflow airflow-dag lock clean
+.PHONY: setup run wallpaper test test-scale check bench viz mlflow serve docs airflow airflow-dag lock clean
 
 setup: .venv/.complete
 
@@ -40,6 +40,17 @@ test-scale: .venv-scale/.complete
 	$(PYTHON) -m venv .venv-scale
 	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --require-hashes -r requirements-scale.lock
 	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --no-deps --editable .
+	touch $@
+
+# The pages in docs/, as HTML in docs/_build/html. A warning is an error, such as a link that leads nowhere.
+docs: .venv-docs/.complete
+	.venv-docs/bin/python -m sphinx -b html -n -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+
+# Sphinx reads parameters and docstrings from the installed package, so that this environment has it with all it needs.
+.venv-docs/.complete: requirements-docs.lock pyproject.toml | setup
+	$(PYTHON) -m venv .venv-docs
+	$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --require-hashes -r requirements-docs.lock
+	$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --no-deps --editable .
 	touch $@
 
 check: setup
@@ -105,9 +116,12 @@ lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra lite --extra scale \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		-o requirements-scale.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra docs --constraint requirements.lock \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		-o requirements-docs.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" \
 		-o deploy/airflow/requirements.lock deploy/airflow/requirements.txt
 
 clean:
-	rm -rf .venv .venv-rivals .venv-scale .venv-airflow .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-rivals .venv-scale .venv-docs .venv-airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
