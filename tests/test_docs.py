@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +22,7 @@ from kedro.utils import load_obj
 from topwork.core.parameters import parameter_names
 from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import load_configuration
-from topwork.run.preflight import check_parameters, check_texts, checked_seconds, knob_names, plain_parameters
+from topwork.run.preflight import FOLDERS, check_parameters, check_texts, checked_seconds, knob_names, plain_parameters
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
@@ -70,12 +69,17 @@ def options_of(name: str) -> list[str]:
     return [value for value in values if not value.isupper()]
 
 
-def different_together(texts: Iterable[str]) -> Iterator[str]:
-    """Texts with all of these parameters, each name at most once in each: reading the configuration takes its time."""
-    by_name: dict[str, list[str]] = {}
-    for pair in sorted({pair for text in texts for pair in text.split(",")}):
-        by_name.setdefault(pair.partition("=")[0], []).append(pair)
-    return (",".join(filter(None, pairs)) for pairs in zip_longest(*by_name.values()))
+def together(texts: Iterable[str]) -> list[str]:
+    """Texts of all these parameters, of which none has two of one block: reading the configuration takes its time."""
+    packs: list[dict[str, str]] = []
+    for text in sorted(texts):
+        pairs = [pair for pair in text.split(",") if pair.partition("=")[0] not in FOLDERS]
+        blocks = {re.split("[.=]", pair)[0] for pair in pairs}
+        pack = next((pack for pack in packs if not blocks & set(pack)), None)
+        if pack is None:
+            packs.append(pack := {})
+        pack.update({block: ",".join(pair for pair in pairs if re.split("[.=]", pair)[0] == block) for block in blocks})
+    return [",".join(pack.values()) for pack in packs if pack]
 
 
 @cache
@@ -105,7 +109,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_parameters_that_pages_give_are_known_and_in_range() -> None:
     conf, context = PROJECT / "conf", click.Context(click.Command("run"))
-    texts = list(different_together(set(options_of("--params")) - {"name=value,name=value"}))
+    texts = together(set(options_of("--params")) - {"name=value,name=value"})
     for text in texts:
         check_texts(text)
         given = plain_parameters(text, _split_params(context, None, text), PROJECT)
@@ -152,11 +156,12 @@ def test_the_page_of_parameters_has_every_block() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_the_table_of_a_block_has_every_parameter_with_its_values(block: str, tables: ModuleType) -> None:
-    rows = dict(re.findall(r"^\| `([\w.]+)` \| .*? \| (.+?) \| .* \|$", tables.parameter_table(block), re.MULTILINE))
-    nested = {name for name in parameter_names(BLOCKS[block], block) if f"{name}." in " ".join(rows)}
-    assert {*rows} | nested == set(parameter_names(BLOCKS[block], block))
-    assert all(rows.values())
+def test_the_table_of_a_block_has_every_parameter_with_values_and_meaning(block: str, tables: ModuleType) -> None:
+    row = re.compile(r"^\| `([\w.]+)` \| .*? \| (.*?) \| (.*) \|$", re.MULTILINE)
+    rows = {name: (values, meaning) for name, values, meaning in row.findall(tables.parameter_table(block))}
+    names = list(parameter_names(BLOCKS[block], block))
+    assert [*rows] == [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
+    assert [name for name, told in rows.items() if not all(told)] == []
 
 
 def test_the_table_of_the_main_parameters_has_every_one(tables: ModuleType) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ MAIN = "globals"
 _LIKE = {"logistic": "svm", "lda": "svm", "scratch": "finetune"}
 """Blocks whose parameters are commented where another block has them first."""
 _LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?: +# (?P<comment>.*))?$")
+_MAIN_ONE = re.compile(r"\$\{runtime_params:(\w+),")  # a default that is a main parameter
 _OF_ALL = {
     "seed": "seed of all that is random, besides the splits",
     "split_seed": "seed of the splits",
@@ -58,7 +59,9 @@ def _main_table(main: Iterable[Declared]) -> str:
 def _row(name: str, values: str, every: Mapping[str, Declared]) -> tuple[str, ...]:
     block, _, last = name.partition(".")
     like = every.get(f"{_LIKE.get(block, block)}.{last}")
-    comment = every[name].comment or (like.comment if like else "") or _OF_ALL.get(last, "")
+    main = _MAIN_ONE.match(every[name].default)
+    others = (like, every.get(main[1]) if main else None)
+    comment = next((each.comment for each in (every[name], *others) if each and each.comment), _OF_ALL.get(last, ""))
     return _code(name), _default(every[name].default), values, _prose(comment)
 
 
@@ -94,19 +97,23 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 
 
 def _default(text: str) -> str:
-    main = re.match(r"\$\{runtime_params:(\w+),", text)
+    main = _MAIN_ONE.match(text)
     return f"as [`{main[1]}`](#main-parameters)" if main else _code(text)
 
 
 def _prose(comment: str) -> str:
-    linked = re.sub(r"docs/([\w/-]+)\.md", r"[\1](/\1.md)", comment)
+    linked = re.sub(r"docs/([\w/-]+)\.md", _linked, comment)
     return linked.replace("|", r"\|").replace("*", r"\*")
+
+
+def _linked(page: re.Match[str]) -> str:
+    return f"[{page[1]}](/{page[1]}.md)" if (CONF.parents[1] / page[0]).exists() else page[0]
 
 
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
