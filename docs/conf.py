@@ -13,6 +13,7 @@ project_copyright = "the authors of Topwork, Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_tables"]
 exclude_patterns = ["_build"]
 
+smartquotes = False  # options such as --port stay as they are typed
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
