@@ -86,7 +86,7 @@ def values_in_words(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         kinds = schema.get("prefixItems")
         return "pair of numbers" if kinds else f"list of: {values_in_words(schema['items'])}"
-    words = {"boolean": "true or false", "string": "text", "null": "null"}
+    words = {"boolean": "true or false", "string": "text", "null": "null", "object": "table"}
     return words.get(schema["type"], f"{schema['type']}{_bounds(schema)}")
 
 
