@@ -69,6 +69,15 @@ def test_the_champion_is_the_cheapest_within_one_error_of_the_best() -> None:
     assert "best out of fold" in clear.reason
 
 
+def test_a_network_that_gained_nothing_is_champion_only_where_nothing_else_is() -> None:
+    rows = [
+        row.model_copy(update={"reason": "no step was better than the start"}) if row.strategy == "finetune" else row
+        for row in board(logistic=30, finetune=2).rows
+    ]
+    assert choose_champion(rank(rows), 0.0).strategy == "logistic"
+    assert choose_champion(rank([row for row in rows if row.reason]), 0.0).strategy == "finetune"
+
+
 def test_of_equals_the_cheaper_is_taken() -> None:
     assert choose_champion(board(finetune=3, svm=3), 1.0).strategy == "svm"
 

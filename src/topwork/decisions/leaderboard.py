@@ -89,21 +89,24 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
     """The cheapest strategy that is at most ``errors`` standard errors behind the best, and the reason.
 
     Earlier runs cannot be champion. This is the rule of one standard error (Breiman et al. 1984) on paired differences.
-    A significance test would find nothing with a few hundred images, and would always choose the cheapest strategy.
+    A significance test would find nothing with a few hundred images, and would always choose the cheapest strategy. A
+    network whose training gained nothing is no candidate, since it is the head that it started from, at a higher price.
     """
-    behind = {
-        row: row.behind
+    scored = [
+        row
         for row in leaderboard.rows
         if row.behind is not None and row.strategy in STRATEGIES and row.status is Status.OK
-    }
+    ]
+    gained = [row for row in scored if not row.reason]  # a reason with a score says that the training gained nothing
+    behind = {row: row.behind or 0.0 for row in gained or scored}
     if not behind:
         return Champion(strategy=None, reason="no strategy has a score")
     best = max(behind, key=lambda row: behind[row])
-    near = [row for row in behind if -behind[row] <= errors * (row.behind_error or 0.0) + _ROUNDING]
+    near = [row for row in behind if behind[best] - behind[row] <= errors * (row.behind_error or 0.0) + _ROUNDING]
     chosen = min(near, key=cost)
     if chosen is best:
         cheaper = [row for row in behind if cost(row) < cost(best)]
-        equal = [row.name for row in behind if behind[row] == 0 and row is not best]
+        equal = [row.name for row in behind if behind[row] == behind[best] and row is not best]
         reason = (
             f"as good out of fold as {' and '.join(equal)}, and cheaper with many images"
             if equal
@@ -112,7 +115,7 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
         reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
         reason = (
-            f"{told_difference(-behind[chosen], chosen.metric)} behind {best.name} out of fold, within {errors:g} "
+            f"{told_difference(behind[best] - behind[chosen], chosen.metric)} behind {best.name} out of fold, within {errors:g} "
             f"standard error of {told_number(chosen.behind_error or 0.0, chosen.metric)}, and cheaper with many images"
         )
     scores = {name: getattr(chosen, name) for name in _SCORES}
