@@ -114,9 +114,10 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
         )
         reason += ", by more than the error of the difference to any cheaper one" if cheaper else ""
     else:
+        lead, error = behind[best] - behind[chosen], told_number(chosen.behind_error or 0.0, chosen.metric)
         reason = (
-            f"{told_difference(behind[best] - behind[chosen], chosen.metric)} behind {best.name} out of fold, within {errors:g} "
-            f"standard error of {told_number(chosen.behind_error or 0.0, chosen.metric)}, and cheaper with many images"
+            f"{told_difference(lead, chosen.metric)} behind {best.name} out of fold, within {errors:g} standard "
+            f"error of {error}, and cheaper with many images"
         )
     scores = {name: getattr(chosen, name) for name in _SCORES}
     which = {"metric": chosen.metric, "strategy": chosen.strategy, "features": chosen.features, "slot": chosen.slot}
