@@ -11,7 +11,8 @@ from tests.conftest import image_bytes
 from tests.inference.test_predictor import PICTURES, a_classifier, fitted
 from topwork.core.classifier import Decision, LeastCost
 from topwork.core.errors import InputError
-from topwork.inference.onnx_export import _described, onnx_model, onnx_probabilities
+from topwork.inference.onnx_answers import onnx_probabilities
+from topwork.inference.onnx_export import _described, onnx_model
 from topwork.inference.predictor import Predictor
 
 

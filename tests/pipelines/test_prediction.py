@@ -109,6 +109,12 @@ def test_what_is_exported_answers_as_trained_or_is_not_let_out(
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 10_000_000
     assert f"The ONNX file is {file}." in result.output
+    result = trained("--pipelines", "export", params=f"images={image_folder},export.format=onnx-int8")
+    assert result.exit_code == 0, result.output
+    assert file.stat().st_size < 5_000_000
+    told = " ".join(result.output.split())
+    assert "of labels as the classifier's on" in told
+    assert "ms an image instead of" in told
 
 
 def test_explanations_that_cannot_be_had_are_refused_before_any_answer(

@@ -367,8 +367,12 @@ class MonitoringParameters(Block):
 class ExportParameters(Block):
     """Block `export`: export of a classifier for other runtimes."""
 
+    format: Literal["onnx", "onnx-int8"]
     images: Annotated[int, Field(ge=1, le=10_000)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
+    same_label: Annotated[float, Field(ge=0, le=1)]
+    scored_images: Annotated[int, Field(ge=1, le=100_000)]
+    calibration_images: Annotated[int, Field(ge=1, le=2_000)]
 
 
 def _side(image_size: int | str | None) -> int | None:

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier, Decision, LeastCost
 from topwork.core.errors import InputError
 from topwork.core.fits import CROP, PAD, SQUASH
-from topwork.images.decode import decode_pixels
-from topwork.images.transforms import Preprocessing, resize_and_crop
+from topwork.images.transforms import Preprocessing
+from topwork.inference.onnx_answers import PIXELS, PROBABILITIES
 from topwork.models.backbones import feature_function
 from topwork.models.graft import network_backbone
 from topwork.models.normalisation import normalised, pixel_statistics
 
-PIXELS, PROBABILITIES = "pixels", "probabilities"
-"""Names of input ``[b, h, w, 3]`` (uint8, RGB) and output ``[b, c]`` (float32); the batch size b is free."""
-_MAX_PIXELS = 89_478_485
 _BY_COST = (
     "The label is the class with the least expected cost: the smallest of the probabilities times the matrix `costs` "
     "(row: true class, column: answer); the confidence is the probability of the label."
@@ -104,21 +98,6 @@ def onnx_model(classifier: Classifier) -> bytes:
     onnx.helper.set_model_props(model, {"topwork": json.dumps(_described(classifier), ensure_ascii=False)})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
-
-
-def onnx_probabilities(model: bytes, images: Sequence[bytes]) -> Floats:
-    """Probabilities ``[n, c]`` of ONNX Runtime for image bytes, with the preprocessing in the file's metadata."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    told = json.loads(session.get_modelmeta().custom_metadata_map["topwork"])
-    preprocessing = Preprocessing(**told["preprocessing"])
-    return np.concatenate([session.run([PROBABILITIES], {PIXELS: _pixels(each, preprocessing)})[0] for each in images])
-
-
-def _pixels(image: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    pixels = decode_pixels(image, _MAX_PIXELS, preprocessing.short_side, preprocessing.white)
-    return resize_and_crop(pixels, preprocessing)[None]
 
 
 _FITTED = {

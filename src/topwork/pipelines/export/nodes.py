@@ -1,4 +1,4 @@
-"""Exports a classifier as ONNX, and checks its answers."""
+"""Exports a classifier as ONNX, in float or in int8, and checks its answers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ def export_classifier(
     """The classifier as an ONNX file, and measurements of the agreement of both on test images.
 
     Raises:
-        InputError: a probability differs by more than `export.tolerance`; in this case nothing is written.
+        InputError: a probability differs by more than `export.tolerance`; for int8, fewer labels are equal than
+            `export.same_label`; or there is no export of this classifier. In these cases nothing is written.
 
     """
-    from topwork.inference.onnx_export import onnx_model, onnx_probabilities
+    export = _in_int8 if parameters.format == "onnx-int8" else _in_float
+    return export(images, splits, asked_classifier, parameters)
+
+
+def _in_float(
+    images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
+) -> tuple[bytes, dict[str, Any]]:
+    from topwork.inference.onnx_answers import onnx_probabilities
+    from topwork.inference.onnx_export import onnx_model
     from topwork.inference.predictor import Predictor
 
     asked = splits.loc[splits["split"] == TEST, "image_id"].head(parameters.images)
@@ -50,3 +59,35 @@ def export_classifier(
     told = "ONNX answers as the classifier does on %d images; the largest difference is %.2g"
     _log.info(told, len(contents), parity["max_difference"])
     return model, parity
+
+
+def _in_int8(
+    images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
+) -> tuple[bytes, dict[str, Any]]:
+    from topwork.inference.int8_parity import accuracy_price, check_same_labels, int8_in_words, size_and_speed
+    from topwork.inference.onnx_answers import onnx_probabilities
+    from topwork.inference.onnx_export import onnx_model
+    from topwork.inference.onnx_int8 import int8_model
+    from topwork.inference.predictor import Predictor
+
+    learnt = _spread(splits[splits["split"] != TEST], parameters.calibration_images)
+    asked = _spread(splits[splits["split"] == TEST], parameters.scored_images)
+    contents = [images[name] for name in asked["image_id"]]
+    model = onnx_model(asked_classifier)
+    int8 = int8_model(model, [images[name] for name in learnt["image_id"]])
+    expected, found = Predictor.of(asked_classifier).probabilities(contents), onnx_probabilities(int8, contents)
+    called, called_int8 = asked_classifier.called(expected), asked_classifier.called(found)
+    names, labels = np.asarray(asked_classifier.class_names), asked["label"].to_numpy()
+    measured = {
+        **check_same_labels(called == called_int8, found, expected, parameters.same_label),
+        **accuracy_price(names[called] == labels, names[called_int8] == labels, asked["group"].to_numpy(str)),
+        **size_and_speed(model, int8, contents),
+    }
+    _log.info(int8_in_words(measured))
+    return int8, {"format": parameters.format, **measured}
+
+
+def _spread(splits: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most ``count`` rows at equal distances: rows lie in the order of ids, which is often that of the classes."""
+    places = np.linspace(0, len(splits) - 1, min(count, len(splits))).round().astype(int)
+    return splits.iloc[places]
