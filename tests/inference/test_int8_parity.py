@@ -28,8 +28,10 @@ MEASURED = {
 def test_too_few_equal_labels_are_refused_with_the_figures_and_the_way_out() -> None:
     same, found = np.array([True, False]), np.array([[0.9, 0.1], [0.65, 0.35]])
     with pytest.raises(InputError, match=r"50\.0% .* 2 test images .* export\.same_label=0\.98; .* 0\.25\..*=onnx\."):
-        check_same_labels(same, found, TWO, 0.98)
-    assert check_same_labels(same, found, TWO, 0.5) == {"images": 2, "same_label": 0.5, "max_difference": 0.25}
+        check_same_labels(same, found, TWO, np.array(["a", "b"]), 0.98)
+    told = check_same_labels(same, found, TWO, np.array(["a", "b"]), 0.5)
+    assert (told["images"], told["same_label"], told["max_difference"]) == (2, 0.5, 0.25)
+    assert told["same_label_low"] < 0.5 < told["same_label_high"]
 
 
 def test_the_price_is_paired_and_positive_if_int8_loses() -> None:

@@ -371,7 +371,7 @@ class ExportParameters(Block):
     images: Annotated[int, Field(ge=1, le=10_000)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
     same_label: Annotated[float, Field(ge=0, le=1)]
-    scored_images: Annotated[int, Field(ge=1, le=100_000)]
+    scored_images: Annotated[int, Field(ge=1, le=10_000)]
     calibration_images: Annotated[int, Field(ge=1, le=2_000)]
 
 

@@ -17,13 +17,16 @@ from topwork.scoring.paired import difference_interval
 _TIMED = 16  # images of each round of the comparison of speed
 
 
-def check_same_labels(same: Bools, found: Floats, expected: Floats, least: float) -> dict[str, Any]:
-    """Agreement of int8 with the classifier: ``images``, ``same_label`` (a share), ``max_difference``.
+def check_same_labels(
+    same: Bools, found: Floats, expected: Floats, groups: NDArray[np.str_], least: float
+) -> dict[str, Any]:
+    """Agreement with the classifier: ``images``, ``same_label`` (a share, with interval), ``max_difference``.
 
     Args:
         same: whether both answer with the same class, ``[n]``.
         found: probabilities of the int8 file, ``[n, c]``.
         expected: probabilities of the classifier, ``[n, c]``.
+        groups: group of each image, ``[n]``.
         least: the share of equal labels from which on the file is let out.
 
     Raises:
@@ -37,7 +40,7 @@ def check_same_labels(same: Bools, found: Floats, expected: Floats, least: float
             f"export.same_label={least:g}; the largest difference of a probability is {difference:.2g}. No file was "
             "written. Export it in float: export.format=onnx."
         )
-    return {"images": len(same), "same_label": share, "max_difference": difference}
+    return {"images": len(same), **_rate("same_label", same, groups), "max_difference": difference}
 
 
 def accuracy_price(right: Bools, right_int8: Bools, groups: NDArray[np.str_]) -> dict[str, float]:

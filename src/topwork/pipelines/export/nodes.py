@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from topwork.core.arrays import Floats
 from topwork.core.classifier import Classifier
 from topwork.core.columns import TEST
 from topwork.core.errors import InputError
@@ -64,7 +65,7 @@ def _in_float(
 def _in_int8(
     images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
 ) -> tuple[bytes, dict[str, Any]]:
-    from topwork.inference.int8_parity import accuracy_price, check_same_labels, int8_in_words, size_and_speed
+    from topwork.inference.int8_parity import int8_in_words, size_and_speed
     from topwork.inference.onnx_answers import onnx_probabilities
     from topwork.inference.onnx_export import onnx_model
     from topwork.inference.onnx_int8 import int8_model
@@ -76,15 +77,24 @@ def _in_int8(
     model = onnx_model(asked_classifier)
     int8 = int8_model(model, [images[name] for name in learnt["image_id"]])
     expected, found = Predictor.of(asked_classifier).probabilities(contents), onnx_probabilities(int8, contents)
-    called, called_int8 = asked_classifier.called(expected), asked_classifier.called(found)
-    names, labels = np.asarray(asked_classifier.class_names), asked["label"].to_numpy()
-    measured = {
-        **check_same_labels(called == called_int8, found, expected, parameters.same_label),
-        **accuracy_price(names[called] == labels, names[called_int8] == labels, asked["group"].to_numpy(str)),
-        **size_and_speed(model, int8, contents),
-    }
+    agreement = _agreement(asked_classifier, asked, expected, found, parameters.same_label)
+    measured = {"format": parameters.format, **agreement, **size_and_speed(model, int8, contents)}
     _log.info(int8_in_words(measured))
-    return int8, {"format": parameters.format, **measured}
+    return int8, measured
+
+
+def _agreement(
+    classifier: Classifier, asked: pd.DataFrame, expected: Floats, found: Floats, least: float
+) -> dict[str, Any]:
+    """How far int8 (``found``, ``[n, c]``) and classifier (``expected``) agree with each other and with the labels."""
+    from topwork.inference.int8_parity import accuracy_price, check_same_labels
+
+    names, groups, labels = np.asarray(classifier.class_names), asked["group"].to_numpy(str), asked["label"].to_numpy()
+    answers, answers_int8 = names[classifier.called(expected)], names[classifier.called(found)]
+    return {
+        **check_same_labels(answers == answers_int8, found, expected, groups, least),
+        **accuracy_price(answers == labels, answers_int8 == labels, groups),
+    }
 
 
 def _spread(splits: pd.DataFrame, count: int) -> pd.DataFrame:
