@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.table import Table
+from scipy.stats import t as student
 
 from bench.measure import console
 from topwork.core.arrays import Floats, Integers
@@ -28,7 +29,7 @@ from topwork.training.criterion import Criterion, Loss
 from topwork.training.heads import Examples
 from topwork.training.linear import fit_linear, multinomial_logistic
 
-RATIOS, DRAWS, LEARNT, TESTED, FOLDS = (20, 100), 20, 400, 90, 3
+RATIOS, DRAWS, LEARNT, TESTED, FOLDS = (20, 100), 8, 400, 90, 3
 GRID = [1e-4, 1e-3, 1e-2, 1e-1]
 EPOCHS, BATCH, RATE, DECAY = 30, 32, 1e-3, 0.01  # as in block `finetune`, with enough epochs for a head alone
 _Fit = Callable[["_Draw"], Integers]
@@ -45,12 +46,12 @@ def main() -> None:
     vectors = np.asarray(features.vectors[features.positions(images["image_id"].tolist())], np.float32)
     names, truth = np.unique(images["label"], return_inverse=True)
     rare = names.tolist().index(asked.rare)
-    rows = [
-        {"ratio": ratio, "draw": number, "means": means, **_scores(draw, fit(draw), rare)}
-        for ratio in RATIOS
-        for number, draw in enumerate(_draws(vectors, truth, rare, ratio))
-        for means, fit in _MEANS.items()
-    ]
+    rows = []
+    for ratio in RATIOS:
+        for number, draw in enumerate(_draws(vectors, truth, rare, ratio)):
+            for means, fit in _MEANS.items():
+                rows.append({"ratio": ratio, "draw": number, "means": means, **_scores(draw, fit(draw), rare)})
+            console.print(f"1:{ratio}, draw {number + 1} of {DRAWS}")
     _show(pd.DataFrame(rows))
 
 
@@ -163,7 +164,7 @@ def _show(rows: pd.DataFrame) -> None:
 
 def _gain(mine: pd.DataFrame, usual: pd.DataFrame, name: str) -> str:
     gains = 100 * (mine.set_index("draw")[name] - usual.set_index("draw")[name])
-    half = 2.09 * gains.std() / len(gains) ** 0.5  # Student's t for 19 degrees of freedom
+    half = student.ppf(0.975, len(gains) - 1) * gains.std() / len(gains) ** 0.5
     return f"{gains.mean():+.1f} [{gains.mean() - half:+.1f}, {gains.mean() + half:+.1f}]"
 
 
