@@ -8,18 +8,32 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export ORT_DISABLE_TELEMETRY = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup run wallpaper test test-scale check bench viz mlflow serve docs airflow airflow-dag lock clean
+.PHONY: help setup run wallpaper test test-scale check bench viz mlflow serve docs airflow airflow-dag lock clean
+
+help:
+	@echo "make run      the worked example, from images to a leaderboard"
+	@echo "make test     the tests"
+	@echo "make setup    the environment in .venv; source .venv/bin/activate, then kedro run --params images=DIR"
+	@echo "make mlflow   the page of all runs"
+	@echo "make serve    a server for the champion"
+	@echo "make viz      the graph of all steps"
+	@echo "make docs     the documentation as pages"
+	@echo "make check    format, lint, types, import contracts"
+	@echo "make bench    speed and accuracy against other tools"
+	@echo "more in the Makefile: test-scale airflow airflow-dag wallpaper lock clean"
 
 setup: .venv/.complete
 
 # uv installs what pip would, with every hash checked, in a tenth of the time. Compiled now, since where Python may not
 # write bytecode (many containers) every run would compile thousands of modules again, for seconds.
 .venv/.complete: requirements.lock pyproject.toml
+	@echo "Setting up .venv: PyTorch and other packages, about 7 GB on Linux. This takes a few minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)"
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
+	@echo "Done. Now: make run, or: source .venv/bin/activate && kedro run --params images=DIR"
 
 # PARAMS=wallpaper.images_per_group=30,finetune.minutes=0.3,scratch.minutes=0.3 does less.
 run: setup

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -16,6 +17,15 @@ def client(tracking_uri: str) -> MlflowClient:
 @pytest.fixture
 def experiment(client: MlflowClient) -> str:
     return str(client.create_experiment("topwork"))
+
+
+def test_the_page_of_runs_opens_as_runs_of_training_on_the_server_that_keeps_them(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert recorder(experiment).page == f"http://127.0.0.1:5000{page}"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "https://mlflow.lab/")
+    assert recorder(experiment).page == f"https://mlflow.lab{page}"
 
 
 def recorder(experiment: str) -> Recorder:

@@ -199,8 +199,8 @@ class Display:
         finally:
             self.close()
 
-    def show_results(self) -> None:
-        """Print the leaderboard, if there is one, and the files to read."""
+    def show_results(self, runs_page: str) -> None:
+        """Print the leaderboard, if there is one, the files to read, and where all runs are side by side."""
         if self._leaderboard:
             _wide_console().print(leaderboard_table(self._leaderboard))
             _print(_what_is_shared(self._leaderboard))
@@ -216,7 +216,8 @@ class Display:
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
-            _print(f"Read {described(self._catalog['report'].artifacts[0])}; compare runs with `make mlflow`.")
+            _print(f"Read {described(self._catalog['report'].artifacts[0])}.")
+            _print(f"Compare runs: `make mlflow`, then {runs_page}; or `--pipelines history`.")
         if "onnx_model" in self._saved:
             _print(f"The ONNX file is {described(self._catalog['onnx_model'].path)}.")
         if "new_predictions" in self._saved:

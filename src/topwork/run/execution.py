@@ -84,7 +84,7 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
         run.end()
         if failed.by_strategy:
             tracking.note_failed(list(failed.by_strategy))
-    display.show_results()
+    display.show_results(tracking.page)
     failed.tell(others=len(parts) > len(failed.by_strategy))
 
 

@@ -31,6 +31,7 @@ from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags, sourc
 FAILED_TAG = "topwork.failed_strategies"
 _KEY = "topwork.orchestrated_by"
 _OPEN = "RUNNING"
+_LOCAL_SERVER = "http://127.0.0.1:5000"  # that of `make mlflow`
 _log = logging.getLogger(__name__)
 
 
@@ -83,6 +84,16 @@ class Recorder:
     def use(self, experiment: str) -> None:
         """Use the experiment with this id, in the store that MLflow is set to at this time."""
         self._experiment, self._client = experiment, None
+
+    @property
+    def page(self) -> str:
+        """Address of the table of runs: on the MLflow server, or on the one that `make mlflow` starts.
+
+        MLflow opens another view, of agents, unless the address says that these are runs of training.
+        """
+        uri = mlflow.get_tracking_uri()
+        server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else _LOCAL_SERVER
+        return f"{server}/#/experiments/{self._experiment}/runs?workflowType=machine_learning"
 
     # ---- runs --------------------------------------------------------------------------------------------------
 

@@ -110,6 +110,11 @@ class RunTracking:
         if self._recorder.parent and not run_to_join():
             self._recorder.store.set_tag(self._recorder.parent, FAILED_TAG, "+".join(strategies))
 
+    @property
+    def page(self) -> str:
+        """Address of the table of runs in MLflow."""
+        return self._recorder.page
+
     # ---- a run of several commands -----------------------------------------------------------------------------
 
     def begin(self, command: Mapping[str, Any], key: str) -> str:
