@@ -29,7 +29,7 @@ from topwork.training.criterion import Criterion, Loss
 from topwork.training.heads import Examples
 from topwork.training.linear import fit_linear, multinomial_logistic
 
-RATIOS, DRAWS, LEARNT, TESTED, FOLDS = (20, 100), 8, 400, 90, 3
+RATIOS, DRAWS, LEARNT, TESTED, FOLDS = (20, 100), 6, 400, 90, 3
 GRID = [1e-4, 1e-3, 1e-2, 1e-1]
 EPOCHS, BATCH, RATE, DECAY = 30, 32, 1e-3, 0.01  # as in block `finetune`, with enough epochs for a head alone
 _Fit = Callable[["_Draw"], Integers]

@@ -50,7 +50,7 @@ def test_a_table_of_two_classes_gets_slices_and_a_threshold(
     assert metrics["threshold"] == decision.threshold
     assert metrics["oof_recall"] >= 0.8
     assert 0 <= metrics["auc_low"] <= metrics["auc"] <= metrics["auc_high"] <= 1
-    assert "Threshold: red is answered" in done.output
+    assert "Answers: red is answered" in done.output
     page = (reports / "report.html").read_text()
     assert "logistic on slices of the images" in page
     assert "area under the ROC curve" in page

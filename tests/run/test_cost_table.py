@@ -23,6 +23,7 @@ def test_the_table_takes_the_place_of_its_name(tmp_path: Path) -> None:
         ("", "is no table"),
         ("true,healthy,ill\n", "is no table.*Expected a row for each true class"),
         ("true,healthy\nill,1,2\n", "the row of ill has more cells"),
+        ("true,healthy,ill\nill,5,0\nill,7,0\n", "ill has two rows or columns"),
         ("true,healthy\nill,dear\n", "the row of ill: could not convert string to float: 'dear'"),
     ],
 )

@@ -178,3 +178,10 @@ def test_what_two_pipelines_need_runs_once_before_them() -> None:
     known = ["description", "labelling", "monitoring", "prediction"]
     assert pipelines_to_run(["labelling", "monitoring"], known, None) == ["description", "labelling", "monitoring"]
     assert pipelines_to_run(["prediction"], known, None) == ["prediction"]
+
+
+def test_costs_and_a_wish_for_a_threshold_are_not_both_given() -> None:
+    given = {"comparison": {"costs": {"ill": {"healthy": 20.0}}}, "evaluation": {"recall_at_least": 0.95}}
+    parameters = load_configuration(PROJECT / "conf", None, given)["parameters"]
+    with pytest.raises(InputError, match=r"comparison.costs and evaluation.recall_at_least both decide"):
+        check_parameters(given, parameters, [*load_configuration(PROJECT / "conf", None, {})["globals"]])

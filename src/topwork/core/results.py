@@ -63,10 +63,15 @@ class StrategyResult:
 
     @property
     def answering(self) -> str:
-        """From which probability on a class is answered, for which wish, and at what price on the test split, in words.
+        """What is answered in place of the most likely class, and at what price on the test split, in words.
 
-        It is empty if the answer is the most likely class.
+        It is a class from some probability on, for a wish, or the class of the least expected cost; empty otherwise.
         """
+        if self.scores.get("cost") is not None:
+            costs = (
+                f"{_interval(self.scores, 'oof_cost')} an image out of fold, {_interval(self.scores, 'cost')} on the"
+            )
+            return f"the class of the least expected cost is answered; it costs {costs} test split"
         if "threshold" not in self.scores or "wish" not in self.training:
             return ""
         recall, precision = (

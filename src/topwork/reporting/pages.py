@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from topwork.scoring.metric import told_number
+from topwork.scoring.metric import told_number, unit_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _percent(share: float | None) -> str:
 
 
 def _score(score: float, metric: str) -> str:
-    return f"{-score:.3f}" if metric == "log_loss" else _percent(score)
+    return _percent(score) if unit_of(metric) == "points" else f"{-score:.3f}"
 
 
 def _points(share: float | None) -> str:

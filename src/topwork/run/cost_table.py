@@ -34,13 +34,16 @@ def read_costs(path: Path) -> dict[str, dict[str, float]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"comparison.costs={path}: cannot be read ({error}). {_EXAMPLE}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"comparison.costs={path}: cannot be read ({reason}). {_EXAMPLE}") from error
     filled = [line for line in lines if line.strip()]
     separator = max(_SEPARATORS, key=(filled or [""])[0].count)
     rows = [[cell.strip() for cell in row] for row in csv.reader(filled, delimiter=separator)]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise InputError(f"comparison.costs={path}: is no table. {_EXAMPLE}")
-    answers = rows[0][1:]
+    answers, names = rows[0][1:], [row[0] for row in rows[1:]]
+    for twice in sorted({name for name in (*names, *answers) if names.count(name) > 1 or answers.count(name) > 1}):
+        raise InputError(f"comparison.costs={path}: {twice} has two rows or columns. {_EXAMPLE}")
     return {row[0]: _costs_of(path, row, answers) for row in rows[1:]}
 
 

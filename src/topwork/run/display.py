@@ -319,7 +319,7 @@ def champion_lines(champion: Champion) -> str:
         return f"No champion: {champion.reason}."
     alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)
     uneven = "".join(f"\nWarning: {each}." for each in champion.uneven)
-    answering = f"\nThreshold: {champion.answering}." if champion.answering else ""
+    answering = f"\nAnswers: {champion.answering}." if champion.answering else ""
     return f"Champion: {champion.name}, {champion.reason}.\n{alias}: {champion.promotion}.{answering}{uneven}"
 
 

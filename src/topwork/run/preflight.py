@@ -108,7 +108,17 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
                 block.model_validate(parameters[name])
             except ValidationError as error:
                 raise InputError(_explain(name, block, error)) from None
+    _check_one_way_to_answer(parameters)
     chosen_strategies(str(parameters.get("strategies", "all")))
+
+
+def _check_one_way_to_answer(parameters: Mapping[str, Any]) -> None:
+    """Costs and a threshold both decide what is answered."""
+    costs = parameters.get("comparison", {}).get("costs")
+    evaluation = parameters.get("evaluation", {})
+    wishes = [name for name in ("recall_at_least", "precision_at_least") if evaluation.get(name) is not None]
+    if costs is not None and wishes:
+        raise InputError(f"comparison.costs and evaluation.{wishes[0]} both decide what is answered: leave one out.")
 
 
 def chosen_strategies(wanted: str) -> tuple[str, ...]:
