@@ -315,7 +315,12 @@ def _experiment(context: KedroContext, configuration: dict[str, Any]) -> str:
         return str(active.info.experiment_id)
     config = KedroMlflowConfig.model_validate(configuration)
     with sole_maker(uri):
-        config.setup(context)
+        try:
+            config.setup(context)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            config.setup(context)  # another run made the experiment on this server at the same moment
         experiment = mlflow.set_experiment(config.tracking.experiment.name)
     context.__setattr__("mlflow", config)  # kedro-mlflow's own place for it
     return str(experiment.experiment_id)
