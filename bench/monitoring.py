@@ -23,7 +23,7 @@ import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import Classifier, the_only
 from topwork.core.columns import TEST
 from topwork.core.parameters import MonitoringParameters
 from topwork.datasets.classifier_file import read_classifier
@@ -84,7 +84,7 @@ def main() -> None:
 
 def read(folder: Path, store: str, kinds: Sequence[str]) -> Data:
     """The labelled images of a run, without its test split, and the planted shifts of some."""
-    classifier = read_classifier(folder / "06_models/logistic")
+    classifier = the_only(read_classifier(folder / "06_models/logistic"), "monitoring")
     manifest = pd.read_parquet(folder / "02_intermediate/manifest.parquet")
     splits = pd.read_parquet(folder / "03_primary/splits.parquet")
     table = splits[splits["split"] != TEST].merge(manifest[["image_id", "path", "sha256"]], on="image_id")

@@ -10,6 +10,7 @@ import numpy as np
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.blocks import blocks
+from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.heads import Head
 
@@ -104,9 +105,106 @@ class Classifier:
     rejection: Rejection | None = None
     decision: Decision | LeastCost | None = None
 
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.key.backbone
+
+    @property
+    def layers(self) -> str:
+        """Names of the layers whose output is the input of the head, joined by ``+``."""
+        return "+".join(self.key.layers)
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the square that the network sees, in pixels."""
+        side: int = self.key.preprocessing["crop"]
+        return side
+
     def called(self, probabilities: Floats) -> Integers:
         """Number of the class that is answered for each row of probabilities ``[n, c]``."""
         return called(probabilities, self.class_names, self.decision)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several classifiers of the same classes and splits; the mean of their probabilities is what it predicts.
+
+    ``weights`` are those of the mean, the largest first; they sum to 1. Whether an image belongs to none of the classes
+    is told by the first member. ``training`` and ``decision`` are as in `Classifier`.
+    """
+
+    members: tuple[Classifier, ...]
+    weights: tuple[float, ...]
+    strategy: str = "ensemble"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    decision: Decision | LeastCost | None = None
+    temperature: float = 1.0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.members[0].class_names
+
+    @property
+    def split_digest(self) -> str:
+        """Digest of the splits that all members were trained on."""
+        return self.members[0].split_digest
+
+    @property
+    def data_digest(self) -> str:
+        """Digest of the images."""
+        return self.members[0].data_digest
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """How the first member detects images of none of the classes."""
+        return self.members[0].rejection
+
+    @property
+    def backbone(self) -> str:
+        """Names of the different backbones, joined by ``+``."""
+        return "+".join(dict.fromkeys(member.backbone for member in self.members))
+
+    @property
+    def layers(self) -> str:
+        """Names of the different layers of all members, joined by ``+``."""
+        return "+".join(dict.fromkeys(name for member in self.members for name in member.key.layers))
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the square that all networks see, in pixels; None if it is not the same for all."""
+        sides = {member.image_size for member in self.members}
+        return sides.pop() if len(sides) == 1 else None
+
+    def called(self, probabilities: Floats) -> Integers:
+        """Number of the class that is answered for each row of probabilities ``[n, c]``."""
+        return called(probabilities, self.class_names, self.decision)
+
+
+AnyClassifier = Classifier | Ensemble
+"""What a strategy trains, and what predicts."""
+
+
+def members_of(classifier: AnyClassifier) -> tuple[Classifier, ...]:
+    """The members of an ensemble; a classifier is its own only member."""
+    return classifier.members if isinstance(classifier, Ensemble) else (classifier,)
+
+
+def the_only(classifier: AnyClassifier, purpose: str) -> Classifier:
+    """The classifier, which must be no ensemble.
+
+    Raises:
+        InputError: it is an ensemble; the message names its first member instead.
+
+    """
+    if isinstance(classifier, Classifier):
+        return classifier
+    first = classifier.members[0].strategy
+    raise InputError(
+        f"{purpose} works on one network, and this is an ensemble of {len(classifier.members)} classifiers: name one "
+        f"of them, such as `model=data/06_models/{first}` (the folder of {first} in the data folder of the run)."
+    )
 
 
 def called(probabilities: Floats, class_names: Sequence[str], decision: Decision | LeastCost | None) -> Integers:

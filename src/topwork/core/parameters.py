@@ -201,6 +201,12 @@ class LinearParameters(HeadParameters):
     seed: int
 
 
+class EnsembleParameters(Block):
+    """Block `ensemble`: ``picks`` is how often a strategy is picked, the same one again if that is best."""
+
+    picks: Annotated[int, Field(ge=1, le=1000)]
+
+
 class NetworkParameters(Block):
     """Parameters of the blocks `finetune` and `scratch`: how a network learns; null: from the number of images."""
 

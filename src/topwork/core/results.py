@@ -89,6 +89,20 @@ class StrategyResult:
         return _numbers({**self.scores, **training})
 
 
+class Member(Record):
+    """A strategy in an ensemble, with the folder of its features (`Candidate.slot`) and its weight in the mean."""
+
+    strategy: str
+    slot: str = ""
+    weight: float
+
+
+class Members(RootModel[tuple[Member, ...]]):
+    """The members of an ensemble, the largest weight first."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class Candidate(Record):
     """Features that a run may use: of a backbone, at some layers, for images of ``image_size`` pixels (None: its own).
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RegisteredChampion:
     out_of_fold: pd.DataFrame
     learnt: Set[str] | None
     classes: str
-    classifier: Callable[[], Classifier]
+    classifier: Callable[[], AnyClassifier]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from topwork.core.arrays import Floats, Integers
+from topwork.core.classifier import Classifier
 from topwork.core.features import FeatureKey, FeatureShard
 
 
@@ -40,6 +41,18 @@ class ImageStore(Mapping[str, bytes]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.listing["image_id"])
+
+
+class TrainedStore(Protocol):
+    """Handle on what the strategies have trained; ``slot`` is the folder of their features (`Candidate.slot`)."""
+
+    def classifier(self, strategy: str, slot: str) -> Classifier:
+        """The classifier of the strategy."""
+        ...
+
+    def distances(self, strategy: str, slot: str) -> pd.DataFrame:
+        """The distances of the test images to the training images."""
+        ...
 
 
 class FeatureStore(Protocol):

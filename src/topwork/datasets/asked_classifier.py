@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier
 from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
@@ -20,7 +20,7 @@ _LOGGED = "logged_model.json"
 _log = logging.getLogger(__name__)
 
 
-class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
+class AskedClassifierDataset(AbstractDataset[Any, AnyClassifier]):
     """Loads the classifier ``model``; if it is None, the one in ``classifiers`` that the file ``champion`` names.
 
     ``model`` is a URI of MLflow (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), the NAME of a registered model (its
@@ -34,7 +34,7 @@ class AskedClassifierDataset(AbstractDataset[Any, Classifier]):
         self._told, self._classifiers = place(champion), place(classifiers)
         self.metadata = metadata
 
-    def load(self) -> Classifier:
+    def load(self) -> AnyClassifier:
         """The classifier, checked.
 
         Raises:

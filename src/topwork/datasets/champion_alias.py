@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from topwork.core.classifier import CLASSIFIER_SPEC, Classifier
+from topwork.core.classifier import CLASSIFIER_SPEC, AnyClassifier, members_of
 from topwork.core.digests import classes_digest
 from topwork.core.errors import DamagedError, InputError
 from topwork.core.runs import Promotion, RegisteredChampion
@@ -114,7 +114,7 @@ def _registered_model(client: MlflowClient, name: str) -> RegisteredModel | None
         raise
 
 
-def registered_classifier(uri: str, asked: str) -> Classifier:
+def registered_classifier(uri: str, asked: str) -> AnyClassifier:
     """The classifier that MLflow stores under ``uri``; ``asked`` is the name that the user gave.
 
     Raises:
@@ -137,8 +137,9 @@ def registered_classifier(uri: str, asked: str) -> Classifier:
                 f"model={asked}: this model is no Topwork classifier; there is no {CLASSIFIER_SPEC} in it."
             )
         classifier = read_classifier(found[0].parent)
-    if not classifier.key.has_layers:
-        check_may_run(classifier.key.backbone)
+    for member in members_of(classifier):
+        if not member.key.has_layers:
+            check_may_run(member.key.backbone)
     return classifier
 
 

@@ -1,4 +1,4 @@
-"""A classifier as `spec.json` and `weights.safetensors`; no pickle."""
+"""A classifier or an ensemble as `spec.json` and `weights.safetensors`; no pickle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,28 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from topwork.core.classifier import CLASSIFIER_SPEC, CLASSIFIER_WEIGHTS, Classifier, Decision, LeastCost, Rejection
-from topwork.core.digests import text_digest
+from topwork.core.classifier import (
+    CLASSIFIER_SPEC,
+    CLASSIFIER_WEIGHTS,
+    AnyClassifier,
+    Classifier,
+    Decision,
+    Ensemble,
+    LeastCost,
+    Rejection,
+)
+from topwork.core.digests import arrays_digest, text_digest
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
 from topwork.datasets.atomic import appearing_together
-from topwork.datasets.classifier_spec import ClassifierSpec
+from topwork.datasets.classifier_spec import AnsweringSpec, ClassifierSpec, EnsembleSpec, NetworkSpec
 from topwork.datasets.feature_key import key_from_fields
 from topwork.datasets.previews import JSONPreview
 from topwork.datasets.remote import at_hand, exists, place
 from topwork.decisions.strategies import head_types
 
-FORMAT = "topwork-classifier-5"
+FORMAT, ENSEMBLE_FORMAT = "topwork-classifier-5", "topwork-ensemble-1"
+_SPECS: Mapping[str, type[ClassifierSpec | EnsembleSpec]] = {FORMAT: ClassifierSpec, ENSEMBLE_FORMAT: EnsembleSpec}
 _VERSIONS = (
     "topwork",
     "torch",
@@ -41,12 +51,12 @@ _VERSIONS = (
 )  # for people: no code reads them
 _UNSEALED = {"seal", "mlflow_run"}  # a run adds its id to the copy that it logs
 _REJECTION, _REJECTION_PARTS = "rejection.", ("centre", "directions", "whitening", "means")
-_HEAD = "head."
+_HEAD, _MEMBER = "head.", "member"
 _READS, _PAUSE = 20, 0.1  # if another process replaces a classifier: times to read it, seconds between them
 
 
-def read_classifier(folder: Path) -> Classifier:
-    """The classifier in ``folder``; its two files belong together, even if another process replaces them meanwhile.
+def read_classifier(folder: Path) -> AnyClassifier:
+    """The classifier or ensemble in ``folder``; its two files belong together, even if a process replaces them now.
 
     Raises:
         InputError: a file is missing, of another format, or not as it was written.
@@ -55,7 +65,12 @@ def read_classifier(folder: Path) -> Classifier:
     for _ in range(_READS):
         spec, content = _read_files(folder)
         if hashlib.sha256(content).hexdigest() == spec.weights_sha256:
-            return _classifier(spec, _tensors(folder, content), folder)
+            tensors = _tensors(folder, content)
+            return (
+                _ensemble(spec, tensors, folder)
+                if isinstance(spec, EnsembleSpec)
+                else _classifier(spec, tensors, folder)
+            )
         time.sleep(_PAUSE)
     raise InputError(
         f"{folder / CLASSIFIER_WEIGHTS}: does not belong to the {CLASSIFIER_SPEC} beside it (its SHA-256 differs): "
@@ -63,7 +78,7 @@ def read_classifier(folder: Path) -> Classifier:
     )
 
 
-def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
+def _read_files(folder: Path) -> tuple[ClassifierSpec | EnsembleSpec, bytes]:
     """The spec, checked, and the bytes of the weights; each file is read once."""
     path = folder / CLASSIFIER_SPEC
     try:
@@ -75,12 +90,13 @@ def _read_files(folder: Path) -> tuple[ClassifierSpec, bytes]:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: no classifier lies here ({error}).") from error
-    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise InputError(f"{path}: not a Topwork classifier of format {FORMAT}.")
+    kind = _SPECS.get(str(spec.get("format"))) if isinstance(spec, dict) else None
+    if kind is None:
+        raise InputError(f"{path}: not a Topwork classifier of format {' or '.join(_SPECS)}.")
     if spec.get("seal") != _seal(spec):
         raise InputError(f"{path}: changed since it was written.")
     try:
-        return ClassifierSpec.model_validate(spec), content
+        return kind.model_validate(spec), content
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
@@ -94,7 +110,29 @@ def _tensors(folder: Path, content: bytes) -> dict[str, Any]:
         raise InputError(f"{folder / CLASSIFIER_WEIGHTS}: damaged ({error}).") from error
 
 
-def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> Classifier:
+def _ensemble(spec: EnsembleSpec, tensors: dict[str, Any], folder: Path) -> Ensemble:
+    members: list[Classifier] = []
+    for number, each in enumerate(spec.members):
+        prefix = _prefix(number)
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        member = _classifier(each, own, folder)
+        if each.network_of is not None:
+            member = replace(member, network=members[each.network_of].network)
+        members.append(member)
+    return Ensemble(
+        tuple(members),
+        tuple(each.weight for each in spec.members),
+        strategy=spec.strategy,
+        training=spec.training,
+        decision=_decision(spec),
+    )
+
+
+def _prefix(number: int) -> str:
+    return f"{_MEMBER}{number}."
+
+
+def _classifier(spec: NetworkSpec, tensors: dict[str, Any], folder: Path) -> Classifier:
     rejection = {name: tensors.pop(f"{_REJECTION}{name}", None) for name in _REJECTION_PARTS}
     of_head = {name.removeprefix(_HEAD): tensors.pop(name) for name in [*tensors] if name.startswith(_HEAD)}
     head, known = None, head_types()
@@ -126,28 +164,53 @@ def _classifier(spec: ClassifierSpec, tensors: dict[str, Any], folder: Path) -> 
     )
 
 
-def _decision(spec: ClassifierSpec) -> Decision | LeastCost | None:
+def _decision(spec: AnsweringSpec) -> Decision | LeastCost | None:
     if spec.costs:
         return LeastCost(spec.costs)
     return Decision(**spec.decision.model_dump()) if spec.decision else None
 
 
-def write_classifier(classifier: Classifier, folder: Path) -> None:
+def write_classifier(classifier: AnyClassifier, folder: Path) -> None:
     """Write the two files into ``folder``; both are complete before the first replaces an older one."""
+    tensors, fields = _contents(classifier) if isinstance(classifier, Classifier) else _contents_of_ensemble(classifier)
+    form = FORMAT if isinstance(classifier, Classifier) else ENSEMBLE_FORMAT
+    with appearing_together(folder / CLASSIFIER_WEIGHTS, folder / CLASSIFIER_SPEC) as (weights, spec_file):
+        save_file(tensors, weights)
+        written = {"versions": {name: version(name) for name in _VERSIONS}, "weights_sha256": _file_digest(weights)}
+        spec = {"format": form, **fields, **written}
+        spec_file.write_text(json.dumps({**spec, "seal": _seal(spec)}, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _contents(classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors of a classifier by name, and the fields of its spec."""
     head = classifier.head.tensors()
     tensors = {f"{_HEAD}{name}": np.ascontiguousarray(value, np.float32) for name, value in head.items()}
     tensors |= {name: np.ascontiguousarray(value) for name, value in classifier.network.items()}
     for name in _REJECTION_PARTS if classifier.rejection else ():
         tensors[f"{_REJECTION}{name}"] = np.ascontiguousarray(getattr(classifier.rejection, name), np.float32)
-    with appearing_together(folder / CLASSIFIER_WEIGHTS, folder / CLASSIFIER_SPEC) as (weights, spec_file):
-        save_file(tensors, weights)
-        spec = _spec(classifier, hashlib.sha256(weights.read_bytes()).hexdigest())
-        spec_file.write_text(json.dumps(spec, indent=2, ensure_ascii=False), encoding="utf-8")
+    return tensors, _spec(classifier)
 
 
-def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
+def _contents_of_ensemble(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors of all members by name, a shared network once, and the fields of the spec."""
+    tensors, members, networks = dict[str, Any](), list[dict[str, Any]](), dict[str, int]()
+    for number, (member, weight) in enumerate(zip(ensemble.members, ensemble.weights, strict=True)):
+        digest = arrays_digest([member.network[name] for name in sorted(member.network)])
+        owner = networks.setdefault(digest, number)
+        own, spec = _contents(member if owner == number else replace(member, network={}))
+        tensors |= {f"{_prefix(number)}{name}": value for name, value in own.items()}
+        members.append({**spec, "weight": weight, **({"network_of": owner} if owner != number else {})})
+    fields = {
+        "strategy": ensemble.strategy,
+        "class_names": ensemble.class_names,
+        "training": ensemble.training,
+        "members": members,
+    }
+    return tensors, {**fields, **_answering(ensemble)}
+
+
+def _spec(classifier: Classifier) -> dict[str, Any]:
     spec = {
-        "format": FORMAT,
         "strategy": classifier.strategy,
         "class_names": classifier.class_names,
         "temperature": classifier.temperature,
@@ -158,17 +221,21 @@ def _spec(classifier: Classifier, weights_digest: str) -> dict[str, Any]:
         "hidden": classifier.hidden,
         "frozen": classifier.frozen,
         "data_digest": classifier.data_digest,
-        "versions": {name: version(name) for name in _VERSIONS},
         "reject_above": classifier.rejection.threshold if classifier.rejection else None,
-        "weights_sha256": weights_digest,
     }
     if classifier.head.kind != LinearHead.kind:
         spec["head"] = classifier.head.kind
+    return {**spec, **_answering(classifier)}
+
+
+def _answering(classifier: AnyClassifier) -> dict[str, Any]:
     if isinstance(classifier.decision, LeastCost):
-        spec["costs"] = classifier.decision.costs
-    elif classifier.decision:
-        spec["decision"] = asdict(classifier.decision)
-    return {**spec, "seal": _seal(spec)}
+        return {"costs": classifier.decision.costs}
+    return {"decision": asdict(classifier.decision)} if classifier.decision else {}
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _seal(spec: Mapping[str, Any]) -> str:
@@ -177,7 +244,7 @@ def _seal(spec: Mapping[str, Any]) -> str:
     return text_digest(json.dumps(sealed, sort_keys=True))
 
 
-class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
+class ClassifierDataset(AbstractDataset[AnyClassifier, AnyClassifier]):
     """A folder with `spec.json` and `weights.safetensors`."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
@@ -189,11 +256,11 @@ class ClassifierDataset(AbstractDataset[Classifier, Classifier]):
         """The folder of the files."""
         return self._folder
 
-    def load(self) -> Classifier:
+    def load(self) -> AnyClassifier:
         """The classifier, checked."""
         return read_classifier(self._folder)
 
-    def save(self, data: Classifier) -> None:
+    def save(self, data: AnyClassifier) -> None:
         """Replace the classifier."""
         write_classifier(data, self._folder)
 

@@ -17,7 +17,7 @@ from topwork.core.candidates import AUTO
 from topwork.core.fits import CROP, FAR_FROM_SQUARE, MANY_UNEVEN
 from topwork.core.progress import report_progress
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
-from topwork.decisions.strategies import FEW, MANY, REGISTRY, Strategy, has_small_pictures, is_far
+from topwork.decisions.strategies import BASIC, FEW, MANY, STRATEGY, Strategy, has_small_pictures, is_far
 from topwork.scoring.learning_curve import forecast
 from topwork.scoring.metric import Answers, Metric
 from topwork.scoring.metrics import proportion_interval, softmax
@@ -118,15 +118,18 @@ def gather_evidence(
     )
 
 
+_TRAINED = tuple(STRATEGY[name] for name in BASIC)
+
+
 def give_advice(
-    evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[Strategy] = REGISTRY
+    evidence: Evidence, minutes: Mapping[str, float | None], strategies: Sequence[Strategy] = _TRAINED
 ) -> Advice:
     """Advice with practice, evidence, recommendation, expected score and cost, in words and numbers.
 
     Args:
         evidence: result of `gather_evidence`.
         minutes: time that each network may take; None: no limit besides its epochs.
-        strategies: all strategies, cheapest first.
+        strategies: the strategies to choose from, cheapest first.
 
     """
     out = {each.name: reason for each in strategies if (reason := each.why_not(evidence))}

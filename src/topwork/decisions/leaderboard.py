@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Status
-from topwork.decisions.strategies import STRATEGIES
+from topwork.decisions.strategies import STRATEGIES, STRATEGY
 from topwork.scoring.metric import Answers, Metric, told_difference, told_number
 from topwork.scoring.paired import Difference, holm
 from topwork.scoring.shared_images import answers_of, comparable, compare_predictions, shared_predictions
 
 _SCORES = ("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images")
+_SIGNIFICANCE = 0.05  # of the paired test that a combination must pass, corrected for the number of comparisons
+_BETTER = "better out of fold than the best strategy alone, by more than luck"
 _ROUNDING = 1e-9  # if only one image differs, the difference is exactly one standard error
 
 
@@ -22,6 +24,7 @@ def compare_on_shared(
     splits: pd.DataFrame,
     seed: int,
     metric: Metric | None = None,
+    combined: Mapping[str, pd.DataFrame] | None = None,
 ) -> dict[str, Comparison]:
     """Comparison of each table of out-of-fold predictions with the best one.
 
@@ -36,9 +39,12 @@ def compare_on_shared(
         splits: table with the groups of the images.
         seed: seed of the random signs.
         metric: the score; None: accuracy.
+        combined: tables of what is made of several others, such as an ensemble. Each is compared with the best of
+            ``tables``, so that ``behind`` is positive where it is better than all that it is made of.
 
     """
     metric = metric or Metric()
+    apart = {**apart, **(combined or {})}
     found = {name: Comparison() for name in (*tables, *apart)}
     shared = shared_predictions(list(tables.values())) if tables else pd.DataFrame()
     if shared.empty or not comparable(list(tables.values()), metric):
@@ -91,12 +97,17 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
     Earlier runs cannot be champion. This is the rule of one standard error (Breiman et al. 1984) on paired differences.
     A significance test would find nothing with a few hundred images, and would always choose the cheapest strategy. A
     network whose training gained nothing is no candidate, since it is the head that it started from, at a higher price.
+    What is made of several strategies costs as much as all of them: it is chosen only if it is better than the best of
+    them by more than luck.
     """
     scored = [
         row
         for row in leaderboard.rows
         if row.behind is not None and row.strategy in STRATEGIES and row.status is Status.OK
     ]
+    if better := [row for row in scored if STRATEGY[row.strategy].combines and _is_better(row)]:
+        return _crowned(max(better, key=lambda row: row.behind or 0.0), _BETTER)
+    scored = [row for row in scored if not STRATEGY[row.strategy].combines]
     gained = [row for row in scored if not row.reason]  # a reason with a score says that the training gained nothing
     behind = {row: row.behind or 0.0 for row in gained or scored}
     if not behind:
@@ -119,9 +130,18 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
             f"{told_difference(lead, chosen.metric)} behind {best.name} out of fold, within {errors:g} standard "
             f"error of {error}, and cheaper with many images"
         )
-    scores = {name: getattr(chosen, name) for name in _SCORES}
-    which = {"metric": chosen.metric, "strategy": chosen.strategy, "features": chosen.features, "slot": chosen.slot}
-    return Champion(**which, reason=reason, images=chosen.shared_images, **scores)
+    return _crowned(chosen, reason)
+
+
+def _is_better(row: Row) -> bool:
+    """Whether a combination is better than the best of its members, by a paired test."""
+    return not row.reason and (row.behind or 0.0) > 0 and row.p_adjusted is not None and row.p_adjusted < _SIGNIFICANCE
+
+
+def _crowned(row: Row, reason: str) -> Champion:
+    scores = {name: getattr(row, name) for name in _SCORES}
+    which = {"metric": row.metric, "strategy": row.strategy, "features": row.features, "slot": row.slot}
+    return Champion(**which, reason=reason, images=row.shared_images, **scores)
 
 
 def cost(row: Row) -> tuple[float, ...]:

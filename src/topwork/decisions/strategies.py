@@ -14,7 +14,14 @@ from typing import Any
 from topwork.core import parameters as blocks
 from topwork.core.fits import MULTICROP
 from topwork.core.heads import Head, LinearHead
-from topwork.core.parameters import Block, FinetuneParameters, HeadParameters, LinearParameters, ScratchParameters
+from topwork.core.parameters import (
+    Block,
+    EnsembleParameters,
+    FinetuneParameters,
+    HeadParameters,
+    LinearParameters,
+    ScratchParameters,
+)
 from topwork.core.results import Evidence, Expected
 from topwork.training.defaults import FAR_DOMAIN
 
@@ -46,7 +53,8 @@ class Strategy:
 
     ``parameters`` is the type of its parameter block, which has the same name. ``head`` is the module that fits a head
     on the cached features; it is empty if the strategy trains a network in its own pipeline. ``on_features`` says
-    whether that network is the backbone of the features. ``why_not`` gives the
+    whether that network is the backbone of the features. ``combines`` says that it is made of the other strategies; it
+    runs only if the user names it. ``why_not`` gives the
     reason why the strategy is not worth running on these images, or an empty text. ``expected`` gives the expected
     accuracy, and ``sure`` says how certain it is. ``seconds`` gives the cost, from the evidence and the minutes that
     the strategy may take (None: no limit besides its epochs). ``epoch`` estimates the seconds of an epoch of one model,
@@ -57,11 +65,17 @@ class Strategy:
     parameters: type[Block]
     head: str
     on_features: bool
+    combines: bool
     why_not: Callable[[Evidence], str]
     expected: Callable[[Evidence], Expected]
     sure: str
     seconds: Callable[[Evidence, float | None], float | None]
     epoch: Callable[[Evidence, float], float]
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether it trains layers of a network, for which it needs minutes."""
+        return not self.head and not self.combines
 
 
 def is_far(evidence: Evidence) -> bool:
@@ -96,6 +110,7 @@ def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]
         parameters=parameters,
         head=f"{_HEADS}.{name}",
         on_features=True,
+        combines=False,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=found.probe_accuracy, low=found.probe_low, high=found.probe_high),
         sure="to expect is the score of the probe, within its interval; tuned classifiers differ from it a little",
@@ -118,12 +133,29 @@ def _network(
         parameters=parameters,
         head="",
         on_features=on_features,
+        combines=False,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
         sure="fairly sure of a gain of a point or two over the probe, no more; the leaderboard tells whether it is "
         "there",
         seconds=lambda _found, minutes: None if minutes is None else 60 * minutes,
         epoch=epoch,
+    )
+
+
+def _combination(name: str, parameters: type[Block]) -> Strategy:
+    """A strategy that is made of the other ones; the advice leaves it to the user."""
+    return Strategy(
+        name=name,
+        parameters=parameters,
+        head="",
+        on_features=False,
+        combines=True,
+        why_not=_never,
+        expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
+        sure="",
+        seconds=lambda _found, _minutes: None,
+        epoch=lambda _found, _speed: 0.0,
     )
 
 
@@ -168,11 +200,15 @@ REGISTRY = (
     _head("svm", LinearParameters, _no_svm),
     _network("scratch", ScratchParameters, _no_scratch, _epoch_of_scratch, on_features=False),
     _network("finetune", FinetuneParameters, _no_finetune, _epoch_of_finetune, on_features=True),
+    _combination("ensemble", EnsembleParameters),
 )
 """All strategies, cheapest first."""
 
 STRATEGIES = tuple(strategy.name for strategy in REGISTRY)
 """Names of all strategies, cheapest first."""
+
+BASIC = tuple(strategy.name for strategy in REGISTRY if not strategy.combines)
+"""Names of the strategies that `strategies=all` stands for; the others are made of these."""
 
 STRATEGY = {strategy.name: strategy for strategy in REGISTRY}
 """Each strategy by its name."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier
 from topwork.core.columns import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def answer_new(
-    images: ImageStore, answered: pd.DataFrame, classifier: Classifier, model: str, max_pixels: int, max_bytes: int
+    images: ImageStore, answered: pd.DataFrame, classifier: AnyClassifier, model: str, max_pixels: int, max_bytes: int
 ) -> Iterator[pd.DataFrame]:
     """Chunks of answers (columns ``ANSWER_COLUMNS``) for the files that are new or changed since ``answered``.
 
@@ -36,7 +36,8 @@ def answer_new(
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
     before = len(listing) - len(new)
-    who = f"{classifier.strategy} ({classifier.key.backbone}, {classifier.key.preprocessing['crop']} px)"
+    side = f", {classifier.image_size} px" if classifier.image_size else ""
+    who = f"{classifier.strategy} ({classifier.backbone}{side})"
     _log.info("%s answers for %s; %d answered before", who, counted(len(new), "new file"), before)
     if new.empty:
         return

@@ -17,8 +17,9 @@ from topwork.core.progress import report_progress
 from topwork.core.stores import FeatureStore
 from topwork.images.batches import map_batches
 from topwork.inference.network_engine import runs_here
-from topwork.inference.predictor import Predictor
+from topwork.inference.predictor import NetworkPredictor
 from topwork.models.engines import REFERENCE
+from topwork.models.graft import network_backbone
 from topwork.workers import cores
 
 _SHARD = 512  # vectors: a kill loses at most the current shard
@@ -54,7 +55,7 @@ def describe_missing(
     wanted = [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
     if not wanted:
         return
-    predictor = Predictor.of(classifier)
+    predictor = NetworkPredictor(classifier, network_backbone(classifier))
 
     def describe(batch: Sequence[tuple[str, str]]) -> Floats:
         vectors, reasons = predictor.describe([_unchanged(images, *each) for each in batch])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, members_of
 from topwork.core.errors import InputError, ServedOtherwiseError
 from topwork.inference.network_engine import runs_here
 from topwork.inference.predictor import Predictor
@@ -17,7 +17,9 @@ from topwork.inference.predictor import Predictor
 _AT_ONCE = 8  # images per request; an extra first request is not measured, because it includes one-time work
 
 
-def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Floats, tolerance: float) -> dict[str, Any]:
+def try_serving(
+    classifier: AnyClassifier, images: Sequence[bytes], expected: Floats, tolerance: float
+) -> dict[str, Any]:
     """Comparison of the answers for image bytes with the ``expected`` probabilities ``[n, c]`` from training.
 
     Returns ``status`` (``ok``, or why it cannot serve), ``served_images``, ``max_difference`` (of a probability),
@@ -40,7 +42,7 @@ def try_serving(classifier: Classifier, images: Sequence[bytes], expected: Float
         seconds_an_image.append((time.perf_counter() - start) / len(some))
     found = np.concatenate(answers)
     difference = float(np.abs(found - expected).max())
-    if difference > tolerance and runs_here(classifier.key):
+    if difference > tolerance and all(runs_here(member.key) for member in members_of(classifier)):
         raise ServedOtherwiseError(
             f"Asked as a server would ask it, {classifier.strategy} answers otherwise than in training: a probability "
             f"differs by {difference:.2g}, more than evaluation.served_tolerance={tolerance:g}. Were its features "

@@ -1,8 +1,9 @@
-"""A classifier that answers for image bytes."""
+"""Classifiers and ensembles that answer for image bytes."""
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, Classifier, Ensemble
 from topwork.images.augmentation import view_crops
 from topwork.images.decode import RejectedError, decode_pixels
 from topwork.images.transforms import Preprocessing, all_crops
@@ -25,6 +26,7 @@ from topwork.scoring.metrics import softmax
 _BATCH = 8
 _NAMED = 5  # broken images that an error names
 _MAX_PIXELS = 89_478_485
+_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -40,47 +42,44 @@ class Answers:
     distances: Floats
 
 
-class Predictor:
-    """Backbone and head together, with the preprocessing, layers and engine of training."""
+class Predictor(ABC):
+    """Answers for image bytes, with the preprocessing, layers and engines of training."""
 
-    def __init__(self, classifier: Classifier, backbone: Backbone, one_by_one: bool = False) -> None:
-        self._classifier = classifier
-        self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
-        self._for_one = engine_for_one(classifier, lambda: backbone) if one_by_one else None
-        weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
-        self._weights = sum(value.numel() for value in weights) + sum(
-            value.size for value in classifier.head.tensors().values()
-        )
-
-    @classmethod
-    def of(cls, classifier: Classifier, one_by_one: bool = False) -> Predictor:
-        """The predictor of a classifier, with its backbone; ``one_by_one`` also prepares an engine for single images.
+    @staticmethod
+    def of(classifier: AnyClassifier, one_by_one: bool = False) -> Predictor:
+        """The predictor of a classifier, with its network; ``one_by_one`` also prepares an engine for single images.
 
         Raises:
-            InputError: the network of the classifier cannot be built here.
+            InputError: a network of the classifier cannot be built here.
 
         """
-        return cls(classifier, network_backbone(classifier), one_by_one)
+        if isinstance(classifier, Ensemble):
+            return EnsemblePredictor(classifier, one_by_one)
+        return NetworkPredictor(classifier, network_backbone(classifier), one_by_one)
 
     @property
-    def classifier(self) -> Classifier:
+    @abstractmethod
+    def classifier(self) -> AnyClassifier:
         """The classifier that answers."""
-        return self._classifier
 
     @property
+    @abstractmethod
     def batch_size(self) -> int:
         """Largest number of images in one call of `answer`."""
-        return self._engine.batch_size
 
     @property
+    @abstractmethod
     def streams(self) -> int:
         """Number of calls of `answer` that compute at the same time."""
-        return self._engine.streams
 
     @property
+    @abstractmethod
     def megabytes(self) -> float:
         """Size of all weights in float32, in megabytes."""
-        return 4 * self._weights / 1e6
+
+    @abstractmethod
+    def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
+        """Answers for at most `batch_size` images; an unusable image keeps its row, with the reason."""
 
     def predict(self, images: Sequence[bytes]) -> pd.DataFrame:
         """One row per image, in the given order.
@@ -93,8 +92,8 @@ class Predictor:
 
         """
         found = self._answers(images)
-        names, best = self._classifier.class_names, self._classifier.called(found.probabilities)
-        bound = self._classifier.rejection.threshold if self._classifier.rejection else np.inf
+        names, best = self.classifier.class_names, self.classifier.called(found.probabilities)
+        bound = self.classifier.rejection.threshold if self.classifier.rejection else np.inf
         return pd.DataFrame(
             {
                 "label": np.asarray(names)[best],
@@ -119,18 +118,45 @@ class Predictor:
         reasons = tuple(reason for batch in batches for reason in batch.reasons)
         if broken := [f"image {number}: {reason}" for number, reason in enumerate(reasons, 1) if reason]:
             raise RejectedError("; ".join(broken[:_NAMED]))
-        probabilities = np.concatenate([self._nothing(0), *(batch.probabilities for batch in batches)])
+        probabilities = np.concatenate(
+            [np.empty((0, len(self.classifier.class_names))), *(batch.probabilities for batch in batches)]
+        )
         return Answers(reasons, probabilities, np.concatenate([np.empty(0), *(batch.distances for batch in batches)]))
+
+
+class NetworkPredictor(Predictor):
+    """Backbone and head together."""
+
+    def __init__(self, classifier: Classifier, backbone: Backbone, one_by_one: bool = False) -> None:
+        self._classifier = classifier
+        self._engine: Engine = serving_engine(classifier, lambda: backbone, _BATCH)
+        self._for_one = engine_for_one(classifier, lambda: backbone) if one_by_one else None
+        weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
+        self._weights = sum(value.numel() for value in weights) + _head_weights(classifier)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier that answers."""
+        return self._classifier
+
+    @property
+    def batch_size(self) -> int:
+        """Largest number of images in one call of `answer`."""
+        return self._engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        """Number of calls of `answer` that compute at the same time."""
+        return self._engine.streams
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all weights in float32, in megabytes."""
+        return _FLOAT * self._weights / 1e6
 
     def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
         """Answers for at most `batch_size` images; an unusable image keeps its row, with the reason."""
-        vectors, reasons = self.describe(images, max_pixels)
-        probabilities, distances = self._nothing(len(images)), np.full(len(images), np.nan)
-        if rows := [row for row, reason in enumerate(reasons) if not reason]:
-            probabilities[rows] = softmax(self._classifier.head.scores(vectors), self._classifier.temperature)
-            if self._classifier.rejection:
-                distances[rows] = self._classifier.rejection.distances(vectors)
-        return Answers(tuple(reasons), probabilities, distances)
+        return _told(*self.describe(images, max_pixels), [self._classifier], [1.0])
 
     def describe(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> tuple[Floats, list[str]]:
         """Features ``[m, d]`` of the usable ones among at most `batch_size` images, and why each other one is not.
@@ -165,9 +191,6 @@ class Predictor:
             return vectors
         return np.asarray(np.mean([vectors, *self._views(engine, images, np.stack(canvases), side)], axis=0))
 
-    def _nothing(self, images: int) -> Floats:
-        return np.full((images, len(self._classifier.class_names)), np.nan)
-
     def _views(
         self, engine: Engine, images: Sequence[bytes], canvases: NDArray[np.uint8], size: int
     ) -> Iterator[Floats]:
@@ -175,3 +198,67 @@ class Predictor:
         sha256 = [hashlib.sha256(image).hexdigest() for image in images]
         for view in range(1, self._classifier.test_views["count"] + 1):
             yield engine.mean(view_crops(canvases, draw_views(plan, sha256, [view]), plan.fill, size))
+
+
+class EnsemblePredictor(Predictor):
+    """The mean of several predictors; members on the same features share the network that computes them."""
+
+    def __init__(self, classifier: Ensemble, one_by_one: bool = False) -> None:
+        self._classifier = classifier
+        of_features = dict[str, list[int]]()
+        for place, member in enumerate(classifier.members):
+            of_features.setdefault(f"{member.key} {member.test_views}", []).append(place)
+        self._networks = [
+            (NetworkPredictor(first, network_backbone(first), one_by_one), places)
+            for places in of_features.values()
+            for first in [classifier.members[places[0]]]
+        ]
+
+    @property
+    def classifier(self) -> Ensemble:
+        """The ensemble that answers."""
+        return self._classifier
+
+    @property
+    def batch_size(self) -> int:
+        """Largest number of images in one call of `answer`."""
+        return min(network.batch_size for network, _ in self._networks)
+
+    @property
+    def streams(self) -> int:
+        """Number of calls of `answer` that compute at the same time."""
+        return min(network.streams for network, _ in self._networks)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all weights in float32, in megabytes."""
+        more = [self._classifier.members[place] for _, places in self._networks for place in places[1:]]
+        heads = _FLOAT * sum(map(_head_weights, more)) / 1e6
+        return heads + sum(network.megabytes for network, _ in self._networks)
+
+    def answer(self, images: Sequence[bytes], max_pixels: int = _MAX_PIXELS) -> Answers:
+        """Answers for at most `batch_size` images; an unusable image keeps its row, with the reason."""
+        parts = []
+        for network, places in self._networks:
+            members = [self._classifier.members[place] for place in places]
+            weights = [self._classifier.weights[place] for place in places]
+            parts.append(_told(*network.describe(images, max_pixels), members, weights))
+        # the first network is that of the first member, whose distances tell what is none of the classes
+        return Answers(parts[0].reasons, np.asarray(sum(part.probabilities for part in parts)), parts[0].distances)
+
+
+def _told(vectors: Floats, reasons: Sequence[str], members: Sequence[Classifier], weights: Sequence[float]) -> Answers:
+    """Answers from features ``[m, d]`` of the images without a reason: weighted sums of the members' probabilities."""
+    first = members[0]
+    probabilities = np.full((len(reasons), len(first.class_names)), np.nan)
+    distances = np.full(len(reasons), np.nan)
+    if rows := [row for row, reason in enumerate(reasons) if not reason]:
+        told = [softmax(member.head.scores(vectors), member.temperature) for member in members]
+        probabilities[rows] = sum(weight * each for weight, each in zip(weights, told, strict=True))
+        if first.rejection:
+            distances[rows] = first.rejection.distances(vectors)
+    return Answers(tuple(reasons), probabilities, distances)
+
+
+def _head_weights(classifier: Classifier) -> int:
+    return sum(value.size for value in classifier.head.tensors().values())

@@ -28,7 +28,7 @@ from topwork.core.results import Status, StrategyResult
 from topwork.core.visible import visible
 from topwork.datasets.atomic import remove_abandoned
 from topwork.datasets.mlflow_store import check_server
-from topwork.decisions.strategies import STRATEGIES
+from topwork.decisions.strategies import BASIC, STRATEGIES
 from topwork.models.candidates import list_candidates
 from topwork.run.backbone_checks import check_backbones
 from topwork.run.budget import Budget
@@ -187,8 +187,8 @@ def _asked_pipelines(options: Mapping[str, Any], knobs: Mapping[str, Any]) -> li
 def _run_alone(options: dict[str, Any], asked: _Asked) -> None:
     """Run in a data folder that no other process uses."""
     configuration, names, strategies, budget = asked.configuration, asked.pipelines, asked.strategies, asked.budget
-    wanted = configuration.parameters["strategies"]
-    catalog, skips = configuration.open_catalog(), wanted == AUTO or (budget.seconds is not None and wanted == ALL)
+    wanted = set(configuration.parameters["strategies"].split("+"))
+    catalog, skips = configuration.open_catalog(), AUTO in wanted or (budget.seconds is not None and ALL in wanted)
     if options["only_missing_outputs"]:
         check_unchanged(configuration, catalog)
     void_record(configuration, catalog)
@@ -202,7 +202,7 @@ def _run_alone(options: dict[str, Any], asked: _Asked) -> None:
     blocks = configuration.parameters
     plan = Plan(names, strategies, configuration.open_catalog, skips, blocks, candidates, budget, asked.concurrency)
     run_parts(options, plan)
-    if "__default__" in names and strategies == STRATEGIES and not any(options[name] for name in FILTERS):
+    if "__default__" in names and set(BASIC) <= set(strategies) and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))
 
 

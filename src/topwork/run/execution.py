@@ -177,7 +177,7 @@ class _Run:
         return Choice(given, self._plan.catalog_of(slot), candidate)
 
     def _choices_for(self, strategy: str, choices: Sequence[Choice]) -> Sequence[Choice]:
-        """Heads are fitted on all choices, a network is trained once."""
+        """Heads are fitted on all choices, a network is trained once, and what is made of all is made once."""
         if len(choices) == 1 or STRATEGY[strategy].head:
             return choices
         if not STRATEGY[strategy].on_features:
@@ -193,7 +193,7 @@ class _Run:
         reason = (self._ruled_out().get(strategy) or why_stop(self._done)) if self._plan.skips else ""
         if reason or not self._done:  # the first one always runs
             return reason
-        if STRATEGY[strategy].head:
+        if not STRATEGY[strategy].trains_network:
             advice = self._advice()
             return self._shares.why_no_head(advice.cost_seconds.get(strategy) if advice else None)
         return self._shares.why_no_network(self._networks_left(strategy), partial(self._epoch_seconds, strategy))
@@ -213,7 +213,7 @@ class _Run:
 
     def _share(self, strategy: str) -> Mapping[str, Any]:
         """The minutes of a network, as a parameter of its session."""
-        if STRATEGY[strategy].head or self._plan.budget.seconds is None:
+        if not STRATEGY[strategy].trains_network or self._plan.budget.seconds is None:
             return {}
         minutes = self._shares.minutes_for(strategy, self._networks_left(strategy))
         _log.info("%s has %.1f minutes to train.", strategy, minutes)
@@ -223,7 +223,7 @@ class _Run:
         """Number of networks that are still to be trained, this one included."""
         after = self._plan.strategies[self._plan.strategies.index(strategy) :]
         out = self._ruled_out() if self._plan.skips else {}
-        return sum(not STRATEGY[name].head and name not in out for name in after) or 1
+        return sum(STRATEGY[name].trains_network and name not in out for name in after) or 1
 
     def _note(self, result: StrategyResult, seconds: float) -> None:
         self._done.append(result)

@@ -17,7 +17,7 @@ from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import Block, FeatureParameters, parameter_names
 from topwork.datasets.remote import check_place, in_urls, is_url
-from topwork.decisions.strategies import BLOCKS, STRATEGIES
+from topwork.decisions.strategies import BASIC, BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
 
 FOLDERS = ("images", "data", "store", "new_images", "cache")
@@ -122,15 +122,18 @@ def _check_one_way_to_answer(parameters: Mapping[str, Any]) -> None:
 
 
 def chosen_strategies(wanted: str) -> tuple[str, ...]:
-    """The strategies for a value such as `svm+logistic`, `all` or `auto`, cheapest first; `auto` skips some later.
+    """The strategies for a value such as `svm+logistic`, `all`, `auto` or `all+ensemble`, cheapest first.
+
+    `all` and `auto` are all but those that are made of other strategies; `auto` skips some later.
 
     Raises:
         InputError: there is no such strategy.
 
     """
-    names = STRATEGIES if wanted in {ALL, AUTO} else tuple(wanted.split("+"))
-    for name in names:
-        if name not in STRATEGIES:
+    asked = tuple(wanted.split("+"))
+    names = {*asked, *BASIC} if {ALL, AUTO} & set(asked) else set(asked)
+    for name in asked:
+        if name not in (*STRATEGIES, ALL, AUTO):
             near = difflib.get_close_matches(name, STRATEGIES, n=1)
             hint = f"perhaps {near[0]}? " if near else ""
             raise InputError(

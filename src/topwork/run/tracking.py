@@ -267,7 +267,7 @@ class RunTracking:
         """The backbone of a strategy, and the name of the features if the run compares several."""
         assert self._context is not None
         if not STRATEGY[strategy].on_features:
-            return str(self._parameters[strategy]["backbone"]), ""
+            return str(self._parameters[strategy].get("backbone", "")), ""
         chosen = (self._context.config_loader.runtime_params or {}).get(CHOSEN, "")
         return str(self._parameters["features"]["backbone"]), str(chosen)
 

@@ -24,13 +24,15 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
 
     def load_context(self, context: Any) -> None:
         """Build the network once."""
+        from topwork.core.classifier import members_of
         from topwork.datasets.classifier_file import read_classifier
         from topwork.inference.predictor import Predictor
         from topwork.models.own_extractor import check_may_run
 
         classifier = read_classifier(Path(context.artifacts["spec"]).parent)
-        if not classifier.key.has_layers:
-            check_may_run(classifier.key.backbone)
+        for member in members_of(classifier):
+            if not member.key.has_layers:
+                check_may_run(member.key.backbone)
         self._predictor = Predictor.of(classifier, one_by_one=True)
         self._reads_paths = bool((context.model_config or {}).get("read_paths", False))
 

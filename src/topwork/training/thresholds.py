@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
-from topwork.core.classifier import Classifier, LeastCost
+from topwork.core.classifier import Classifier, Ensemble, LeastCost
 from topwork.core.parameters import ComparisonParameters, EvaluationParameters
 from topwork.scoring.costs import cost_matrix
 from topwork.scoring.predictions import with_decision
 from topwork.scoring.two_classes import decide, positive_class
 
+_Classified = TypeVar("_Classified", Classifier, Ensemble)
 _log = logging.getLogger(__name__)
 
 
 def with_answers(
-    classifier: Classifier,
+    classifier: _Classified,
     out_of_fold: pd.DataFrame,
     splits: pd.DataFrame,
     evaluation: EvaluationParameters,
     comparison: ComparisonParameters,
-) -> tuple[Classifier, pd.DataFrame]:
+) -> tuple[_Classified, pd.DataFrame]:
     """The classifier and its out-of-fold predictions, with the answers of the costs or the wish, if there are any."""
     if comparison.costs is not None:
         cheapest = LeastCost(cost_matrix(comparison.costs, classifier.class_names))

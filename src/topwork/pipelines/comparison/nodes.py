@@ -57,15 +57,17 @@ def build_leaderboard(
     """
     digest = split_digest(splits)
     runs = [_result_of_run(run, named_runs) for run in named_runs.table.to_dict("records")]
-    told = [(_row(result, digest), result.out_of_fold) for result in (*results, *other_results, *runs)]
+    every = [each for each in (*results, *other_results, *runs) if not _left_out(each)]
+    told = [(_row(result, digest), result.out_of_fold) for result in every]
     tables = {row.key: table for row, table in told if len(table)}
     rows = sorted(_with_features([row for row, _ in told], screen), key=cost)
     scored, apart = (
         {row.key: tables[row.key] for row in rows if row.status is status and row.key in tables}
         for status in (Status.OK, Status.OTHER_SPLIT)
     )
+    combined = {key: scored.pop(key) for row in rows if (key := row.key) in scored and _combines(row.strategy)}
     metric = Metric.of(parameters, sorted(splits["label"].unique()))
-    compared = compare_on_shared(scored, apart, splits, parameters.seed, metric)
+    compared = compare_on_shared(scored, apart, splits, parameters.seed, metric, combined)
     return rank([_compared(row, compared) for row in rows])
 
 
@@ -188,6 +190,15 @@ def _with_features(rows: Sequence[Row], screen: Screen) -> list[Row]:
 def _compared(row: Row, compared: Mapping[str, Comparison]) -> Row:
     found = compared.get(row.key)
     return row.model_copy(update=found.model_dump()) if found else row
+
+
+def _combines(strategy: str) -> bool:
+    return strategy in STRATEGY and STRATEGY[strategy].combines
+
+
+def _left_out(result: StrategyResult) -> bool:
+    """Whether it is a combination of strategies that nobody asked for."""
+    return _combines(result.strategy) and result.status is Status.NOT_RUN
 
 
 def _result_of_run(run: Mapping[Hashable, Any], runs: LoggedRuns) -> StrategyResult:

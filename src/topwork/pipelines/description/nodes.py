@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, the_only
 from topwork.core.columns import OK, REJECTED
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureShard
@@ -55,14 +55,19 @@ def list_new_images(
 
 
 def describe_new_images(
-    new_images: ImageStore, new_manifest: pd.DataFrame, asked_classifier: Classifier, known_features: FeatureStore
+    new_images: ImageStore, new_manifest: pd.DataFrame, asked_classifier: AnyClassifier, known_features: FeatureStore
 ) -> Iterator[FeatureShard]:
-    """Shards with the features of the usable files that the store does not have; equal files are computed once."""
+    """Shards with the features of the usable files that the store does not have; equal files are computed once.
+
+    Raises:
+        InputError: the classifier is an ensemble, which has features of several networks.
+
+    """
     from topwork.inference.description import describe_missing
 
     usable = new_manifest[new_manifest["status"] == OK].drop_duplicates("sha256")
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    yield from describe_missing(new_images, contents, known_features, asked_classifier)
+    yield from describe_missing(new_images, contents, known_features, the_only(asked_classifier, "this pipeline"))
 
 
 def _limits(parameters: IngestionParameters) -> Limits:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier, Decision, LeastCost
+from topwork.core.classifier import AnyClassifier, Classifier, Decision, Ensemble, LeastCost, members_of
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
@@ -29,6 +29,8 @@ from topwork.scoring.slices import score_slices
 from topwork.scoring.two_classes import area_scores, operating_scores, positive_class
 
 _UNTRAINED = "no step of training did better than the network that it started from, which is therefore what it is"
+
+_ALONE = "no other strategy improves {} out of fold, which is therefore its only member"
 
 
 def predict_test_split(
@@ -80,7 +82,7 @@ def score_strategy(
     distances: pd.DataFrame,
     out_of_fold: pd.DataFrame,
     splits: pd.DataFrame,
-    classifier: Classifier,
+    classifier: AnyClassifier,
     serving: dict[str, Any],
     class_scores: pd.DataFrame,
     slices: Slices,
@@ -109,10 +111,10 @@ def score_strategy(
     return StrategyResult(
         strategy=classifier.strategy,
         status=Status.OK,
-        reason=_UNTRAINED if classifier.training.get("epochs") == 0 else "",
-        backbone=classifier.key.backbone,
-        layers="+".join(classifier.key.layers),
-        image_size=classifier.key.preprocessing["crop"],
+        reason=_no_gain(classifier),
+        backbone=classifier.backbone,
+        layers=classifier.layers,
+        image_size=classifier.image_size,
         split_digest=split_digest(splits),
         scores={
             "test_images": len(predictions),
@@ -132,7 +134,14 @@ def score_strategy(
     )
 
 
-def _answering(classifier: Classifier, positive: str) -> dict[str, str]:
+def _no_gain(classifier: AnyClassifier) -> str:
+    """Why the classifier is no better than what it was made from, or an empty text."""
+    if len(members_of(classifier)) == 1 and isinstance(classifier, Ensemble):
+        return _ALONE.format(classifier.members[0].strategy)
+    return _UNTRAINED if classifier.training.get("epochs") == 0 else ""
+
+
+def _answering(classifier: AnyClassifier, positive: str) -> dict[str, str]:
     """Words on the class that recall and precision are of, and on the wish; none for more than two classes."""
     wish = {"wish": classifier.decision.wish} if isinstance(classifier.decision, Decision) else {}
     return {"positive": positive, **wish} if positive else {}
@@ -151,7 +160,7 @@ def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, 
 
 
 def try_serving(
-    images: ImageStore, classifier: Classifier, predictions: pd.DataFrame, parameters: EvaluationParameters
+    images: ImageStore, classifier: AnyClassifier, predictions: pd.DataFrame, parameters: EvaluationParameters
 ) -> dict[str, Any]:
     """Measurements of serving from image bytes: agreement with the reported probabilities, and cost.
 
@@ -166,7 +175,7 @@ def try_serving(
     return answers(classifier, contents, stacked_probabilities(asked), parameters.served_tolerance)
 
 
-def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
+def score_classes(predictions: pd.DataFrame, splits: pd.DataFrame, classifier: AnyClassifier) -> pd.DataFrame:
     """Images, precision, recall with interval, and F1 of each class on the test split."""
     names = classifier.class_names
     predicted, truth = (class_numbers(predictions[column], names) for column in ("predicted", "label"))
@@ -188,7 +197,7 @@ def slice_scores(
 
 
 def draw_figures(
-    images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
+    images: ImageStore, predictions: pd.DataFrame, classifier: AnyClassifier, parameters: EvaluationParameters
 ) -> dict[str, Figure]:
     """Figures of the test split: the confusion matrix, and the most confident mistakes."""
     return {
@@ -197,7 +206,7 @@ def draw_figures(
     }
 
 
-def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:
+def draw_confusion(predictions: pd.DataFrame, classifier: AnyClassifier) -> Figure:
     """Confusion matrix of the test split."""
     names = classifier.class_names
     counts = confusion(
@@ -208,7 +217,7 @@ def draw_confusion(predictions: pd.DataFrame, classifier: Classifier) -> Figure:
 
 
 def draw_mistakes(
-    images: ImageStore, predictions: pd.DataFrame, classifier: Classifier, parameters: EvaluationParameters
+    images: ImageStore, predictions: pd.DataFrame, classifier: AnyClassifier, parameters: EvaluationParameters
 ) -> Figure:
     """The wrongly predicted test images with the highest confidence."""
     worst = most_confident_mistakes(predictions, parameters.sheet_images)

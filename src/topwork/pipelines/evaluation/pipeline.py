@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from topwork.decisions.strategies import STRATEGIES
+from topwork.decisions.strategies import REGISTRY
 from topwork.pipelines.evaluation.nodes import (
     draw_figures,
     predict_test_split,
@@ -12,7 +12,7 @@ from topwork.pipelines.evaluation.nodes import (
     try_serving,
 )
 
-_TEMPLATE = Pipeline(
+_PREDICT = Pipeline(
     [
         Node(
             predict_test_split,
@@ -20,6 +20,10 @@ _TEMPLATE = Pipeline(
             ["predictions", "distances"],
             name="predict",
         ),
+    ]
+)
+_TEMPLATE = Pipeline(
+    [
         Node(
             try_serving,
             ["images", "classifier", "predictions", "params:evaluation"],
@@ -47,10 +51,19 @@ _TEMPLATE = Pipeline(
         ),
     ]
 )
-_SHARED = {"images", "attributes", "features", "manifest", "splits"}
+_SHARED = {"images", "attributes", "manifest", "splits"}
 
 
 def create_pipeline() -> Pipeline:
-    """The template in the namespace of each strategy."""
-    stamped = (Pipeline(_TEMPLATE, namespace=name, inputs=_SHARED, parameters={"evaluation"}) for name in STRATEGIES)
-    return sum(stamped, Pipeline([]))
+    """The template in the namespace of each strategy; one that is made of others predicts in its own pipeline."""
+    return sum(
+        (
+            Pipeline(_TEMPLATE, namespace=each.name, inputs=_SHARED - {"manifest"}, parameters={"evaluation"})
+            if each.combines
+            else Pipeline(
+                _PREDICT + _TEMPLATE, namespace=each.name, inputs=_SHARED | {"features"}, parameters={"evaluation"}
+            )
+            for each in REGISTRY
+        ),
+        Pipeline([]),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, Classifier, the_only
 from topwork.core.columns import TEST
 from topwork.core.errors import InputError
 from topwork.core.parameters import ExportParameters
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def export_classifier(
-    images: ImageStore, splits: pd.DataFrame, asked_classifier: Classifier, parameters: ExportParameters
+    images: ImageStore, splits: pd.DataFrame, asked_classifier: AnyClassifier, parameters: ExportParameters
 ) -> tuple[bytes, dict[str, Any]]:
     """The classifier as an ONNX file, and measurements of the agreement of both on test images.
 
@@ -29,7 +29,7 @@ def export_classifier(
 
     """
     export = _in_int8 if parameters.format == "onnx-int8" else _in_float
-    return export(images, splits, asked_classifier, parameters)
+    return export(images, splits, the_only(asked_classifier, "export"), parameters)
 
 
 def _in_float(

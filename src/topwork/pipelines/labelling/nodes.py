@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, the_only
 from topwork.core.columns import OK, REJECTED
 from topwork.core.parameters import DuplicateParameters, LabellingParameters
 from topwork.core.stores import FeatureStore, ImageStore
@@ -33,7 +33,7 @@ def choose_images(
     new_images: ImageStore,
     new_manifest: pd.DataFrame,
     new_shards: FeatureStore,
-    asked_classifier: Classifier,
+    asked_classifier: AnyClassifier,
     manifest: pd.DataFrame,
     earlier_requests: pd.DataFrame,
     parameters: LabellingParameters,
@@ -46,20 +46,21 @@ def choose_images(
     """
     from topwork.inference.description import served_key
 
+    classifier = the_only(asked_classifier, "labelling")
     labelled = still_to_learn(earlier_requests, manifest, new_manifest)
     pool = _unlabelled(new_manifest, labelled)
     _tell(new_manifest, pool)
-    vectors = new_shards.get(served_key(asked_classifier), pool["sha256"].tolist())
-    scores = asked_classifier.head.scores(vectors) if len(pool) else np.empty((0, len(asked_classifier.class_names)))
-    probabilities = softmax(scores, asked_classifier.temperature)
+    vectors = new_shards.get(served_key(classifier), pool["sha256"].tolist())
+    scores = classifier.head.scores(vectors) if len(pool) else np.empty((0, len(classifier.class_names)))
+    probabilities = softmax(scores, classifier.temperature)
     looked_at = most_unsure(probabilities, 2 * parameters.budget * parameters.candidates)
     pool, vectors, probabilities = pool.iloc[looked_at], vectors[looked_at], probabilities[looked_at]
     limits = duplicates.least_cosine, duplicates.most_bits, parameters.max_pixels
     groups = near_copy_groups(new_images, pool, vectors, *limits)
     rows = choose_to_label(vectors, probabilities, groups, parameters.budget, parameters.candidates, parameters.seed)
-    bound = asked_classifier.rejection
+    bound = classifier.rejection
     far = bound.distances(vectors, rows) > bound.threshold if bound and len(rows) else np.zeros(len(rows), bool)
-    asked = list_requests(pool.iloc[rows], probabilities[rows], far, asked_classifier.class_names)
+    asked = list_requests(pool.iloc[rows], probabilities[rows], far, classifier.class_names)
     requests = asked.drop(columns="image_id")
     return pd.concat([labelled, requests], ignore_index=True) if len(labelled) else requests, asked
 

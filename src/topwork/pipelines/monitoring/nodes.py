@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, Classifier, the_only
 from topwork.core.columns import OK, TEST
 from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
@@ -39,7 +39,7 @@ def describe_reference(
     images: ImageStore,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
-    asked_classifier: Classifier,
+    asked_classifier: AnyClassifier,
     known_features: FeatureStore,
 ) -> Iterator[FeatureShard]:
     """Shards with the features of the reference that the store does not have.
@@ -50,15 +50,16 @@ def describe_reference(
     """
     from topwork.inference.description import describe_missing
 
-    if asked_classifier.split_digest != split_digest(splits):
+    classifier = the_only(asked_classifier, "monitoring")
+    if classifier.split_digest != split_digest(splits):
         raise InputError(
-            f"{asked_classifier.strategy} was trained on another split than this data folder has: give the `data=DIR` "
+            f"{classifier.strategy} was trained on another split than this data folder has: give the `data=DIR` "
             "of the run that trained it."
         )
-    wanted = splits[_reference(splits, asked_classifier) | (splits["split"] == TEST)]
+    wanted = splits[_reference(splits, classifier) | (splits["split"] == TEST)]
     table = wanted.assign(sha256=_contents(wanted, manifest)).drop_duplicates("sha256")
     contents = dict(zip(table["sha256"], table["image_id"], strict=True))
-    yield from describe_missing(images, contents, known_features, asked_classifier)
+    yield from describe_missing(images, contents, known_features, classifier)
 
 
 def measure_drift(
@@ -66,7 +67,7 @@ def measure_drift(
     new_manifest: pd.DataFrame,
     new_shards: FeatureStore,
     reference_shards: FeatureStore,
-    asked_classifier: Classifier,
+    asked_classifier: AnyClassifier,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
     champion: Champion,
@@ -85,7 +86,8 @@ def measure_drift(
     """
     from topwork.inference.description import served_key
 
-    classifier, key = asked_classifier, served_key(asked_classifier)
+    classifier = the_only(asked_classifier, "monitoring")
+    key = served_key(classifier)
     result = _result_of(champion, classifier, (*results, *other_results))
     table = _compared(new_images, new_manifest)
     vectors = new_shards.get(key, table["sha256"].tolist())

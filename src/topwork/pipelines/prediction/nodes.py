@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topwork.core.arrays import Floats, Integers
-from topwork.core.classifier import Classifier
+from topwork.core.classifier import AnyClassifier, Classifier, Ensemble, members_of, the_only
 from topwork.core.columns import OK, REJECTED, STAMP_COLUMNS
 from topwork.core.digests import arrays_digest, text_digest
 from topwork.core.errors import InputError
@@ -26,11 +26,15 @@ from topwork.images.transforms import Preprocessing, all_crops
 from topwork.reporting.plots import heated, plot_sheet
 
 _log = logging.getLogger(__name__)
+_EXPLAINING = "prediction.explain"
 _NAMED = 5  # rejected files that are named in the log
 
 
 def answer_new_images(
-    new_images: ImageStore, asked_classifier: Classifier, known_answers: pd.DataFrame, parameters: PredictionParameters
+    new_images: ImageStore,
+    asked_classifier: AnyClassifier,
+    known_answers: pd.DataFrame,
+    parameters: PredictionParameters,
 ) -> Iterator[pd.DataFrame]:
     """Chunks of answers for the files that are new or changed since this classifier answered for them.
 
@@ -44,14 +48,14 @@ def answer_new_images(
     if parameters.explain:
         from topwork.inference.explanation import class_heat
 
-        class_heat(asked_classifier)
+        class_heat(the_only(asked_classifier, _EXPLAINING))
     check_names(new_images.listing["path"], f"new_images={new_images.source}")
     limits = (parameters.max_pixels, parameters.max_bytes)
     yield from answer_new(new_images, known_answers, asked_classifier, _name(asked_classifier), *limits)
 
 
 def tabulate_answers(
-    new_images: ImageStore, asked_classifier: Classifier, answers: pd.DataFrame, parameters: PredictionParameters
+    new_images: ImageStore, asked_classifier: AnyClassifier, answers: pd.DataFrame, parameters: PredictionParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two tables with one row per file, ordered by name: one for users, and one with all probabilities.
 
@@ -110,7 +114,7 @@ def draw_answers(
 
 def explain_answers(
     new_images: ImageStore,
-    asked_classifier: Classifier,
+    asked_classifier: AnyClassifier,
     new_predictions_table: pd.DataFrame,
     parameters: PredictionParameters,
 ) -> dict[str, Figure]:
@@ -124,25 +128,26 @@ def explain_answers(
         return {}
     from topwork.inference.explanation import class_heat
 
-    heat_of = class_heat(asked_classifier)
+    classifier = the_only(asked_classifier, _EXPLAINING)
+    heat_of = class_heat(classifier)
     usable = new_predictions_table[new_predictions_table["status"] == OK]
     usable = usable.sort_values("confidence", ascending=False, kind="stable")
     sheets = {}
-    for number, label in enumerate(asked_classifier.class_names):
+    for number, label in enumerate(classifier.class_names):
         rows = usable[usable["label"] == label].head(parameters.explain)
         pictures, captions = list[Image.Image](), list[str]()
         for row in rows.itertuples():
-            crops = _seen(new_images[str(row.image_id)], asked_classifier, parameters.max_pixels)
+            crops = _seen(new_images[str(row.image_id)], classifier, parameters.max_pixels)
             pixels, heat = np.hstack(list(crops)), np.hstack(list(heat_of(crops, number)))
             pictures += [Image.fromarray(pixels), heated(pixels, heat)]
             captions += [shortened(str(row.image_id)), f"{label} {row.confidence:.2f}"]
-        report_progress("explaining", number + 1, len(asked_classifier.class_names), "classes")
+        report_progress("explaining", number + 1, len(classifier.class_names), "classes")
         if pictures:
             sheets[label] = plot_sheet(pictures, captions, f"What spoke for {label}", columns=6)
     return sheets
 
 
-def answer_order(classifier: Classifier, probabilities: Floats) -> Integers:
+def answer_order(classifier: AnyClassifier, probabilities: Floats) -> Integers:
     """Numbers of the classes in each row, the one that is answered first, then the most likely one."""
     rank = np.where(np.isnan(probabilities), 0.0, probabilities)
     rank[np.arange(len(rank)), classifier.called(rank)] = 2.0  # above any probability
@@ -155,13 +160,16 @@ def _title(label: str, shown: int, images: int) -> str:
     return f"{label}: {images} image{'s' if images > 1 else ''}"
 
 
-def _name(classifier: Classifier) -> str:
+def _name(classifier: AnyClassifier) -> str:
     """The strategy, and a digest of everything that its answers depend on."""
-    parts = [classifier.key, classifier.temperature, classifier.class_names, classifier.test_views]
-    weights = [*classifier.head.tensors().values(), *classifier.network.values()]
-    if classifier.rejection:
-        bound = classifier.rejection
-        weights += [bound.centre, bound.directions, bound.whitening, bound.means]
+    parts, weights = list[object](), list[Floats]()
+    for member in members_of(classifier):
+        parts += [member.key, member.temperature, member.class_names, member.test_views]
+        weights += [*member.head.tensors().values(), *member.network.values()]
+        if member.rejection:
+            bound = member.rejection
+            weights += [bound.centre, bound.directions, bound.whitening, bound.means]
+    parts += classifier.weights if isinstance(classifier, Ensemble) else ()
     return f"{classifier.strategy} {text_digest(f'{parts} {arrays_digest(weights)}')[:8]}"
 
 
