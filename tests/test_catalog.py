@@ -29,6 +29,11 @@ def catalog_entries(project: Path) -> dict[str, Any]:
     return {name: entry for name, entry in entries.items() if not name.startswith("_")}
 
 
+def entry_of(name: str, catalog: DataCatalog, catalog_entries: dict[str, Any]) -> str:
+    """The entry of a dataset: its own, or that of a pattern which it matches."""
+    return name if name in catalog_entries else catalog.config_resolver.match_dataset_pattern(name) or name
+
+
 def datasets_of(every_pipeline: list[Pipeline]) -> set[str]:
     return {name for pipeline in every_pipeline for name in pipeline.datasets()}
 
@@ -43,7 +48,7 @@ def test_every_dataset_between_nodes_is_in_the_catalog(
 
 def test_every_catalog_entry_is_used(every_pipeline: list[Pipeline], catalog_entries: dict[str, Any]) -> None:
     catalog = DataCatalog.from_config(catalog_entries)
-    used = {catalog.config_resolver.match_dataset_pattern(name) or name for name in datasets_of(every_pipeline)}
+    used = {entry_of(name, catalog, catalog_entries) for name in datasets_of(every_pipeline)}
     assert set(catalog_entries) - used == BY_THE_RUN_ITSELF
 
 
@@ -56,7 +61,7 @@ def test_data_flows_from_layer_to_layer_and_never_back(catalog_entries: dict[str
     catalog = DataCatalog.from_config(catalog_entries)
 
     def layer(name: str) -> str:
-        entry = catalog_entries.get(catalog.config_resolver.match_dataset_pattern(name) or name, {})
+        entry = catalog_entries.get(entry_of(name, catalog, catalog_entries), {})
         return str(entry.get("metadata", {}).get("kedro-viz", {}).get("layer", ""))
 
     before: dict[str, set[str]] = {}

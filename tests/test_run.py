@@ -759,3 +759,35 @@ def test_a_model_that_the_registry_does_not_have_is_refused_before_any_work(
     assert result.exit_code == 1
     assert "backbone=models:/nothing@champion: cannot be had from MLflow" in result.output
     assert "Traceback" not in result.output
+
+
+def test_an_ensemble_is_scored_logged_and_served_like_every_strategy(
+    kedro_after_a_run: Callable[..., Any], tmp_path: Path, tracking_uri: str
+) -> None:
+    result = kedro_after_a_run(params=f"images={tmp_path / 'images'},strategies=logistic+svm+ensemble")
+    assert result.exit_code == 0, result.output
+    data = tmp_path / "data"
+    members = json.loads((data / "06_models/ensemble/members.json").read_text())
+    parts = [pd.read_parquet(data / f"07_model_output/{each['strategy']}/predictions.parquet") for each in members]
+    expected = sum(
+        each["weight"] * np.stack(part["probabilities"].to_list()) for each, part in zip(members, parts, strict=True)
+    )
+    predictions = pd.read_parquet(data / "07_model_output/ensemble/predictions.parquet")
+    np.testing.assert_allclose(np.stack(predictions["probabilities"].to_list()), expected, atol=1e-6)
+    serving = json.loads((data / "08_reporting/ensemble/serving.json").read_text())
+    assert (serving["status"], serving["same_label"]) == ("ok", 1)
+    row = leaderboard(tmp_path)["ensemble"]
+    assert row["accuracy"] == (predictions["label"] == predictions["predicted"]).mean()
+    assert json.loads((data / "08_reporting/champion.json").read_text())["strategy"] != "ensemble"  # nothing to gain
+    _, children = runs_of(tracking_uri)
+    (mine,) = [run for run in children if run.info.run_name == "ensemble"]
+    assert mine.data.metrics["accuracy"] == row["accuracy"]
+
+    given = f"new_images={tmp_path / 'images'},model={data / '06_models/ensemble'}"
+    predicted = kedro_after_a_run("--pipelines", "prediction", params=given)
+    assert predicted.exit_code == 0, predicted.output
+    answers = pd.read_parquet(data / "07_model_output/new/predictions.parquet").set_index("image_id")
+    told = np.stack(answers.loc[predictions["image_id"], "probabilities"].to_list())
+    np.testing.assert_allclose(told, expected, atol=1e-3)
+    refused = kedro_after_a_run("--pipelines", "description,labelling", params=given)
+    assert "monitoring, works on one network, and ensemble is made of several" in refused.output

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from tests.datasets.test_feature_store import KEY
 from topwork.core.classifier import CLASSIFIER_SPEC as SPEC
 from topwork.core.classifier import CLASSIFIER_WEIGHTS as WEIGHTS
-from topwork.core.classifier import Classifier, Decision, LeastCost
+from topwork.core.classifier import Classifier, Decision, Ensemble, LeastCost, the_only
 from topwork.core.errors import InputError
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
@@ -78,3 +79,52 @@ def test_foreign_and_missing_files_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"")
     with pytest.raises(InputError, match="not a Topwork classifier"):
         read_classifier(tmp_path)
+
+
+@pytest.fixture
+def ensemble(classifier: Classifier) -> Ensemble:
+    """Three members, of which the first two share a network."""
+    shared = {"trunk.weight": np.arange(4, dtype=np.float32)}
+    first = replace(classifier, strategy="logistic", network=shared)
+    trained = replace(classifier, strategy="finetune", network={"trunk.weight": np.ones(4, np.float32)}, frozen=False)
+    members = (first, replace(classifier, network={**shared}, temperature=2.0), trained)
+    return Ensemble(members, (0.5, 0.3, 0.2), training={"members": "three"})
+
+
+def test_an_ensemble_comes_back_as_it_was_and_holds_a_shared_network_once(tmp_path: Path, ensemble: Ensemble) -> None:
+    write_classifier(ensemble, tmp_path)
+    loaded = read_classifier(tmp_path)
+    assert isinstance(loaded, Ensemble)
+    assert (loaded.weights, loaded.class_names, loaded.training) == (
+        ensemble.weights,
+        ("cat", "Hündin"),
+        ensemble.training,
+    )
+    assert [each.strategy for each in loaded.members] == ["logistic", "svm", "finetune"]
+    assert [each.temperature for each in loaded.members] == [0.7, 2.0, 0.7]
+    for mine, theirs in zip(loaded.members, ensemble.members, strict=True):
+        np.testing.assert_array_equal(mine.network["trunk.weight"], theirs.network["trunk.weight"])
+    with safe_open(tmp_path / WEIGHTS, "numpy") as weights:
+        assert [name for name in sorted(weights.keys()) if "trunk" in name] == [
+            "member0.trunk.weight",
+            "member2.trunk.weight",
+        ]
+
+
+def test_an_ensemble_keeps_how_it_answers(tmp_path: Path, ensemble: Ensemble) -> None:
+    decision = Decision("Hündin", 0.21, "recall >= 0.9")
+    write_classifier(replace(ensemble, decision=decision), tmp_path)
+    assert read_classifier(tmp_path).decision == decision
+
+
+def test_an_ensemble_of_members_that_know_other_classes_is_refused(tmp_path: Path, ensemble: Ensemble) -> None:
+    stranger = replace(ensemble.members[2], class_names=("cat", "owl"))
+    write_classifier(replace(ensemble, members=(*ensemble.members[:2], stranger)), tmp_path)
+    with pytest.raises(InputError, match="a member knows other classes"):
+        read_classifier(tmp_path)
+
+
+def test_an_ensemble_is_refused_where_one_network_is_wanted(ensemble: Ensemble) -> None:
+    with pytest.raises(InputError, match=r"monitoring works on one network.*`model=data/06_models/logistic`"):
+        the_only(ensemble, "monitoring")
+    assert the_only(ensemble.members[0], "monitoring") is ensemble.members[0]

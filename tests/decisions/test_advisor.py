@@ -11,7 +11,7 @@ from topwork.core import progress
 from topwork.core.results import Advice, Evidence, Point, Status, StrategyResult
 from topwork.decisions import advisor
 from topwork.decisions.advisor import gather_evidence, give_advice, practice, why_stop
-from topwork.decisions.strategies import REGISTRY
+from topwork.decisions.strategies import BASIC, STRATEGY
 from topwork.scoring.learning_curve import forecast
 from topwork.training.linear import fit_head, multinomial_logistic
 from topwork.training.linear_models import ClosedRidge
@@ -75,7 +75,7 @@ def result(**scores: float) -> StrategyResult:
     ],
 )
 def test_practice_says_what_is_worth_running(given: Evidence, left: list[str], rule: str) -> None:
-    assert [strategy.name for strategy in REGISTRY if not strategy.why_not(given)] == left
+    assert [name for name in BASIC if not STRATEGY[name].why_not(given)] == left
     assert rule in practice(given)
 
 
@@ -140,7 +140,7 @@ def test_advice_warns_where_a_crop_loses_much_of_many_images(changed: dict[str, 
 
 def test_networks_are_ruled_out_where_features_of_several_crops_are_averaged() -> None:
     small = evidence(median_side=8.0, fit="multicrop")
-    assert [strategy.name for strategy in REGISTRY if not strategy.why_not(small)] == ["logistic", "lda", "svm"]
+    assert [name for name in BASIC if not STRATEGY[name].why_not(small)] == ["logistic", "lda", "svm"]
 
 
 def test_a_power_law_is_continued() -> None:

@@ -84,3 +84,37 @@ def test_of_equals_the_cheaper_is_taken() -> None:
 
 def test_without_scores_there_is_no_champion() -> None:
     assert choose_champion(Leaderboard(()), 1.0).strategy is None
+
+
+def with_ensemble(alone: int, together: int) -> Leaderboard:
+    compared = compare_on_shared(
+        {"logistic": predictions(alone), "svm": predictions(alone + 2)},
+        {},
+        SPLITS,
+        0,
+        combined={"ensemble": predictions(together)},
+    )
+    return rank([Row(strategy=name, status=Status.OK, **vars(found)) for name, found in compared.items()])
+
+
+def test_an_ensemble_is_told_from_the_best_of_the_others() -> None:
+    rows = {row.strategy: row for row in with_ensemble(alone=20, together=5).rows}
+    assert rows["ensemble"].behind == pytest.approx(15 / COUNT)
+    assert rows["logistic"].p is None  # the best of the strategies; the others are compared with it
+    assert rows["svm"].behind == pytest.approx(-2 / COUNT)
+
+
+def test_an_ensemble_is_champion_only_if_it_is_better_by_more_than_luck() -> None:
+    better = choose_champion(with_ensemble(alone=20, together=5), 1.0)
+    assert better.strategy == "ensemble"
+    assert "by more than luck" in better.reason
+    assert choose_champion(with_ensemble(alone=20, together=18), 1.0).strategy == "logistic"
+    assert choose_champion(with_ensemble(alone=20, together=25), 1.0).strategy == "logistic"
+
+
+def test_an_ensemble_of_one_is_no_champion() -> None:
+    rows = [
+        row.model_copy(update={"reason": "no other strategy improves it"}) if row.strategy == "ensemble" else row
+        for row in with_ensemble(alone=20, together=5).rows
+    ]
+    assert choose_champion(rank(rows), 1.0).strategy == "logistic"

@@ -40,7 +40,7 @@ class Known:
 def described(
     images: dict[str, bytes], contents: dict[str, str], known: Known, patch: pytest.MonkeyPatch
 ) -> list[FeatureShard]:
-    patch.setattr(description.Predictor, "of", lambda _classifier: OneNumber())
+    patch.setattr(description.NetworkPredictor, "of_network", lambda _classifier: OneNumber())
     return list(describe_missing(images, contents, known, CLASSIFIER))  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import image_bytes
-from topwork.core.classifier import Classifier, Decision
+from topwork.core.classifier import Classifier, Decision, Ensemble
 from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
 from topwork.datasets.classifier_file import read_classifier, write_classifier
@@ -111,3 +111,21 @@ def test_a_threshold_decides_the_label_and_confidence_stays_its_probability() ->
     is_dog = chance >= threshold
     assert found["label"].tolist() == np.where(is_dog, "dog", "cat").tolist()
     np.testing.assert_allclose(found["confidence"], np.where(is_dog, chance, 1 - chance))
+
+
+def test_an_ensemble_answers_with_the_weighted_mean_of_its_members(tmp_path: Path) -> None:
+    one = a_classifier("none")
+    same_features = replace(one, head=LinearHead(-one.head.weight, one.head.bias), temperature=5.0)
+    squashed = fitted(one, "squash")
+    ensemble = Ensemble((one, squashed, same_features), (0.5, 0.3, 0.2))
+    write_classifier(ensemble, tmp_path)
+    predictor = Predictor.of(read_classifier(tmp_path), one_by_one=True)
+    wide = [*PICTURES[:2], b"broken", image_bytes(9, size=(90, 30))]
+    answers = predictor.answer(wide)
+    parts = [Predictor.of(member).answer(wide) for member in ensemble.members]
+    expected = 0.5 * parts[0].probabilities + 0.3 * parts[1].probabilities + 0.2 * parts[2].probabilities
+    np.testing.assert_allclose(answers.probabilities, expected, rtol=1e-5)
+    assert answers.reasons == parts[0].reasons
+    heads = 2 * 4 * 3 * 1281 / 1e6  # the second and the third member; the network of the third is that of the first
+    of_networks = Predictor.of(one).megabytes + Predictor.of(squashed).megabytes
+    assert predictor.megabytes == pytest.approx(of_networks + heads / 2)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from topwork.core.errors import InputError
-from topwork.decisions.strategies import BLOCKS, STRATEGIES
+from topwork.decisions.strategies import BASIC, BLOCKS
 from topwork.run.configuration import load_configuration, read_configuration
 from topwork.run.preflight import (
     check_history,
@@ -84,10 +84,11 @@ def test_a_value_out_of_range_is_refused_with_the_allowed(
 
 
 def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
-    assert chosen_strategies("all") == STRATEGIES
+    assert chosen_strategies("all") == BASIC
+    assert chosen_strategies("all+ensemble") == chosen_strategies("auto+ensemble") == (*BASIC, "ensemble")
     assert chosen_strategies("svm+logistic") == ("logistic", "svm")
     assert chosen_strategies("svm") == ("svm",)
-    known = re.escape("logistic+lda+svm+scratch+finetune, all")
+    known = re.escape("logistic+lda+svm+scratch+finetune+ensemble, all")
     with pytest.raises(InputError, match=rf"no strategy 'swm'; perhaps svm\? known are {known}"):
         chosen_strategies("logistic+swm")
 

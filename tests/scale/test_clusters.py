@@ -96,6 +96,15 @@ def test_work_is_done_in_a_running_cluster_of_ray(ray_cluster: str) -> None:
     check_work_in("ray", ray_cluster, 2)
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_on_this_machine_does_not_join_a_cluster_that_runs_beside_it() -> None:
+    with hired("ray", 3, None, 1):  # one more than the cluster has room for
+        crew = current_crew()
+        assert crew
+        parts = shared_out(crew, lambda items: partial(look, items), PARTS)
+        assert sum(seen[0] for _, seen in parts) == sum(map(sum, PARTS))
+
+
 @pytest.mark.parametrize(("backend", "room"), [("dask", 1), ("ray", 2)])
 def test_a_cluster_that_is_too_small_is_refused_with_its_size(
     backend: str, room: int, request: pytest.FixtureRequest

@@ -202,8 +202,8 @@ def the_only(classifier: AnyClassifier, purpose: str) -> Classifier:
         return classifier
     first = classifier.members[0].strategy
     raise InputError(
-        f"{purpose} works on one network, and this is an ensemble of {len(classifier.members)} classifiers: name one "
-        f"of them, such as `model=data/06_models/{first}` (the folder of {first} in the data folder of the run)."
+        f"{purpose} works on one network, and {classifier.strategy} is made of several classifiers: name one of them, "
+        f"such as `model=data/06_models/{first}` (the folder of {first} in the data folder of the run)."
     )
 
 

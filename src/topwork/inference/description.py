@@ -19,7 +19,6 @@ from topwork.images.batches import map_batches
 from topwork.inference.network_engine import runs_here
 from topwork.inference.predictor import NetworkPredictor
 from topwork.models.engines import REFERENCE
-from topwork.models.graft import network_backbone
 from topwork.workers import cores
 
 _SHARD = 512  # vectors: a kill loses at most the current shard
@@ -55,7 +54,7 @@ def describe_missing(
     wanted = [(contents[sha256], sha256) for sha256 in known.missing(key, list(contents))]
     if not wanted:
         return
-    predictor = NetworkPredictor(classifier, network_backbone(classifier))
+    predictor = NetworkPredictor.of_network(classifier)
 
     def describe(batch: Sequence[tuple[str, str]]) -> Floats:
         vectors, reasons = predictor.describe([_unchanged(images, *each) for each in batch])

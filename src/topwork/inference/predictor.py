@@ -55,7 +55,7 @@ class Predictor(ABC):
         """
         if isinstance(classifier, Ensemble):
             return EnsemblePredictor(classifier, one_by_one)
-        return NetworkPredictor(classifier, network_backbone(classifier), one_by_one)
+        return NetworkPredictor.of_network(classifier, one_by_one)
 
     @property
     @abstractmethod
@@ -134,6 +134,11 @@ class NetworkPredictor(Predictor):
         weights = [*backbone.trunk.parameters(), *(backbone.neck.parameters() if backbone.neck else [])]
         self._weights = sum(value.numel() for value in weights) + _head_weights(classifier)
 
+    @classmethod
+    def of_network(cls, classifier: Classifier, one_by_one: bool = False) -> NetworkPredictor:
+        """The predictor of a classifier that is no ensemble, with its network."""
+        return cls(classifier, network_backbone(classifier), one_by_one)
+
     @property
     def classifier(self) -> Classifier:
         """The classifier that answers."""
@@ -209,7 +214,7 @@ class EnsemblePredictor(Predictor):
         for place, member in enumerate(classifier.members):
             of_features.setdefault(f"{member.key} {member.test_views}", []).append(place)
         self._networks = [
-            (NetworkPredictor(first, network_backbone(first), one_by_one), places)
+            (NetworkPredictor.of_network(first, one_by_one), places)
             for places in of_features.values()
             for first in [classifier.members[places[0]]]
         ]

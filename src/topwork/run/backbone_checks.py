@@ -69,7 +69,7 @@ def _check_has_layers(backbone: str, wanted: str) -> None:
 
 def _check_one_crop(strategy: str, fit: str, names: Sequence[str], strategies: Sequence[str], wanted: str) -> None:
     asked = strategy in strategies and {"__default__", strategy} & set(names)
-    if asked and fit == MULTICROP and wanted != AUTO:
+    if asked and fit == MULTICROP and AUTO not in wanted.split("+"):
         raise InputError(ONE_CROP.format(strategy=strategy))
 
 

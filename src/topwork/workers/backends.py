@@ -71,7 +71,8 @@ def _ray(count: int, cluster: str | None, threads: int) -> Iterator[Crew]:
     _check_installed("ray", "ray")
     import ray
 
-    here: dict[str, Any] = {"num_cpus": count * threads, "include_dashboard": False}
+    # `local`, since Ray would otherwise join a cluster that happens to run on this machine
+    here: dict[str, Any] = {"address": "local", "num_cpus": count * threads, "include_dashboard": False}
     where = {"address": cluster} if cluster else here
     if cluster and cluster != _THIS_CLUSTER:
         _check_listening("Ray", cluster)  # Ray itself would wait for ever

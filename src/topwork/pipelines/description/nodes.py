@@ -18,16 +18,23 @@ from topwork.core.stores import FeatureStore, ImageStore
 from topwork.data.manifest import Limits, inspect_new, with_inspection
 from topwork.data.readable import check_names
 
+_PURPOSE = "comparing features, for labelling and monitoring,"
+
 
 def inspect_new_images(
-    new_images: ImageStore, known_new_files: pd.DataFrame, parameters: IngestionParameters
+    new_images: ImageStore,
+    known_new_files: pd.DataFrame,
+    asked_classifier: AnyClassifier,
+    parameters: IngestionParameters,
 ) -> Iterator[pd.DataFrame]:
     """Inspections of the files that are new or changed, chunk by chunk.
 
     Raises:
-        InputError: most files need a plugin that is not installed.
+        InputError: most files need a plugin that is not installed; or the classifier is an ensemble, which is known
+            here, before the long work.
 
     """
+    the_only(asked_classifier, _PURPOSE)
     check_names(new_images.listing["path"], f"new_images={new_images.source}")
     known = known_new_files.head(0) if parameters.rehash else known_new_files
     yield from inspect_new(new_images.listing, new_images, known, _limits(parameters), parameters.threads)
@@ -67,7 +74,7 @@ def describe_new_images(
 
     usable = new_manifest[new_manifest["status"] == OK].drop_duplicates("sha256")
     contents = dict(zip(usable["sha256"], usable["image_id"], strict=True))
-    yield from describe_missing(new_images, contents, known_features, the_only(asked_classifier, "this pipeline"))
+    yield from describe_missing(new_images, contents, known_features, the_only(asked_classifier, _PURPOSE))
 
 
 def _limits(parameters: IngestionParameters) -> Limits:
