@@ -7,7 +7,7 @@ from kedro.pipeline import Pipeline
 
 DEFAULT = (
     *("ingestion", "augmentation", "splitting", "screening", "features", "advice"),
-    *("classifier", "scratch", "finetune", "ensemble", "evaluation", "comparison", "labels", "report"),
+    *("classifier", "scratch", "finetune", "ensemble", "distilled", "evaluation", "comparison", "labels", "report"),
 )
 """What `kedro run` runs; examples are made by pipelines of their own."""
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from topwork.core.errors import InputError
-from topwork.core.parameters import PERCENTILES, FeatureParameters, ScratchParameters
+from topwork.core.parameters import PERCENTILES, DistilledParameters, FeatureParameters, ScratchParameters
 
 Scale = float | tuple[float, float] | None
 """The value that becomes 255, or those that become 0 and 255; None: 255 is the largest value of the number type."""
 
-P = TypeVar("P", FeatureParameters, ScratchParameters)
+P = TypeVar("P", FeatureParameters, ScratchParameters, DistilledParameters)
 
 
 def measured_scale(grey_range: Mapping[str, Any]) -> Scale:

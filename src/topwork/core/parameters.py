@@ -253,12 +253,12 @@ class FinetuneParameters(NetworkParameters):
     @model_validator(mode="after")
     def _probe_or_layers(self) -> FinetuneParameters:
         if self.head == "probe" and self.hidden:
-            raise ValueError(f"hidden={self.hidden} leaves no place for a probe; say finetune.head=random too")
+            raise ValueError(f"hidden={self.hidden} leaves no place for a probe; say head=random too")
         return self
 
 
-class ScratchParameters(NetworkParameters):
-    """Block `scratch`: the network that is trained from random weights."""
+class OwnInput(Block):
+    """A network of its own, and how images come into it; the features have other ones."""
 
     backbone: Name
     image_size: Side | Literal["auto"] | None
@@ -275,6 +275,17 @@ class ScratchParameters(NetworkParameters):
     def fitted_by(self) -> str:
         """How an image that is not square comes into the square; a crop if that is left open."""
         return _fit(self.fit)
+
+
+class ScratchParameters(NetworkParameters, OwnInput):
+    """Block `scratch`: the network that is trained from random weights."""
+
+
+class DistilledParameters(FinetuneParameters, OwnInput):
+    """Block `distilled`: the small network that learns from the best other strategy."""
+
+    weights: Name
+    teacher_share: Fraction
 
 
 class LabelParameters(Block):

@@ -62,6 +62,11 @@ class StrategyResult:
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
+    def name(self) -> str:
+        """The strategy, with its features if they are not those that the run chose first."""
+        return f"{self.strategy} on {self.backbone} {self.layers} {self.image_size} px" if self.slot else self.strategy
+
+    @property
     def answering(self) -> str:
         """What is answered in place of the most likely class, and at what price on the test split, in words.
 

@@ -97,15 +97,15 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
     Earlier runs cannot be champion. This is the rule of one standard error (Breiman et al. 1984) on paired differences.
     A significance test would find nothing with a few hundred images, and would always choose the cheapest strategy. A
     network whose training gained nothing is no candidate, since it is the head that it started from, at a higher price.
-    What is made of several strategies costs as much as all of them: it is chosen only if it is better than the best of
-    them by more than luck.
+    An ensemble costs as much as all its members: it is chosen only if it is better than the best of them by more than
+    luck. A distilled network is never chosen: its teacher has learnt from the images that it is scored on.
     """
     scored = [
         row
         for row in leaderboard.rows
         if row.behind is not None and row.strategy in STRATEGIES and row.status is Status.OK
     ]
-    if better := [row for row in scored if STRATEGY[row.strategy].combines and _is_better(row)]:
+    if better := [row for row in scored if STRATEGY[row.strategy].averages and _is_better(row)]:
         return _crowned(max(better, key=lambda row: row.behind or 0.0), _BETTER)
     scored = [row for row in scored if not STRATEGY[row.strategy].combines]
     gained = [row for row in scored if not row.reason]  # a reason with a score says that the training gained nothing

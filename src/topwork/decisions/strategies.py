@@ -16,6 +16,7 @@ from topwork.core.fits import MULTICROP
 from topwork.core.heads import Head, LinearHead
 from topwork.core.parameters import (
     Block,
+    DistilledParameters,
     EnsembleParameters,
     FinetuneParameters,
     HeadParameters,
@@ -53,8 +54,9 @@ class Strategy:
 
     ``parameters`` is the type of its parameter block, which has the same name. ``head`` is the module that fits a head
     on the cached features; it is empty if the strategy trains a network in its own pipeline. ``on_features`` says
-    whether that network is the backbone of the features. ``combines`` says that it is made of the other strategies; it
-    runs only if the user names it. ``why_not`` gives the
+    whether that network is the backbone of the features. ``trains_network`` says whether it trains layers, for which it
+    needs minutes. ``combines`` says that it is made of the other strategies; it runs only if the user names it.
+    ``why_not`` gives the
     reason why the strategy is not worth running on these images, or an empty text. ``expected`` gives the expected
     accuracy, and ``sure`` says how certain it is. ``seconds`` gives the cost, from the evidence and the minutes that
     the strategy may take (None: no limit besides its epochs). ``epoch`` estimates the seconds of an epoch of one model,
@@ -65,6 +67,7 @@ class Strategy:
     parameters: type[Block]
     head: str
     on_features: bool
+    trains_network: bool
     combines: bool
     why_not: Callable[[Evidence], str]
     expected: Callable[[Evidence], Expected]
@@ -73,9 +76,9 @@ class Strategy:
     epoch: Callable[[Evidence, float], float]
 
     @property
-    def trains_network(self) -> bool:
-        """Whether it trains layers of a network, for which it needs minutes."""
-        return not self.head and not self.combines
+    def averages(self) -> bool:
+        """Whether it is a mean of other strategies, which needs no training."""
+        return self.combines and not self.trains_network
 
 
 def is_far(evidence: Evidence) -> bool:
@@ -110,6 +113,7 @@ def _head(name: str, parameters: type[Block], why_not: Callable[[Evidence], str]
         parameters=parameters,
         head=f"{_HEADS}.{name}",
         on_features=True,
+        trains_network=False,
         combines=False,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=found.probe_accuracy, low=found.probe_low, high=found.probe_high),
@@ -133,6 +137,7 @@ def _network(
         parameters=parameters,
         head="",
         on_features=on_features,
+        trains_network=True,
         combines=False,
         why_not=why_not,
         expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
@@ -143,19 +148,22 @@ def _network(
     )
 
 
-def _combination(name: str, parameters: type[Block]) -> Strategy:
-    """A strategy that is made of the other ones; the advice leaves it to the user."""
+def _combination(
+    name: str, parameters: type[Block], epoch: Callable[[Evidence, float], float] | None = None
+) -> Strategy:
+    """A strategy that is made of the other ones, which the advice leaves to the user; a network if it has ``epoch``."""
     return Strategy(
         name=name,
         parameters=parameters,
         head="",
         on_features=False,
+        trains_network=epoch is not None,
         combines=True,
         why_not=_never,
         expected=lambda found: Expected(accuracy=None, low=found.probe_low, high=1.0),
         sure="",
-        seconds=lambda _found, _minutes: None,
-        epoch=lambda _found, _speed: 0.0,
+        seconds=lambda _found, minutes: None if minutes is None else 60 * minutes,
+        epoch=epoch or (lambda _found, _speed: 0.0),
     )
 
 
@@ -194,6 +202,10 @@ def _epoch_of_finetune(evidence: Evidence, speed: float) -> float:
     return evidence.learnt * (_ALL_LAYERS if is_far(evidence) else _LAST_LAYERS) / speed
 
 
+def _epoch_of_distilled(evidence: Evidence, speed: float) -> float:
+    return evidence.learnt * _LAST_LAYERS / speed
+
+
 REGISTRY = (
     _head("logistic", LinearParameters),
     _head("lda", HeadParameters),
@@ -201,6 +213,7 @@ REGISTRY = (
     _network("scratch", ScratchParameters, _no_scratch, _epoch_of_scratch, on_features=False),
     _network("finetune", FinetuneParameters, _no_finetune, _epoch_of_finetune, on_features=True),
     _combination("ensemble", EnsembleParameters),
+    _combination("distilled", DistilledParameters, _epoch_of_distilled),
 )
 """All strategies, cheapest first."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.fits import MULTICROP, ONE_CROP
-from topwork.core.parameters import FeatureParameters, ScratchParameters
+from topwork.core.parameters import DistilledParameters, FeatureParameters, ScratchParameters
 from topwork.core.results import Candidate
 from topwork.models.candidates import list_candidates
 from topwork.run.preflight import AUTO
@@ -38,6 +38,12 @@ def check_backbones(names: Sequence[str], strategies: Sequence[str], parameters:
             _check_trainable_groups(str(parameters["finetune"]["trainable_groups"]), each, of_features.seed)
     _check_one_crop("finetune", of_features.fit, names, strategies, parameters["strategies"])
     _check_one_crop("scratch", of_scratch.fit, names, strategies, parameters["strategies"])
+    of_distilled = DistilledParameters.model_validate(parameters["distilled"])
+    _check_one_crop("distilled", of_distilled.fit, names, strategies, parameters["strategies"])
+    own = of_distilled.backbone, of_distilled.weights
+    if "distilled" in strategies and own != (_INSTALLED_BACKBONE, "default"):
+        _check_has_layers(of_distilled.backbone, parameters["strategies"], "distilled", "distilled.backbone")
+        _try_out(*own, of_distilled.side, of_distilled.seed, "last", "average")
     if "scratch" in strategies and of_scratch.backbone != _OWN_NETWORK:
         _try_out(of_scratch.backbone, "none", of_scratch.side, of_scratch.seed, "last", "average")
 
@@ -59,11 +65,11 @@ def _try_out(backbone: str, weights: str, image_size: int | None, seed: int, lay
         load_backbone(spec)  # fails if the file does not fit this network
 
 
-def _check_has_layers(backbone: str, wanted: str) -> None:
+def _check_has_layers(backbone: str, wanted: str, strategy: str = "finetune", name: str = "backbone") -> None:
     if backbone.startswith(OWN_EXTRACTOR) and wanted != AUTO:
         raise InputError(
-            f"strategies={wanted}: finetune trains the layers of a network, and backbone={backbone} has none. Leave "
-            "finetune out, or write strategies=auto."
+            f"strategies={wanted}: {strategy} trains the layers of a network, and {name}={backbone} has none. Leave "
+            f"{strategy} out, or write strategies=auto."
         )
 
 

@@ -19,7 +19,9 @@ _FOCUS = 2.0  # gamma of Lin et al. 2017
 
 @dataclass(frozen=True)
 class Criterion:
-    """A function from class scores ``[b, c]`` and class numbers ``[b]`` to their mean loss.
+    """A function from class scores ``[b, c]`` and the truth to their mean loss.
+
+    The truth is class numbers ``[b]``, or the probabilities ``[b, c]`` that a network is to learn.
 
     ``smoothing`` is the share of label smoothing. ``focus`` is the exponent of the focal loss (0: cross-entropy).
     ``weights`` ``[c]`` multiply the loss of each image by its class; ``offsets`` ``[c]`` are added to the scores. The
@@ -54,8 +56,13 @@ class Criterion:
             return functional.cross_entropy(scores, truth, label_smoothing=self.smoothing)
         losses = functional.cross_entropy(scores, truth, label_smoothing=self.smoothing, reduction="none")
         if self.focus:
-            right = functional.softmax(scores, dim=1).gather(1, truth[:, None])[:, 0]
+            right = (functional.softmax(scores, dim=1) * _shares(truth, scores.shape[1])).sum(dim=1)
             losses = (1 - right) ** self.focus * losses
         if self.weights is not None:
-            losses = self.weights.to(scores.device)[truth] * losses
+            losses = (_shares(truth, scores.shape[1]) @ self.weights.to(scores.device)) * losses
         return losses.mean()
+
+
+def _shares(truth: Tensor, classes: int) -> Tensor:
+    """The truth as shares of the classes ``[b, c]``."""
+    return truth if truth.is_floating_point() else functional.one_hot(truth, classes).float()

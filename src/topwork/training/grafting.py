@@ -42,9 +42,13 @@ FINAL = -1
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The images to learn from, one per row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``)."""
+    """The images to learn from, one per row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``).
+
+    ``targets`` are as in `TrainingSubset`.
+    """
 
     table: pd.DataFrame
+    targets: Floats | None = None
 
     @classmethod
     def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> TrainingImages:
@@ -354,7 +358,8 @@ def _subset(job: TrainingJob, fold: int) -> tuple[TrainingSubset, Integers]:
     nobody, everybody = np.empty(0, int), np.arange(len(job.examples.table))
     rows = (everybody, nobody, nobody) if fold == FINAL else job.examples.divided(fold, p.inner_fraction, p.seed)
     taught, inner, held_out = rows
-    return TrainingSubset(job.title(fold), job.samples, job.examples.truth, taught, inner), held_out
+    examples = job.examples
+    return TrainingSubset(job.title(fold), job.samples, examples.truth, taught, inner, examples.targets), held_out
 
 
 def _as_the_first(plan: FitPlan, first: _FoldModel) -> FitPlan:

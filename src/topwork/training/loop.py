@@ -102,7 +102,8 @@ class TrainingSubset:
     """What one network learns from: samples by row and their class numbers ``truth`` ``[n]``.
 
     The network learns from the rows ``taught``; the rows ``inner`` choose the epoch, by the plan's metric. If ``inner``
-    is empty, the weights after the last epoch are kept.
+    is empty, the weights after the last epoch are kept. With ``targets`` ``[n, c]`` the network learns these
+    probabilities in place of the classes.
     """
 
     name: str
@@ -110,6 +111,7 @@ class TrainingSubset:
     truth: Integers
     taught: Integers
     inner: Integers
+    targets: Floats | None = None
 
 
 def fit(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingState) -> None:
@@ -179,7 +181,7 @@ def _begin(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingS
     rows = _batches(subset, plan, epoch=0)[0]
     inputs = subset.samples.batch(rows, subset.samples.view_of(1)).to(accelerator())
     _set_training(graft, plan, epoch=plan.unfreeze_every * len(graft.groups))
-    state.precision = agreed(choose_precision(graft, inputs, _classes(subset, rows), plan.precision))
+    state.precision = agreed(choose_precision(graft, inputs, _truth(subset, rows), plan.precision))
     state.rate = plan.learning_rate
     a_step = _seconds_a_step(graft, subset, plan, state) if plan.seconds is not None and plan.epochs else 0.0
     scoring = time.perf_counter()
@@ -232,7 +234,7 @@ def _seconds_a_step(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: 
         batches = list(islice(_endless(subset, plan), _TRIED))
         start = time.perf_counter()
         for batch, inputs in _loaded(subset, batches, 1, plan):
-            learner.step(inputs, _classes(subset, share(batch)), len(batch)).item()
+            learner.step(inputs, _truth(subset, share(batch)), len(batch)).item()
             seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
             if agreed(len(seconds) >= _TRIED_AT_LEAST and sum(seconds) > _TRIED_SECONDS):
@@ -257,7 +259,7 @@ def _epoch(
     start = saved = time.perf_counter()
     learner, running = _Learner(graft, optimizer, subset, plan, state), list[Tensor]()
     for batch, inputs in _loaded(subset, batches, epoch, plan):
-        running.append(learner.step(inputs, _classes(subset, share(batch)), len(batch)))
+        running.append(learner.step(inputs, _truth(subset, share(batch)), len(batch)))
         if len(running) % _LOOK_EVERY == 0 or len(running) == len(batches):
             loss = _finite(running, subset, state)
             if plan.limit is not None:
@@ -399,7 +401,9 @@ def _of_rank() -> list[int]:
     return [rank()] if rank() else []
 
 
-def _classes(subset: TrainingSubset, rows: Integers) -> Tensor:
+def _truth(subset: TrainingSubset, rows: Integers) -> Tensor:
+    if subset.targets is not None:
+        return torch.from_numpy(subset.targets[rows]).float().to(accelerator())
     return torch.from_numpy(subset.truth[rows]).long().to(accelerator())
 
 

@@ -13,6 +13,7 @@ import torch
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Classifier
+from topwork.core.digests import arrays_digest
 from topwork.core.errors import InputError
 from topwork.core.features import Features
 from topwork.core.fits import ONE_CROP
@@ -20,6 +21,7 @@ from topwork.core.greys import fixed, settled_at
 from topwork.core.heads import LinearHead
 from topwork.core.parameters import (
     ComparisonParameters,
+    DistilledParameters,
     FeatureParameters,
     FinetuneParameters,
     LinearParameters,
@@ -31,8 +33,9 @@ from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone, describe_backbone, load_backbone
 from topwork.models.engines import REFERENCE
+from topwork.models.engines.hardware import accelerator
 from topwork.models.feature_key import PIXELS
-from topwork.models.graft import Graft, grafted_key
+from topwork.models.graft import Graft, grafted_key, starting_at_group
 from topwork.models.layer_groups import first_with_weights, layer_groups
 from topwork.scoring.metric import Metric
 from topwork.training import defaults
@@ -47,11 +50,13 @@ from topwork.training.grafting import (
     prefix_name,
     train_grafts,
 )
+from topwork.training.heads import Examples, logistic
 from topwork.training.linear import fit_head, multinomial_logistic
-from topwork.training.loop import FitPlan
+from topwork.training.loop import FitPlan, bottleneck_features
 from topwork.training.prefix import cached_samples, why_not_cached
 from topwork.training.samples import ImageSamples, Samples
 
+_WithOwnInput = ScratchParameters | DistilledParameters
 _SHARD = 4096  # an eighth of it is written at a time
 _log = logging.getLogger(__name__)
 
@@ -98,7 +103,9 @@ def finetune(
     def graft_for(rows: Integers, fold: int) -> Graft:
         graft = _graft(load_backbone(spec), layers, pool, parameters, classes, fold)
         if parameters.head == "probe":
-            graft.plant(_probe_head(examples, features, probe, rows, fold, of_probe))
+            at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
+            shown = np.concatenate([features.vectors[None, at], features.views[:, at]])
+            graft.plant(_probe_head(shown, examples, probe, rows, fold, of_probe))
         return graft
 
     identity = {**dict(features.requested), "content": features.content, "splits": split_digest, "views": views}
@@ -145,6 +152,73 @@ def train_from_scratch(
     return classifier, trained
 
 
+def distil(
+    examples: TrainingImages,
+    stores: Stores,
+    parameters: DistilledParameters,
+    of_probe: LinearParameters,
+    views: ViewPlan,
+    split_digest: str,
+    content: str,
+    comparison: ComparisonParameters,
+) -> tuple[Classifier, TrainedNetwork]:
+    """Train the last layers of a pretrained network, and a new head, on the probabilities of a teacher.
+
+    The head begins as a probe on the network's features, as in `finetune`.
+
+    Args:
+        examples: images to learn from, with the probabilities as targets.
+        stores: where images are read, and where features, engines and checkpoints are kept.
+        parameters: block `distilled`.
+        of_probe: how the probe is fitted.
+        views: plan of the augmented views.
+        split_digest: digest of the splits.
+        content: digest of the images.
+        comparison: whose metric chooses the epoch.
+
+    """
+    started = time.perf_counter()
+    p, everybody = parameters, np.arange(len(examples.table))
+    spec = describe_backbone(p.backbone, p.weights, p.side, p.seed, fixed(p.white), p.fitted_by, p.fit_colour)
+    layers, classes, backbone = ("last",), len(examples.class_names), load_backbone(spec)
+    groups = layer_groups(backbone.trunk)
+    metric = Metric.of(comparison, examples.class_names)
+    identity = {"content": content, "splits": split_digest, "views": views, "weights": spec.weights_digest}
+    identity |= p.model_dump(exclude=INDIFFERENT) | {
+        "targets": arrays_digest([] if examples.targets is None else [examples.targets])
+    }
+    plan = plan_finetune(p, len(examples.table), groups, metric, far=False)
+    how = _features_before(p, spec.preprocessing.crop, p.weights)
+    samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), p, how)
+    untrained = _graft(load_backbone(spec), layers, "average", p, classes, FINAL)
+    vectors = _untrained_features(untrained, samples, everybody, plan)
+    probe = _fitted_probe(vectors, examples, of_probe)
+
+    def graft_for(rows: Integers, fold: int) -> Graft:
+        graft = _graft(load_backbone(spec), layers, "average", p, classes, fold)
+        if p.head == "probe":
+            graft.plant(_probe_head(vectors[None, rows], examples, probe, rows, fold, of_probe))
+        return graft
+
+    job = TrainingJob("distilled", graft_for, samples, examples, p, plan, stores.checkpoints, identity, started)
+    trained = train_grafts(job)
+    classifier = _classifier("distilled", trained, backbone, layers, "own", p, examples, split_digest, content)
+    return classifier, trained
+
+
+def _untrained_features(graft: Graft, samples: Samples, rows: Integers, plan: FitPlan) -> Floats:
+    graft.to(accelerator(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with starting_at_group(graft.trunk, graft.groups, samples.starts_at):
+        return bottleneck_features(graft, samples, rows, plan.batch_size, plan.threads)
+
+
+def _fitted_probe(vectors: Floats, examples: TrainingImages, of_probe: LinearParameters) -> Mapping[str, Any]:
+    """What `fit_probe` tells of the probe, on features ``[n, d]`` of the originals."""
+    folds = examples.table["fold"].to_numpy()
+    shown = Examples(vectors[None], examples.truth, folds, len(examples.class_names), average=False)
+    return logistic.fit(shown, of_probe).facts
+
+
 def _samples(
     examples: TrainingImages,
     backbone: Backbone,
@@ -167,12 +241,12 @@ def _samples(
     return cached_samples(examples.contents, backbone, plan, views, stores, name, parameters, of_features)
 
 
-def _features_before(parameters: ScratchParameters, side: int) -> FeatureParameters:
+def _features_before(parameters: _WithOwnInput, side: int, weights: str = "none") -> FeatureParameters:
     """How the fixed first part of a network is computed: exactly, so that training and serving agree."""
     p = parameters
     return FeatureParameters(
         backbone=p.backbone,
-        weights="none",
+        weights=weights,
         image_size=side,
         fit=p.fitted_by,
         fit_colour=p.fit_colour,
@@ -190,19 +264,17 @@ def _features_before(parameters: ScratchParameters, side: int) -> FeatureParamet
 
 
 def _probe_head(
+    shown: Floats,
     examples: TrainingImages,
-    features: Features,
     probe: Mapping[str, Any],
     rows: Integers,
     fold: int,
     of_probe: LinearParameters,
 ) -> LinearHead:
-    """The logistic head fitted on these rows only, with the C that was chosen without the fold."""
+    """The logistic head fitted on the features ``[s, n, d]`` of these rows, with the C chosen without the fold."""
     C = probe["C"] if fold == FINAL else probe["C_by_fold"][str(fold)]
-    at = features.positions(examples.table["image_id"].to_numpy()[rows].tolist())
-    samples = np.concatenate([features.vectors[None, at], features.views[:, at]])
     estimator = multinomial_logistic(of_probe.class_weight, of_probe.max_iterations)
-    return fit_head(estimator(C), samples, examples.truth[rows], len(examples.class_names))
+    return fit_head(estimator(C), shown, examples.truth[rows], len(examples.class_names))
 
 
 def _graft(

@@ -59,7 +59,7 @@ def create_pipeline() -> Pipeline:
     return sum(
         (
             Pipeline(_TEMPLATE, namespace=each.name, inputs=_SHARED - {"manifest"}, parameters={"evaluation"})
-            if each.combines
+            if each.averages
             else Pipeline(
                 _PREDICT + _TEMPLATE, namespace=each.name, inputs=_SHARED | {"features"}, parameters={"evaluation"}
             )
