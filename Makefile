@@ -2,6 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# CPU=1: PyTorch without CUDA, on Linux from an index of its own (elsewhere no wheel has CUDA). `.venv` remembers the choice.
+CPU ?= $(if $(wildcard .venv/.cpu),1)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+WITHOUT_CUDA := $(and $(CPU),$(filter Linux,$(shell uname -s)))
+SIZE := $(if $(WITHOUT_CUDA),2 GB on disk,7 GB on disk on Linux (2 GB with CPU=1, without CUDA) and 2 GB elsewhere)
 # As `topwork.environment` has it, for the programs here that do not import it.
 export DO_NOT_TRACK = true
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -13,7 +18,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 help:
 	@echo "make run      the worked example, from images to a leaderboard"
 	@echo "make test     the tests"
-	@echo "make setup    the environment in .venv; source .venv/bin/activate, then kedro run --params images=DIR"
+	@echo "make setup    the environment in .venv (CPU=1: without CUDA, 2 GB instead of 7); source .venv/bin/activate, then kedro run --params images=DIR"
 	@echo "make mlflow   the page of all runs"
 	@echo "make serve    a server for the champion"
 	@echo "make viz      the graph of all steps"
@@ -24,13 +29,31 @@ help:
 
 setup: .venv/.complete
 
-# uv installs what pip would, with every hash checked, in a tenth of the time. Compiled now, since where Python may not
-# write bytecode (many containers) every run would compile thousands of modules again, for seconds.
+# $(call install,ENVIRONMENT,LOCK): uv installs what pip would, with every hash checked, in a tenth of the time.
+# Without CUDA, PyTorch comes first, so that an index that cannot be reached is told before the rest is downloaded. The
+# hashes of the lock are those of the wheels with CUDA: PyTorch's own index is trusted for its two packages.
+ifdef WITHOUT_CUDA
+define install
+	@$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --default-index $(TORCH_INDEX) \
+		$$(sed -n 's/^\(torch\(vision\)\{0,1\}==[^ ]*\).*/\1/p' $(2)) \
+		|| { echo "PyTorch for CPUs could not be installed from TORCH_INDEX=$(TORCH_INDEX): give another index, or leave CPU=1 out." >&2; exit 1; }
+	@sed '/^\(torch\|torchvision\|triton\|nvidia-[^=]*\|cuda-[^=]*\)==/,/[^\\]$$/d' $(2) > $(1)/cpu.lock
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(1)/cpu.lock
+	touch $(1)/.cpu
+endef
+else
+define install
+	$(BIN)/uv pip install --quiet $(3) --python $(1)/bin/python --require-hashes -r $(2)
+endef
+endif
+
+# Compiled now, since where Python may not write bytecode (many containers) every run would compile thousands of modules
+# again, for seconds. Without CUDA disk counts more: half a gigabyte.
 .venv/.complete: requirements.lock pyproject.toml
-	@echo "Setting up .venv: PyTorch and other packages, about 7 GB on Linux. This takes a few minutes, once."
+	@echo "Setting up .venv: PyTorch and other packages, about $(SIZE). This takes a few minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)"
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	$(call install,.venv,requirements.lock,--compile-bytecode)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 	@echo "Done. Now: make run, or: source .venv/bin/activate && kedro run --params images=DIR"
@@ -52,7 +75,7 @@ test-scale: .venv-scale/.complete
 
 .venv-scale/.complete: requirements-scale.lock pyproject.toml | setup
 	$(PYTHON) -m venv .venv-scale
-	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --require-hashes -r requirements-scale.lock
+	$(call install,.venv-scale,requirements-scale.lock)
 	$(BIN)/uv pip install --quiet --python .venv-scale/bin/python --no-deps --editable .
 	touch $@
 
@@ -63,7 +86,7 @@ docs: .venv-docs/.complete
 # Sphinx reads parameters and docstrings from the installed package, so that this environment has it with all it needs.
 .venv-docs/.complete: requirements-docs.lock pyproject.toml | setup
 	$(PYTHON) -m venv .venv-docs
-	$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --require-hashes -r requirements-docs.lock
+	$(call install,.venv-docs,requirements-docs.lock)
 	$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --no-deps --editable .
 	touch $@
 
