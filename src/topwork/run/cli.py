@@ -44,6 +44,7 @@ from topwork.run.preflight import (
     ALL,
     AUTO,
     MODEL_SCHEME,
+    check_configuration,
     check_divisible,
     check_history,
     check_images,
@@ -83,6 +84,7 @@ class Stopped(click.ClickException):
 
 
 @click.group(name="topwork")
+@click.version_option(package_name="topwork")
 def cli() -> None:
     """Commands of this project."""
 
@@ -146,6 +148,7 @@ def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     started = time.monotonic()
     check_runner(options["runner"] or "")
     conf_source = Path(options["conf_source"] or metadata.project_path / "conf")
+    check_configuration(conf_source)
     read = partial(read_configuration, metadata.project_path, conf_source, options["env"])
     options["params"] = with_costs(_with_backbone_at_hand(read, options["params"]), Path.cwd())
     configuration = read(options["params"])

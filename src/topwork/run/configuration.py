@@ -18,7 +18,8 @@ from topwork.datasets.remote import is_url, place, set_up
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    # Folders too: another project keeps the files of Topwork in one (docs/how-to/kedro-project.md).
+    "config_patterns": {name: [f"{name}*", f"{name}*/**", f"**/{name}*"] for name in ("mlflow", "globals")},
     # Kedro's default merge drops the other keys of a block if one key is overridden.
     "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
 }

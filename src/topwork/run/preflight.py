@@ -102,6 +102,16 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
             near = of_blocks or difflib.get_close_matches(name, known, n=1)
             hint = f"perhaps {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}."
             raise InputError(f"Unknown parameter {name!r}: {hint}")
+    check_blocks(parameters)
+
+
+def check_blocks(parameters: Mapping[str, Any]) -> None:
+    """Check the blocks of Topwork; other parameters may be those of another project.
+
+    Raises:
+        InputError: a value is out of range, or a name in a block is unknown.
+
+    """
     for name, block in BLOCKS.items():
         if name in parameters:
             try:
@@ -313,6 +323,20 @@ def check_runner(runner: str) -> None:
         raise InputError(
             "ParallelRunner is not for this project: networks and MLflow runs cannot be sent to other processes. "
             "The default runner uses all cores already."
+        )
+
+
+def check_configuration(conf_source: Path) -> None:
+    """Check that this is a folder of configuration.
+
+    Raises:
+        InputError: it has no `base/globals.yml`; the message says where one comes from.
+
+    """
+    if not (conf_source / "base" / "globals.yml").is_file():
+        raise InputError(
+            f"{conf_source}: no configuration of Topwork. Start the command in the folder of the project, or unpack "
+            "conf-topwork.tar.gz here, which `kedro package` writes beside the wheel; or give --conf-source=DIR."
         )
 
 

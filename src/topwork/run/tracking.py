@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from kedro.framework import project as kedro_project
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
@@ -33,7 +34,7 @@ from topwork.decisions.strategies import STRATEGIES, STRATEGY
 from topwork.run.configuration import reach_storages
 from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import run_to_join, settled
-from topwork.run.preflight import CHOSEN, SLOT, check_parameters, check_runner, knob_names
+from topwork.run.preflight import CHOSEN, SLOT, check_blocks, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
 from topwork.run.recorder import FAILED_TAG, Recorder
 from topwork.run.run_file import run_file, run_name
@@ -135,8 +136,11 @@ class RunTracking:
         reach_storages(loader, {**loader["globals"], **(loader.runtime_params or {})})
         resolved = dict(loader["parameters"])  # the context's own hold Kedro's typed models
         self._parameters = {name: value for name, value in resolved.items() if name not in {SLOT, CHOSEN}}
-        knobs = [*knob_names(Path(loader.conf_source)), SLOT, CHOSEN]
-        check_parameters(loader.runtime_params or {}, self._parameters, knobs)
+        if kedro_project.PACKAGE_NAME == "topwork":
+            knobs = [*knob_names(Path(loader.conf_source)), SLOT, CHOSEN]
+            check_parameters(loader.runtime_params or {}, self._parameters, knobs)
+        else:  # Topwork's pipelines in another project, which has parameters of its own
+            check_blocks(self._parameters)
         loader["mlflow"] = settled(dict(loader["mlflow"]), context.project_path)
         self._context = context
         self._recorder.use(_experiment(context, loader["mlflow"]))
