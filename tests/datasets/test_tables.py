@@ -129,3 +129,9 @@ def test_a_column_that_is_missing_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.csv").write_text("image,b\n1,2\n")
     with pytest.raises(Exception, match="no column a; found image, b"):
         TableDataset(filepath=str(tmp_path / "ledger.csv"), columns=["a", "b"], text=True).load()
+
+
+def test_a_table_that_people_write_finds_its_folder_ready(tmp_path: Path) -> None:
+    ledger = tmp_path / "data" / "01_raw" / "label_ledger.csv"
+    assert TableDataset(filepath=str(ledger), columns=["image_id"], text=True).load().empty
+    ledger.write_text("image_id\nrose/1.jpg\n", encoding="utf-8")

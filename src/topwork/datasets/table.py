@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns, because the first run has no earlier
-    results. With ``text`` the cells of a CSV file stay text, so that `007` keeps its zeros.
+    results. With ``text`` the cells of a CSV file stay text, so that `007` keeps its zeros. People write such a file, so
+    they find its folder ready after the first load.
     ``if_deleted`` says what happens after the user deletes the file, for the error message of a damaged file.
     Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet stores them as they are.
     The class of kedro-datasets writes in place, so that a kill would leave an incomplete table for the next run.
@@ -50,6 +52,9 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
         """
         if self._columns is not None and not exists(self._path):
+            if self._text:
+                with suppress(OSError):  # where nothing can be written, it can still be read
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
             return pd.DataFrame(columns=pd.Index(self._columns))
         try:
             at_hand(self._path)
