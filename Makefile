@@ -28,6 +28,7 @@ help:
 	@echo "more in the Makefile: test-scale airflow airflow-dag wallpaper lock clean"
 
 setup: .venv/.complete
+	@$(if $(WITHOUT_CUDA),test -e .venv/.cpu || echo ".venv has CUDA already. To change over: make clean setup CPU=1.")
 
 # $(call install,ENVIRONMENT,LOCK): uv installs what pip would, with every hash checked, in a tenth of the time.
 # Without CUDA, PyTorch comes first, so that an index that cannot be reached is told before the rest is downloaded. The

@@ -68,6 +68,12 @@ def test_the_choice_is_remembered_when_the_lock_changes(folder: Path) -> None:
     assert "-r .venv/cpu.lock" in (folder / "calls").read_text()
 
 
+def test_an_environment_that_has_cuda_already_is_told_how_to_change_over(folder: Path) -> None:
+    set_up(folder)
+    assert "make clean setup CPU=1" in set_up(folder, "CPU=1").stdout
+    assert "make clean" not in set_up(folder).stdout
+
+
 def test_an_index_that_cannot_be_reached_is_named_before_the_rest_is_downloaded(folder: Path) -> None:
     failed = set_up(folder, "CPU=1", "TORCH_INDEX=https://unreachable.example.org")
     assert failed.returncode != 0

@@ -22,8 +22,8 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A Parquet file as a DataFrame, with its ``attrs``; or a CSV file, for people to read.
 
     With ``columns`` a missing file loads as an empty table of these columns, because the first run has no earlier
-    results. With ``text`` the cells of a CSV file stay text, so that `007` keeps its zeros. People write such a file, so
-    they find its folder ready after the first load.
+    results. With ``text`` the cells of a CSV file stay text, so that `007` keeps its zeros. People write such a file,
+    and find its folder ready after the first load.
     ``if_deleted`` says what happens after the user deletes the file, for the error message of a damaged file.
     Cells that a spreadsheet would compute get an apostrophe in CSV; Parquet stores them as they are.
     The class of kedro-datasets writes in place, so that a kill would leave an incomplete table for the next run.
