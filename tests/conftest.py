@@ -27,7 +27,7 @@ settings.load_profile("few")
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK"] = "true"
 PROJECT = Path(__file__).resolve().parents[1]
-NETWORKS = ("scratch", "finetune")
+NETWORKS = ("scratch", "finetune", "distilled")
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 70), "red": (200, 50, 40)}
 
 

@@ -761,10 +761,11 @@ def test_a_model_that_the_registry_does_not_have_is_refused_before_any_work(
     assert "Traceback" not in result.output
 
 
-def test_an_ensemble_is_scored_logged_and_served_like_every_strategy(
+def test_what_is_made_of_other_strategies_is_scored_logged_and_served_like_every_strategy(
     kedro_after_a_run: Callable[..., Any], tmp_path: Path, tracking_uri: str
 ) -> None:
-    result = kedro_after_a_run(params=f"images={tmp_path / 'images'},strategies=logistic+svm+ensemble")
+    given = f"images={tmp_path / 'images'},strategies=logistic+svm+ensemble+distilled,distilled.folds=1"
+    result = kedro_after_a_run(params=given)
     assert result.exit_code == 0, result.output
     data = tmp_path / "data"
     members = json.loads((data / "06_models/ensemble/members.json").read_text())
@@ -782,6 +783,12 @@ def test_an_ensemble_is_scored_logged_and_served_like_every_strategy(
     _, children = runs_of(tracking_uri)
     (mine,) = [run for run in children if run.info.run_name == "ensemble"]
     assert mine.data.metrics["accuracy"] == row["accuracy"]
+
+    distilled = json.loads((data / "08_reporting/distilled/metrics.json").read_text())
+    assert distilled["training"]["taught_images"] == 24
+    assert distilled["training"]["teacher"] in {"logistic", "svm", "ensemble"}
+    assert leaderboard(tmp_path)["distilled"]["status"] == "ok"
+    assert distilled["accuracy"] > 0.8  # it begins with a probe, and plain colours are easy
 
     given = f"new_images={tmp_path / 'images'},model={data / '06_models/ensemble'}"
     predicted = kedro_after_a_run("--pipelines", "prediction", params=given)

@@ -13,7 +13,7 @@ from topwork.decisions.strategies import BLOCKS
 CONF = Path(__file__).parents[2] / "conf" / "base"
 MAIN = "globals"
 """The name under which the main parameters are asked for, which stand in `globals.yml`."""
-_LIKE = {"logistic": "svm", "lda": "svm", "scratch": "finetune"}
+_LIKE = {"logistic": "svm", "lda": "svm", "scratch": "finetune", "distilled": "finetune"}
 """Blocks whose parameters are commented where another block has them first."""
 _LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?: +# (?P<comment>.*))?$")
 _MAIN_ONE = re.compile(r"\$\{runtime_params:(\w+),")  # a default that is a main parameter

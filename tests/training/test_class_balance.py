@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from topwork.training.class_balance import balanced_order, class_weights
-from topwork.training.criterion import Criterion
+from topwork.training.class_balance import ClassWeight, balanced_order, class_weights
+from topwork.training.criterion import Criterion, Loss
 
 COUNTS = np.array([900, 90, 10])
 
@@ -79,3 +79,22 @@ def test_the_adjusted_loss_estimates_classes_as_if_they_were_equally_frequent() 
     loss = adjusted(same.expand(100, 2), torch.from_numpy(of_images))
     loss.backward()
     torch.testing.assert_close(same.grad, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "logit_adjusted"])
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_a_teacher_that_is_certain_teaches_what_the_label_does(kind: Loss, class_weight: ClassWeight) -> None:
+    truth = np.array([0, 1, 1, 2, 1])
+    scores = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3)))
+    criterion = Criterion.of(kind, class_weight, 0.1, truth, 3)
+    by_label = criterion(scores, torch.from_numpy(truth))
+    by_teacher = criterion(scores, torch.eye(3)[truth])
+    torch.testing.assert_close(by_teacher, by_label)
+
+
+def test_the_loss_of_soft_targets_is_lowest_where_the_network_answers_as_its_teacher() -> None:
+    told = torch.tensor([[0.7, 0.2, 0.1]])
+    criterion = Criterion()
+    best = criterion(told.log(), told)
+    for shift in np.eye(3):
+        assert criterion(told.log() + torch.from_numpy(shift).float(), told) > best
