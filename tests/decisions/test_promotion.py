@@ -12,7 +12,7 @@ from topwork.core.digests import classes_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
 from topwork.core.runs import RegisteredChampion
-from topwork.decisions.promotion import Verdict, judge
+from topwork.decisions.promotion import Rule, Verdict, judge
 from topwork.run.configuration import load_configuration
 
 COUNT = 80
@@ -126,3 +126,77 @@ def test_a_champion_for_other_classes_is_another_task_and_keeps_its_name() -> No
     assert "model=NAME" in found.reason
     assert verdict(0, other, promote="always").moves
     assert verdict(0, replace(other, classes="")).moves  # from before classes were kept
+
+
+WISH = "x, recall >= 0.95 with a certainty of 90%"
+
+
+def told(right: int) -> pd.DataFrame:
+    """Predictions with probabilities: sure and right on the first images, sure and wrong on the others."""
+    chance = np.where(np.arange(COUNT) < right, 0.9, 0.1)
+    found = IMAGES.assign(
+        predicted=np.where(chance > 0.5, "x", "y"), probabilities=[np.array([share, 1 - share]) for share in chance]
+    )
+    found.attrs = {"class_names": ["x", "y"]}
+    return found
+
+
+def called_x(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with a threshold that is met by the surer half of the answers."""
+    chance = np.stack(predictions["probabilities"].to_list())[:, 0]
+    found = predictions.assign(predicted=np.where(chance > 0.5, "x", "y"))
+    found.attrs = predictions.attrs
+    return found
+
+
+def asked(newcomer: pd.DataFrame, old: RegisteredChampion, words: str = WISH, **changed: Any) -> Verdict:
+    block = load_configuration(PROJECT / "conf", None, {})["parameters"]["comparison"]
+    parameters = ComparisonParameters.model_validate({**block, **changed})
+    nobody = lambda _: pytest.fail("not asked")  # noqa: E731
+    return judge(newcomer, "new", "now", old, nobody, GROUPS, parameters, Rule(words, called_x))
+
+
+def test_a_model_that_answers_by_the_rule_asked_for_takes_the_alias_although_it_is_no_better() -> None:
+    found = asked(told(60), replace(champion(0), out_of_fold=told(60)))
+    assert found.moves
+    assert found.reason.startswith(f"it answers as asked: {WISH}; not shown to be worse than the champion, asked the")
+
+
+def test_the_champion_is_compared_as_if_it_had_been_asked_the_same() -> None:
+    plain = told(60).assign(predicted="x")  # all right by its own answers, and less so by those of the rule
+    plain.attrs = told(60).attrs
+    assert asked(told(60), replace(champion(0), out_of_fold=plain)).moves
+
+
+def test_one_that_does_as_asked_worse_than_the_champion_would_leaves_the_alias_and_says_how_to_serve_it() -> None:
+    found = asked(told(40), replace(champion(0), out_of_fold=told(70)))
+    assert not found.moves
+    assert "worse than the champion, asked the same, on 80 images" in found.reason
+    assert "-37.5 points" in found.reason
+    assert "make serve MODEL=models:/new" in found.reason
+
+
+def test_a_model_that_was_asked_the_same_as_the_champion_has_to_be_better() -> None:
+    assert not asked(told(60), replace(champion(0), out_of_fold=told(60), rule=WISH)).moves
+
+
+def test_a_run_that_asks_for_no_rule_leaves_a_champion_that_has_one() -> None:
+    found = asked(told(80), replace(champion(0), out_of_fold=told(40), rule=WISH), words="")
+    assert not found.moves
+    assert f"the champion answers by a rule ({WISH}), and this run asked for none" in found.reason
+
+
+def test_a_model_that_was_chosen_by_another_metric_as_asked_takes_the_alias_unless_it_is_worse_by_that() -> None:
+    old = replace(champion(0), out_of_fold=told(60), rule="", metric="accuracy")
+    found = asked(told(60), old, words="", metric="balanced_accuracy")
+    assert found.moves
+    assert found.reason.startswith("it is chosen as asked, by balanced_accuracy; not shown to be worse")
+    assert not asked(told(60), replace(old, metric="balanced_accuracy"), words="", metric="balanced_accuracy").moves
+    assert not asked(told(30), old, words="", metric="balanced_accuracy").moves
+
+
+def test_on_other_images_a_rule_alone_does_not_move_the_alias() -> None:
+    old = replace(champion(20, digest="before"), out_of_fold=told(60))
+    found = asked(told(60), old)
+    assert not found.moves
+    assert f"it answers as asked: {WISH}; `make serve MODEL=models:/new` serves the new model" in found.reason

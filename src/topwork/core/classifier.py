@@ -10,6 +10,7 @@ import numpy as np
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.blocks import blocks
+from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.heads import Head
@@ -66,6 +67,11 @@ class Decision:
     threshold: float
     wish: str
 
+    @property
+    def rule(self) -> str:
+        """The rule in words, without the threshold: two models with the same rule answer to the same wish."""
+        return f"{self.positive}, {self.wish}"
+
 
 @dataclass(frozen=True)
 class LeastCost:
@@ -75,6 +81,11 @@ class LeastCost:
     """
 
     costs: tuple[tuple[float, ...], ...]
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, with the start of a digest that tells one table of costs from another."""
+        return f"the least expected cost (table {text_digest(str(self.costs))[:8]})"
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ class StrategyResult:
         return f"{self.strategy} on {self.backbone} {self.layers} {self.image_size} px" if self.slot else self.strategy
 
     @property
+    def rule(self) -> str:
+        """The rule by which it answers (`Decision.rule`); empty if it answers the most likely class."""
+        return str(self.training.get("rule", ""))
+
+    @property
     def answering(self) -> str:
         """What is answered in place of the most likely class, and at what price on the test split, in words.
 

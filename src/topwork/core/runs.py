@@ -16,7 +16,9 @@ class RegisteredChampion:
 
     ``out_of_fold`` are its out-of-fold predictions. ``learnt`` holds the SHA-256 of the images that the final model
     learnt from, or None if they were not stored. ``classes`` is the digest of its set of classes
-    (`digests.classes_digest`), or empty if it was not stored. ``classifier`` loads the model.
+    (`digests.classes_digest`), or empty if it was not stored. ``rule`` is the rule by which it answers
+    (`StrategyResult.rule`), and ``metric`` the score by which it was chosen, or None if these were not stored.
+    ``classifier`` loads the model.
     """
 
     version: str
@@ -27,6 +29,8 @@ class RegisteredChampion:
     learnt: Set[str] | None
     classes: str
     classifier: Callable[[], AnyClassifier]
+    rule: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Promotion:
     split_digest: str
     class_names: tuple[str, ...]
     learnt: Set[str]
+    rule: str = ""
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

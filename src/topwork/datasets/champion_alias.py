@@ -58,6 +58,8 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             out_of_fold=pd.DataFrame() if out_of_fold is None else out_of_fold,
             learnt=None if out_of_fold is None or learnt is None else frozenset(learnt["sha256"]),
             classes=str(version.tags.get("classes", "")),
+            rule=version.tags.get("rule"),
+            metric=version.tags.get("metric"),
             classifier=lambda: registered_classifier(f"{_MODELS}{model}", f"{self._name}@{ALIAS}"),
         )
 
@@ -82,6 +84,8 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
                 "backbone": data.backbone,
                 "split_digest": data.split_digest,
                 "classes": classes_digest(data.class_names),
+                "rule": data.rule,
+                "metric": data.metric,
             },
             description=data.reason,
         )

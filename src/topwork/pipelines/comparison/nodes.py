@@ -13,15 +13,17 @@ from matplotlib.figure import Figure
 from topwork.core.candidates import told_apart
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
-from topwork.core.parameters import ComparisonParameters
+from topwork.core.parameters import ComparisonParameters, EvaluationParameters
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Screen, Status, StrategyResult
 from topwork.core.runs import LoggedRuns, Promotion, RegisteredChampion
 from topwork.core.stores import ImageStore
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, cost, rank
-from topwork.decisions.promotion import Verdict, judge
+from topwork.decisions.promotion import Rule, Verdict, judge
 from topwork.decisions.strategies import STRATEGY
 from topwork.reporting.plots import plot_leaderboard
 from topwork.scoring.metric import Metric
+from topwork.scoring.predictions import with_decision
+from topwork.training.thresholds import asked_decision
 
 _ELSEWHERE = (
     "scored on another split, or with other labels: compared with the best where both were scored out of fold; its "
@@ -78,6 +80,7 @@ def crown_champion(
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
     other_results: tuple[StrategyResult, ...],
+    evaluation: EvaluationParameters,
     parameters: ComparisonParameters,
     *results: StrategyResult,
 ) -> tuple[Champion, Promotion]:
@@ -90,6 +93,7 @@ def crown_champion(
         manifest: manifest of the images.
         splits: splits of this run.
         other_results: results on other features than those that the run chose first.
+        evaluation: block `evaluation`.
         parameters: block `comparison`.
         results: results of all strategies.
 
@@ -99,12 +103,13 @@ def crown_champion(
     crowned = (champion.strategy, champion.slot)
     result = next((each for each in (*results, *other_results) if (each.strategy, each.slot) == crowned), None)
     table, logged = (result.out_of_fold, result.logged_model) if result else (pd.DataFrame(), {})
-    if logged:
+    if result and logged:
         newcomer = table.assign(sha256=table["image_id"].map(content))
         newcomer.attrs = table.attrs
         group_of = splits.set_index("image_id")["group"]
         answers = partial(_answers, registered, images)
-        verdict = judge(newcomer, logged["model_id"], digest, registered, answers, group_of, parameters)
+        rule = Rule(result.rule, partial(_answered_as_asked, splits, evaluation, parameters))
+        verdict = judge(newcomer, logged["model_id"], digest, registered, answers, group_of, parameters, rule)
     else:
         verdict = Verdict(False, "there is no logged model to promote")
     promotion = Promotion(
@@ -117,6 +122,8 @@ def crown_champion(
         split_digest=digest,
         class_names=tuple(table.attrs.get("class_names", ())),
         learnt=frozenset(splits.loc[splits["split"] != TEST, "image_id"].map(content)),
+        rule=result.rule if result else "",
+        metric=parameters.metric,
     )
     told = {
         "promoted": verdict.moves,
@@ -147,6 +154,17 @@ def _answers(registered: RegisteredChampion | None, images: ImageStore, rows: pd
     told = pd.concat(parts, ignore_index=True)
     by_class = [[of[name] for name in sorted(of)] for of in told["probabilities"]]
     return pd.DataFrame({"predicted": told["label"], "probabilities": by_class})
+
+
+def _answered_as_asked(
+    splits: pd.DataFrame,
+    evaluation: EvaluationParameters,
+    comparison: ComparisonParameters,
+    out_of_fold: pd.DataFrame,
+) -> pd.DataFrame:
+    """The predictions of a model with the answers that the rule asked for makes of its probabilities."""
+    decision, _ = asked_decision(out_of_fold, splits, evaluation, comparison)
+    return with_decision(out_of_fold, decision) if decision else out_of_fold
 
 
 def _row(result: StrategyResult, digest: str) -> Row:

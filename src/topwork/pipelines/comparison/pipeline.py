@@ -19,7 +19,10 @@ def create_pipeline() -> Pipeline:
             name="build_leaderboard",
         ),
         Node(
-            crown_champion, [*judged, "params:comparison", *_RESULTS], ["champion", "promotion"], name="crown_champion"
+            crown_champion,
+            [*judged, "params:evaluation", "params:comparison", *_RESULTS],
+            ["champion", "promotion"],
+            name="crown_champion",
         ),
         Node(draw_leaderboard, "leaderboard", "leaderboard_plot", name="draw_leaderboard"),
     ]

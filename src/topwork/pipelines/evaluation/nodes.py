@@ -142,9 +142,10 @@ def _no_gain(classifier: AnyClassifier) -> str:
 
 
 def _answering(classifier: AnyClassifier, positive: str) -> dict[str, str]:
-    """Words on the class that recall and precision are of, and on the wish; none for more than two classes."""
+    """Words on the rule of the answers and, of two classes, on the wish and on the class that recall is of."""
+    rule = {"rule": classifier.decision.rule} if classifier.decision else {}
     wish = {"wish": classifier.decision.wish} if isinstance(classifier.decision, Decision) else {}
-    return {"positive": positive, **wish} if positive else {}
+    return rule | ({"positive": positive, **wish} if positive else {})
 
 
 def _rejection(predictions: pd.DataFrame, distances: pd.DataFrame) -> dict[str, float]:
