@@ -7,6 +7,7 @@ import pytest
 from topwork.core.errors import InputError
 from topwork.data.manifest import SAME_BYTES
 from topwork.decisions.label_errors import can_doubt, check_ledger, contradictions, dropped, relabelled, suggest_labels
+from topwork.scoring.predictions import likeliest_accuracy
 
 NAMES = ["cat", "dog", "owl"]
 
@@ -94,3 +95,11 @@ def test_equal_bytes_under_different_labels_are_suggested_without_a_proposal() -
 def test_a_relabelling_without_a_label_is_refused() -> None:
     with pytest.raises(InputError, match="relabel needs a label"):
         check_ledger(ledger(("i00", "relabel", "")), pd.Series(NAMES))
+
+
+def test_a_threshold_or_costs_change_the_answers_and_no_suggestion() -> None:
+    plain = predictions({0: "dog", 7: "cat"})
+    answered = plain.assign(predicted="owl")
+    answered.attrs = plain.attrs
+    pd.testing.assert_frame_equal(suggest_labels(answered, ledger()), suggest_labels(plain, ledger()))
+    assert likeliest_accuracy(answered) == likeliest_accuracy(plain) > 0.9

@@ -24,7 +24,7 @@ SUGGESTION_COLUMNS = (*LEDGER_COLUMNS, "given", "quality", "path")
 
 
 def can_doubt(accuracy: float, classes: int) -> bool:
-    """Whether a classifier with this accuracy is good enough to find wrong labels."""
+    """Whether a classifier whose most likely class is right this often is good enough to find wrong labels."""
     chance = 1 / classes
     return (accuracy - chance) / (1 - chance) >= LEAST_SURE
 
@@ -32,9 +32,10 @@ def can_doubt(accuracy: float, classes: int) -> bool:
 def suggest_labels(out_of_fold: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
     """Images with labels that are probably wrong (columns ``SUGGESTION_COLUMNS``), the most doubtful first.
 
-    The method is confident learning (Northcutt et al. 2021, by cleanlab) on out-of-fold probabilities. ``quality`` is
-    the probability of the given label. ``action`` is empty, to be filled in by the user. Images that are already in the
-    user's ``ledger`` are left out.
+    The method is confident learning (Northcutt et al. 2021, by cleanlab) on out-of-fold probabilities. The suggested
+    ``label`` is the most likely class: a threshold or costs change what is answered, and not what an image shows.
+    ``quality`` is the probability of the given label. ``action`` is empty, to be filled in by the user. Images that are
+    already in the user's ``ledger`` are left out.
     """
     from cleanlab.filter import find_label_issues
 
@@ -45,8 +46,8 @@ def suggest_labels(out_of_fold: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFr
     given, probabilities = class_numbers(undecided["label"], names), stacked_probabilities(undecided)
     doubtful = find_label_issues(given, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     quality = probabilities[np.arange(len(given)), given]
-    rows = undecided.iloc[doubtful]
-    table = {"image_id": rows["image_id"], "action": "", "label": rows["predicted"], "given": rows["label"]}
+    rows, label = undecided.iloc[doubtful], np.asarray(names)[probabilities.argmax(axis=1)][doubtful]
+    table = {"image_id": rows["image_id"], "action": "", "label": label, "given": rows["label"]}
     found = pd.DataFrame({**table, "quality": quality[doubtful].round(4), "path": rows["path"]})
     return found[found["label"] != found["given"]].reset_index(drop=True)
 

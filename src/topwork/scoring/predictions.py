@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.classifier import Decision, LeastCost, called
@@ -54,6 +55,17 @@ def with_decision(predictions: pd.DataFrame, decision: Decision | LeastCost) -> 
 def stacked_probabilities(predictions: pd.DataFrame) -> Floats:
     """Probabilities ``[n, c]`` of a predictions table."""
     return np.stack(predictions["probabilities"].to_list())
+
+
+def likeliest(predictions: pd.DataFrame) -> NDArray[np.str_]:
+    """The most likely class of each row ``[n]``, whatever a threshold or costs make of it as the answer."""
+    names = np.asarray(predictions.attrs["class_names"])
+    return np.asarray(names[stacked_probabilities(predictions).argmax(axis=1)])
+
+
+def likeliest_accuracy(predictions: pd.DataFrame) -> float:
+    """Share of the rows whose most likely class is the label; 0 without rows."""
+    return float((likeliest(predictions) == predictions["label"]).mean()) if len(predictions) else 0.0
 
 
 def class_numbers(labels: pd.Series[str], class_names: Sequence[str]) -> Integers:

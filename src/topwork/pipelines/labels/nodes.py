@@ -16,6 +16,7 @@ from topwork.core.words import counted
 from topwork.decisions.label_errors import SUGGESTION_COLUMNS, can_doubt, contradictions, suggest_labels
 from topwork.images.thumbnails import shortened, thumbnail
 from topwork.reporting.plots import plot_sheet
+from topwork.scoring.predictions import likeliest_accuracy
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def draw_label_errors(images: ImageStore, label_suggestions: pd.DataFrame, param
 def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, results: Sequence[StrategyResult]) -> pd.DataFrame:
     nothing = pd.DataFrame(columns=pd.Index(SUGGESTION_COLUMNS))
     usable = [
-        (len(each.out_of_fold), each.scores["oof_accuracy"] or 0.0, each)
+        (len(each.out_of_fold), likeliest_accuracy(each.out_of_fold), each)
         for each in scored(results, split_digest(splits))
     ]
     if not usable:

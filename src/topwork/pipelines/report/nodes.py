@@ -25,7 +25,12 @@ from topwork.reporting.plots import (
 )
 from topwork.scoring.metric import Metric, unit_of
 from topwork.scoring.metrics import confusion
-from topwork.scoring.predictions import class_numbers, most_confident_mistakes, stacked_probabilities
+from topwork.scoring.predictions import (
+    class_numbers,
+    likeliest_accuracy,
+    most_confident_mistakes,
+    stacked_probabilities,
+)
 from topwork.scoring.two_classes import curves
 
 _DRAWS = 1000  # bootstrap draws of the bands of curves
@@ -108,9 +113,13 @@ def write_report(
                 for row in label_suggestions.head(count).itertuples()
             ],
             "doubtful_count": len(label_suggestions),
-            "can_doubt": bool(best and can_doubt(best.oof_accuracy or 0.0, splits["label"].nunique())),
+            "can_doubt": bool(best and of_champion and _can_doubt(of_champion, splits)),
         },
     )
+
+
+def _can_doubt(result: StrategyResult, splits: pd.DataFrame) -> bool:
+    return can_doubt(likeliest_accuracy(result.out_of_fold), splits["label"].nunique())
 
 
 def _figures_of(predictions: pd.DataFrame) -> dict[str, Any]:
