@@ -249,7 +249,9 @@ def test_a_parquet_table_may_have_nullable_numbers_and_categories(tmp_path: Path
         ("path,label\na.png,x,y,z\n", "row 2 has 4 cells, the first row 2"),
         ("file,label\na.png,x\n", "no column path; found file, label"),
         ("path,labels\na.png,x|y\n", "column labels. Topwork knows one label an image"),
-        ("path,label\na.png,x|y\nb.png,x\n", "the label 'x|y' looks like several.*yes or no"),
+        ("path,label\na.png,x|y\nb.png,x\n", "row 2: the label 'x|y' looks like several.*yes or no"),
+        ("path,label\na.png,x\nb.png,y\nc.png,x; y\n", "row 4: the label 'x; y' looks like several.*yes or no"),
+        ('path,label\na.png,"x,y"\nb.png,x\n', "row 2: the label 'x,y' looks like several; if it is one class, name"),
         ("path,label\na.png,x\na.png,y\n", "1 paths occur twice, first 'a.png'"),
         ("path,label\na.png,x\nb.png,\n", "1 rows have no label, first row 3"),
         ("path,label,split\na.png,x,holdout\n", "split 'holdout' of a.png"),
@@ -262,11 +264,11 @@ def test_a_wrong_table_is_refused_by_its_name_and_the_reason(tmp_path: Path, con
     assert "table.csv" in str(caught.value)
 
 
-def test_a_bar_in_the_name_of_one_class_is_no_list_of_labels(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(image_bytes(1))
-    (tmp_path / "b.png").write_bytes(image_bytes(2))
-    (tmp_path / "table.csv").write_text("path,label\na.png,left|right\nb.png,up\n")
-    assert load(tmp_path / "table.csv").listing["label"].tolist() == ["left|right", "up"]
+@pytest.mark.parametrize("names", [("left|right", "up"), ("salt, pepper", "salt, sugar"), ("a;b", "c")])
+def test_a_mark_in_the_name_of_one_class_is_no_list_of_labels(tmp_path: Path, names: tuple[str, str]) -> None:
+    put(tmp_path, "a.png", "b.png")
+    (tmp_path / "table.csv").write_text('path,label\na.png,"{}"\nb.png,"{}"\n'.format(*names))
+    assert load(tmp_path / "table.csv").listing["label"].tolist() == list(names)
 
 
 @pytest.mark.parametrize(("path", "message"), [(None, "images=DIR"), ("/no/such/folder", "/no/such/folder")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from topwork.data.layouts import split_meaning
 
 TABLES = {".csv", ".tsv", ".parquet"}
 _EXPECTED = "Expected the columns path,label and optionally group,split."
-_BETWEEN_LABELS = "|"
+_BETWEEN_LABELS = "|;,"
+_IN_NAMES = ";,"  # these occur in honest names too: they divide labels where a part is the label of another row
 _ONE_LABEL = (
     "Topwork knows one label an image. For several, make one table for each label, with yes or no in the column label, "
     "and one run for each table: they share the features."
@@ -86,16 +86,22 @@ def _check_one_label(path: Path, table: pd.DataFrame) -> None:
     if "labels" in table and "label" not in table:
         raise InputError(f"images={path}: has a column labels. {_ONE_LABEL}")
     if "label" in table:
-        cells = {str(cell) for cell in table["label"]}
-        parts = Counter(part.strip() for cell in cells for part in cell.split(_BETWEEN_LABELS))
-        several = sorted(cell for cell in cells if _BETWEEN_LABELS in cell and _repeats(cell, parts))
+        labels = table["label"].map(_text)
+        several = [row for mark in _BETWEEN_LABELS for row in labels.index[_joined_by(mark, labels)]]
         if several:
-            raise InputError(f"images={path}: the label {several[0]!r} looks like several. {_ONE_LABEL}")
+            found = f"row {min(several)}: the label {labels[min(several)]!r} looks like several"
+            raise InputError(f"images={path}: {found}; if it is one class, name it without that mark. {_ONE_LABEL}")
 
 
-def _repeats(cell: str, parts: Mapping[str, int]) -> bool:
-    """Whether a part of this label occurs in another label too."""
-    return any(parts[part.strip()] > 1 for part in cell.split(_BETWEEN_LABELS))
+def _joined_by(mark: str, labels: pd.Series[str]) -> pd.Series[bool]:
+    """Which labels look like several with this mark between them: a part is, or with `|` occurs in, another label."""
+    names = set(labels)
+    within = {name: [part.strip() for part in name.split(mark)] for name in names if mark in name}
+    alone = names - set(within)
+    parts = Counter(part for each in within.values() for part in each)
+    known = alone if mark in _IN_NAMES else alone | {part for part, count in parts.items() if count > 1}
+    joined = {name for name, each in within.items() if known.intersection(filter(None, each))}
+    return labels.isin(list(joined))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
