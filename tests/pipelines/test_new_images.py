@@ -11,7 +11,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from tests.conftest import COLOURS, image_bytes
+from tests.conftest import COLOURS, fill, image_bytes
 from topwork.datasets.image_folder import ImageFolderDataset
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ def new_folder(tmp_path: Path) -> Path:
 def test_new_images_are_asked_for_once_and_compared_and_their_labels_come_back(
     kedro_after_a_run: Callable[..., Any], tmp_path: Path
 ) -> None:
+    fill(tmp_path / "other", 3, first_seed=50)
     images, out = tmp_path / "images", tmp_path / "data/07_model_output/labelling"
     folder = new_folder(tmp_path)
     asked = f"images={images},new_images={folder},labelling.budget=6"
@@ -61,6 +62,15 @@ def test_new_images_are_asked_for_once_and_compared_and_their_labels_come_back(
     again = pd.read_csv(out / "label_these.csv", keep_default_na=False)
     assert again["label"].tolist() == ["red", "a new class", *[""] * 6]
     assert again["path"].is_unique and again["path"].tolist()[:2] == table["path"].tolist()[:2]
+
+    for pipeline in ("labelling", "monitoring"):
+        result = kedro_after_a_run(
+            "--pipelines", pipeline, params=f"images={folder.parent / 'other'},new_images={folder}"
+        )
+        assert result.exit_code == 1
+        assert "these are not the images that the run in this data folder learnt from" in " ".join(
+            result.output.split()
+        )
 
     joined = pd.read_parquet(out / "labelled_images.parquet")
     assert len(joined) == 30 + 2 and joined["label"].tolist()[-2:] == ["red", "a new class"]

@@ -15,6 +15,7 @@ from topwork.core.errors import InputError
 from topwork.core.features import FeatureShard
 from topwork.core.parameters import IngestionParameters
 from topwork.core.stores import FeatureStore, ImageStore
+from topwork.data.learnt import check_learnt
 from topwork.data.manifest import Limits, inspect_new, with_inspection
 from topwork.data.readable import check_names
 
@@ -23,18 +24,28 @@ _PURPOSE = "comparing features, for labelling and monitoring,"
 
 def inspect_new_images(
     new_images: ImageStore,
-    known_new_files: pd.DataFrame,
     asked_classifier: AnyClassifier,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    known_new_files: pd.DataFrame,
     parameters: IngestionParameters,
 ) -> Iterator[pd.DataFrame]:
     """Inspections of the files that are new or changed, chunk by chunk.
 
+    Args:
+        new_images: the files.
+        asked_classifier: the classifier that is asked; it must have learnt from the images of the manifest.
+        manifest: manifest of the labelled images.
+        splits: their splits.
+        known_new_files: inspections that were made before.
+        parameters: block `ingestion`.
+
     Raises:
-        InputError: most files need a plugin that is not installed; or the classifier is an ensemble, which is known
-            here, before the long work.
+        InputError: the classifier learnt from other images, or is an ensemble, which is known here, before the long
+            work; or most files need a plugin that is not installed.
 
     """
-    the_only(asked_classifier, _PURPOSE)
+    check_learnt(the_only(asked_classifier, _PURPOSE), manifest, splits)
     check_names(new_images.listing["path"], f"new_images={new_images.source}")
     known = known_new_files.head(0) if parameters.rehash else known_new_files
     yield from inspect_new(new_images.listing, new_images, known, _limits(parameters), parameters.threads)

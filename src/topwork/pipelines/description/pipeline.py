@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 inspect_new_images,
-                ["new_images", "known_new_files", "asked_classifier", "params:ingestion"],
+                ["new_images", "asked_classifier", "manifest", "splits", "known_new_files", "params:ingestion"],
                 "new_files",
                 name="inspect_new_images",
             ),

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from topwork.core.arrays import Floats
 from topwork.core.classifier import AnyClassifier, Classifier, the_only
 from topwork.core.columns import OK, TEST
-from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureShard
 from topwork.core.parameters import DuplicateParameters, MonitoringParameters
 from topwork.core.results import Champion, Drift, StrategyResult
 from topwork.core.stores import FeatureStore, ImageStore
 from topwork.core.words import counted
+from topwork.data.learnt import check_learnt
 from topwork.data.near_duplicates import near_copy_groups
 from topwork.decisions.drift import Reference, Sample, judge_drift
 from topwork.images.thumbnails import shortened, thumbnail
@@ -45,17 +45,13 @@ def describe_reference(
     """Shards with the features of the reference that the store does not have.
 
     Raises:
-        InputError: the classifier was trained on another split, so that it may have learnt from the reference.
+        InputError: the classifier was trained on other images or another split (`check_learnt`).
 
     """
     from topwork.inference.description import describe_missing
 
     classifier = the_only(asked_classifier, "monitoring")
-    if classifier.split_digest != split_digest(splits):
-        raise InputError(
-            f"{classifier.strategy} was trained on another split than this data folder has: give the `data=DIR` "
-            "of the run that trained it."
-        )
+    check_learnt(classifier, manifest, splits)
     wanted = splits[_reference(splits, classifier) | (splits["split"] == TEST)]
     table = wanted.assign(sha256=_contents(wanted, manifest)).drop_duplicates("sha256")
     contents = dict(zip(table["sha256"], table["image_id"], strict=True))

@@ -1,0 +1,53 @@
+"""Checks, before new images are looked at, that the labelled ones are those that the data folder has learnt from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import pandas as pd
+
+from topwork.core.columns import OK
+from topwork.core.errors import InputError
+from topwork.core.stores import ImageStore
+from topwork.run.configuration import Configuration
+from topwork.run.preflight import BEFORE
+
+_LOOKED_AT = 20  # files that are read: the names of two folders may be the same (`red/1.jpg`), their contents are not
+
+
+def check_learnt_images(names: Sequence[str], configuration: Configuration) -> None:
+    """Check the `images` of a run that compares new images with them; they may be left out for labelling.
+
+    Raises:
+        InputError: images that were learnt are not there, or have other contents.
+
+    """
+    is_listed_now = {"__default__", "ingestion"} & set(names)
+    if is_listed_now or not set(names) & set(BEFORE) or not configuration.knobs["images"]:
+        return
+    catalog = configuration.open_catalog()
+    manifest, images = catalog.load("manifest"), catalog.load("images")
+    check_same_images(images, manifest[manifest["status"] == OK])
+
+
+def check_same_images(images: ImageStore, learnt: pd.DataFrame) -> None:
+    """Check that the images hold all that were learnt (``image_id``, ``sha256``); some of the contents are read.
+
+    Raises:
+        InputError: an image is missing or another one.
+
+    """
+    gone = learnt.loc[~learnt["image_id"].isin(images.listing["image_id"]), "image_id"]
+    if len(gone):
+        _refuse(images.source, f"{len(gone):,} of {len(learnt):,} are not there, first {gone.iloc[0]}")
+    for row in learnt.iloc[:: max(1, len(learnt) // _LOOKED_AT)].itertuples():
+        if hashlib.sha256(images[str(row.image_id)]).hexdigest() != row.sha256:
+            _refuse(images.source, f"{row.image_id} has another content")
+
+
+def _refuse(source: str, reason: str) -> None:
+    raise InputError(
+        f"images={source}: these are not the images that the run in this data folder learnt from ({reason}). Give the "
+        "images of that run, or the `data=DIR` of a run that learnt from these."
+    )
