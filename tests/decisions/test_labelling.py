@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from topwork.core.stores import no_attributes
 from topwork.decisions.labelling import (
     REQUEST_COLUMNS,
     choose_to_label,
@@ -88,10 +89,32 @@ def test_the_joined_table_keeps_the_test_images_and_adds_the_new_ones_to_the_tra
     )
     splits = pd.DataFrame({"image_id": ["1", "2"], "split": ["test", "val"]})
     requests = pd.DataFrame({"path": ["/8", "/9"], "label": ["cat", ""]})
-    joined = join_labels(manifest, splits, requests)
+    joined = join_labels(manifest, no_attributes(), splits, requests)
     assert joined.to_dict("list") == {
         "path": ["/1", "/2", "/8"],
         "label": ["cat", "dog", "cat"],
         "group": ["x", "y", ""],
         "split": ["test", "train", "train"],
     }
+
+
+def test_the_joined_table_keeps_the_columns_of_the_user_and_those_added_while_labelling() -> None:
+    manifest = pd.DataFrame(
+        {"image_id": ["1", "2"], "path": ["/1", "/2"], "label": "cat", "group": "g", "status": "ok"}
+    )
+    attributes = pd.DataFrame({"image_id": ["2", "1"], "site": ["B", "A"], "patient": ["p2", "p1"]})
+    splits = pd.DataFrame({"image_id": ["1", "2"], "split": ["test", "train"]})
+    told = {"path": ["/8"], "label": ["cat"], "suggested": ["dog"], "patient": ["p1"], "group": ["h"], "unnamed: 7": ""}
+    joined = join_labels(manifest, attributes, splits, pd.DataFrame(told))
+    assert list(joined.columns) == ["path", "label", "group", "split", "site", "patient"]
+    assert joined[["group", "site", "patient"]].to_numpy().tolist() == [
+        ["g", "A", "p1"],
+        ["g", "B", "p2"],
+        ["h", "", "p1"],
+    ]
+
+
+def test_columns_that_the_user_adds_while_labelling_stay_until_a_run_has_learnt_them() -> None:
+    requests = pd.DataFrame({"path": ["/a"], "label": ["cat"], "patient": ["p1"]})
+    left = still_to_learn(requests, pd.DataFrame({"path": []}), pd.DataFrame({"path": ["/a"], "known": [False]}))
+    assert left["patient"].tolist() == ["p1"]

@@ -78,23 +78,35 @@ def list_requests(images: pd.DataFrame, probabilities: Floats, far: Bools, class
 
 
 def still_to_learn(requests: pd.DataFrame, manifest: pd.DataFrame, new_manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows of earlier requests that the user has labelled and no run has learnt from."""
+    """The rows of earlier requests that the user has labelled and no run has learnt from, with the user's columns."""
     learnt = {*manifest["path"], *new_manifest.loc[new_manifest["known"], "path"]}
     left = requests[(requests["label"] != "") & ~requests["path"].isin(learnt)]
-    return left.reindex(columns=list(REQUEST_COLUMNS), fill_value="").reset_index(drop=True)
+    return left.reindex(columns=[*REQUEST_COLUMNS, *_own_columns(left)], fill_value="").reset_index(drop=True)
 
 
-def join_labels(manifest: pd.DataFrame, splits: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
-    """A table (columns ``TABLE_COLUMNS``) of the labelled images: of the manifest, and the labelled rows of requests.
+def join_labels(
+    manifest: pd.DataFrame, attributes: pd.DataFrame, splits: pd.DataFrame, requests: pd.DataFrame
+) -> pd.DataFrame:
+    """A table of the labelled images: of the manifest, and the labelled rows of requests.
 
-    Test images stay test images. Images that were chosen for their uncertainty are harder than others, so they are for
-    training: among the test images they would make the score another one.
+    It has the columns ``TABLE_COLUMNS`` and those of the user's own, of the first table of images (``attributes``) or
+    of the requests; cells that nobody has filled in are empty. Test images stay test images. Images that were chosen
+    for their uncertainty are harder than others, so they are for training: among the test images they would make the
+    score another one.
     """
     usable = manifest[manifest["status"] == OK]
     held_out = usable["image_id"].isin(splits.loc[splits["split"] == TEST, "image_id"])
-    before = usable[["path", "label", "group"]].assign(split=np.where(held_out, TEST, TRAIN))
-    new = requests.loc[requests["label"] != "", ["path", "label"]].assign(group="", split=TRAIN)
-    return pd.concat([before, new], ignore_index=True)[list(TABLE_COLUMNS)]
+    before = usable[["image_id", "path", "label", "group"]].assign(split=np.where(held_out, TEST, TRAIN))
+    before = before.merge(attributes, on="image_id", how="left").drop(columns="image_id")
+    new = requests.loc[requests["label"] != "", ["path", "label", *_own_columns(requests)]].assign(split=TRAIN)
+    joined = pd.concat([before, new], ignore_index=True).fillna("")
+    return joined[[*TABLE_COLUMNS, *(name for name in joined.columns if name not in TABLE_COLUMNS)]]
+
+
+def _own_columns(requests: pd.DataFrame) -> list[str]:
+    """The columns that the user has added to the table of requests; those without a name are none."""
+    names = [str(name) for name in requests.columns if name not in {*REQUEST_COLUMNS, "split"}]
+    return [name for name in names if name and not name.startswith("unnamed: ")]
 
 
 def directions(vectors: Floats) -> Floats:

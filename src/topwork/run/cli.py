@@ -37,9 +37,9 @@ from topwork.run.configuration import Configuration, read_configuration, remove_
 from topwork.run.cost_table import with_costs
 from topwork.run.execution import mark_begun, run_parts
 from topwork.run.failures import told_error
-from topwork.run.learnt_images import check_learnt_images
 from topwork.run.locks import sole_run
 from topwork.run.mlflow_settings import run_to_join
+from topwork.run.new_image_checks import check_labelled_images
 from topwork.run.plan import FILTERS, Plan
 from topwork.run.preflight import (
     ALL,
@@ -165,7 +165,7 @@ def _checked(metadata: ProjectMetadata, options: dict[str, Any]) -> _Asked:
     check_model(names, knobs["model"])
     check_history(names, configuration)
     check_trained(names, configuration)
-    check_learnt_images(names, configuration)
+    check_labelled_images(names, configuration)
     check_backbones(names, strategies, parameters)
     if knobs["compare_runs"] and {"__default__", "comparison"} & set(names):
         _check_compared_runs(configuration, str(knobs["compare_runs"]))

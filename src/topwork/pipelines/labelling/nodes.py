@@ -13,6 +13,8 @@ from topwork.core.columns import OK, REJECTED
 from topwork.core.parameters import DuplicateParameters, LabellingParameters
 from topwork.core.stores import FeatureStore, ImageStore
 from topwork.core.words import counted
+from topwork.data.filled_labels import new_classes
+from topwork.data.manifest import SMALLEST_CLASS
 from topwork.data.near_duplicates import near_copy_groups
 from topwork.decisions.labelling import (
     choose_to_label,
@@ -50,6 +52,7 @@ def choose_images(
     labelled = still_to_learn(earlier_requests, manifest, new_manifest)
     pool = _unlabelled(new_manifest, labelled)
     _tell(new_manifest, pool)
+    _tell_new_classes(labelled, set(classifier.class_names))
     vectors = new_shards.get(served_key(classifier), pool["sha256"].tolist())
     scores = classifier.head.scores(vectors) if len(pool) else np.empty((0, len(classifier.class_names)))
     probabilities = softmax(scores, classifier.temperature)
@@ -62,7 +65,7 @@ def choose_images(
     far = bound.distances(vectors, rows) > bound.threshold if bound and len(rows) else np.zeros(len(rows), bool)
     asked = list_requests(pool.iloc[rows], probabilities[rows], far, classifier.class_names)
     requests = asked.drop(columns="image_id")
-    return pd.concat([labelled, requests], ignore_index=True) if len(labelled) else requests, asked
+    return pd.concat([labelled, requests], ignore_index=True).fillna("") if len(labelled) else requests, asked
 
 
 def list_unusable(new_manifest: pd.DataFrame) -> pd.DataFrame:
@@ -70,9 +73,11 @@ def list_unusable(new_manifest: pd.DataFrame) -> pd.DataFrame:
     return new_manifest.loc[new_manifest["status"] == REJECTED, ["path", "reason"]].reset_index(drop=True)
 
 
-def join_labelled(manifest: pd.DataFrame, splits: pd.DataFrame, label_these: pd.DataFrame) -> pd.DataFrame:
+def join_labelled(
+    manifest: pd.DataFrame, attributes: pd.DataFrame, splits: pd.DataFrame, label_these: pd.DataFrame
+) -> pd.DataFrame:
     """A table of all labelled images for the next run: those of the manifest, and those that the user has labelled."""
-    return join_labels(manifest, splits, label_these)
+    return join_labels(manifest, attributes, splits, label_these)
 
 
 def draw_requests(new_images: ImageStore, asked_images: pd.DataFrame, parameters: LabellingParameters) -> Figure:
@@ -81,6 +86,12 @@ def draw_requests(new_images: ImageStore, asked_images: pd.DataFrame, parameters
     pictures = [thumbnail(new_images, str(name), parameters.max_pixels) for name in shown["image_id"]]
     captions = [f"{row.suggested} {row.confidence:.2f}?\n{shortened(str(row.image_id))}" for row in shown.itertuples()]
     return plot_sheet(pictures, captions, f"{counted(len(asked_images), 'image')} to label, the most uncertain first")
+
+
+def _tell_new_classes(labelled: pd.DataFrame, classes: set[str]) -> None:
+    if new := new_classes(labelled, classes):
+        told = ", ".join(f"{label} ({counted(count, 'image')})" for label, count in new.items())
+        _log.info("new classes in label_these.csv: %s; a class needs at least %d images", told, SMALLEST_CLASS)
 
 
 def _unlabelled(new_manifest: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:

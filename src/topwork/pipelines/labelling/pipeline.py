@@ -19,7 +19,12 @@ def create_pipeline() -> Pipeline:
                 name="choose_images",
             ),
             Node(list_unusable, "new_manifest", "not_usable", name="list_unusable"),
-            Node(join_labelled, ["manifest", "splits", "label_these"], "labelled_images", name="join_labelled"),
+            Node(
+                join_labelled,
+                ["manifest", "attributes", "splits", "label_these"],
+                "labelled_images",
+                name="join_labelled",
+            ),
             Node(
                 draw_requests,
                 ["new_images", "asked_images", "params:labelling"],

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import COLOURS, fill, image_bytes
 from topwork.core.errors import InputError
 from topwork.datasets.image_folder import ImageFolderDataset
-from topwork.run.learnt_images import check_same_images
+from topwork.run.new_image_checks import check_same_images
 
 
 def learnt_from(folder: Path) -> pd.DataFrame:

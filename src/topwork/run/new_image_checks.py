@@ -1,34 +1,43 @@
-"""Checks, before new images are looked at, that the labelled ones are those that the data folder has learnt from."""
+"""Checks before new images are looked at: the labelled ones are those that were learnt, and new labels are meant so."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from topwork.core.columns import OK
 from topwork.core.errors import InputError
 from topwork.core.stores import ImageStore
+from topwork.data.filled_labels import check_filled_labels
 from topwork.run.configuration import Configuration
 from topwork.run.preflight import BEFORE
 
 _LOOKED_AT = 20  # files that are read: the names of two folders may be the same (`red/1.jpg`), their contents are not
 
 
-def check_learnt_images(names: Sequence[str], configuration: Configuration) -> None:
-    """Check the `images` of a run that compares new images with them; they may be left out for labelling.
+def check_labelled_images(names: Sequence[str], configuration: Configuration) -> None:
+    """Check the `images` and the labels that the user has filled in, if new images are compared with those learnt.
+
+    `images` may be left out for labelling.
 
     Raises:
-        InputError: images that were learnt are not there, or have other contents.
+        InputError: images that were learnt are not there, or have other contents; or a label is probably mistyped.
 
     """
     is_listed_now = {"__default__", "ingestion"} & set(names)
-    if is_listed_now or not set(names) & set(BEFORE) or not configuration.knobs["images"]:
+    if is_listed_now or not set(names) & set(BEFORE):
         return
     catalog = configuration.open_catalog()
-    manifest, images = catalog.load("manifest"), catalog.load("images")
-    check_same_images(images, manifest[manifest["status"] == OK])
+    manifest = catalog.load("manifest")
+    learnt = manifest[manifest["status"] == OK]
+    if "labelling" in names:
+        requests: Any = catalog["earlier_requests"]
+        check_filled_labels(requests.load(), set(learnt["label"]), requests.artifacts[0].name)
+    if configuration.knobs["images"]:
+        check_same_images(catalog.load("images"), learnt)
 
 
 def check_same_images(images: ImageStore, learnt: pd.DataFrame) -> None:
