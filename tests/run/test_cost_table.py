@@ -22,9 +22,12 @@ def test_the_table_takes_the_place_of_its_name(tmp_path: Path) -> None:
         (None, "cannot be read"),
         ("", "is no table"),
         ("true,healthy,ill\n", "is no table.*Expected a row for each true class"),
-        ("true,healthy\nill,1,2\n", "the row of ill has more cells"),
+        ("true,healthy\nill,1,2\n", r", row 2 \(ill\): 2 costs for 1 answers in the first row"),
+        ("true,healthy,ill\n\nill,1\n", r", row 3 \(ill\): 1 costs for 2 answers in the first row"),
+        ("true,healthy,ill\nhealthy,0,-1\n", r", row 2 \(healthy\): '-1' is no cost; give a number from 0"),
+        ("true,healthy,ill\nhealthy,0,nan\n", r"row 2 \(healthy\): 'nan' is no cost"),
         ("true,healthy,ill\nill,5,0\nill,7,0\n", "ill has two rows or columns"),
-        ("true,healthy\nill,dear\n", "the row of ill: could not convert string to float: 'dear'"),
+        ("true,healthy\nill,dear\n", r"row 2 \(ill\): 'dear' is no cost"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_refused_with_an_example(

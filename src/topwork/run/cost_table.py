@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def read_costs(path: Path) -> dict[str, dict[str, float]]:
     """The cost of each answer, by the true class and then by the answer; an empty cell is left out.
 
     Raises:
-        InputError: the file cannot be used; the message names the row and an example.
+        InputError: the file cannot be used, or a cost is no number from 0 on; the message names the row and an example.
 
     """
     try:
@@ -36,22 +37,30 @@ def read_costs(path: Path) -> dict[str, dict[str, float]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"comparison.costs={path}: cannot be read ({reason}). {_EXAMPLE}") from error
-    filled = [line for line in lines if line.strip()]
-    separator = max(_SEPARATORS, key=(filled or [""])[0].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(filled, delimiter=separator)]
+    separator = max(_SEPARATORS, key=next((line for line in lines if line.strip()), "").count)
+    table = csv.reader(lines, delimiter=separator)
+    numbered = [(table.line_num, [cell.strip() for cell in row]) for row in table if "".join(row).strip()]
+    rows = [row for _, row in numbered]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise InputError(f"comparison.costs={path}: is no table. {_EXAMPLE}")
     answers, names = rows[0][1:], [row[0] for row in rows[1:]]
     for twice in sorted({name for name in (*names, *answers) if names.count(name) > 1 or answers.count(name) > 1}):
         raise InputError(f"comparison.costs={path}: {twice} has two rows or columns. {_EXAMPLE}")
-    return {row[0]: _costs_of(path, row, answers) for row in rows[1:]}
+    of_file = f"comparison.costs={path}"
+    return {row[0]: _costs_of(f"{of_file}, row {number} ({row[0]})", row[1:], answers) for number, row in numbered[1:]}
 
 
-def _costs_of(path: Path, row: list[str], answers: list[str]) -> dict[str, float]:
-    if len(row) - 1 > len(answers):
-        raise InputError(f"comparison.costs={path}: the row of {row[0]} has more cells than the first row. {_EXAMPLE}")
-    cells = {answer: cell for answer, cell in zip(answers, row[1:], strict=False) if cell}
+def _costs_of(row: str, cells: list[str], answers: list[str]) -> dict[str, float]:
+    if len(cells) != len(answers):
+        raise InputError(f"{row}: {len(cells)} costs for {len(answers)} answers in the first row. {_EXAMPLE}")
+    return {answer: _cost(row, cell) for answer, cell in zip(answers, cells, strict=True) if cell}
+
+
+def _cost(row: str, cell: str) -> float:
     try:
-        return {answer: float(cell) for answer, cell in cells.items()}
-    except ValueError as error:
-        raise InputError(f"comparison.costs={path}: the row of {row[0]}: {error}. {_EXAMPLE}") from error
+        cost = float(cell)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost < math.inf:
+        raise InputError(f"{row}: {cell!r} is no cost; give a number from 0 on. {_EXAMPLE}")
+    return cost
