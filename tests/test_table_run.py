@@ -66,7 +66,10 @@ def test_a_table_of_two_classes_gets_slices_and_a_threshold(
     [
         ("groups=person", "groups=person: images=TABLE names no column 'person'; its columns are site, patient, note."),
         ("slices=site+lens", "slices=site+lens: images=TABLE names no column 'lens'; its columns are"),
-        ("evaluation.positive=cat", "evaluation.positive=cat: no such class; there are green and red."),
+        (
+            "evaluation.positive=gren",
+            "evaluation.positive=gren: no such class; perhaps green? there are green and red.",
+        ),
         ("evaluation.recall_at_least=0.9,evaluation.precision_at_least=0.9", "both given; one threshold keeps one"),
     ],
 )

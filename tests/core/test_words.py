@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from topwork.core.words import counted, is_one_slip
+from topwork.core.words import counted, is_one_slip, perhaps
 
 
 def test_a_noun_follows_its_number() -> None:
@@ -24,3 +24,8 @@ def test_a_slip_is_a_letter_too_many_too_few_another_one_or_two_in_the_wrong_ord
 )
 def test_equal_words_others_numbers_and_short_ones_are_no_slips(word: str, other: str) -> None:
     assert not is_one_slip(word, other)
+
+
+def test_a_near_name_is_asked_for_whatever_its_capitals_are() -> None:
+    assert perhaps("pateint", ["site", "Patient"]) == "perhaps Patient? "
+    assert perhaps("camera", ["site", "Patient"]) == ""

@@ -48,6 +48,8 @@ def test_columns_are_named_in_any_case_and_unknown_ones_are_refused_with_those_t
         chosen_columns(table, "site+lens", "t.csv")
     with pytest.raises(InputError, match=r"groups=patient: .*'patient'; its columns are site, camera"):
         grouped_by(pd.DataFrame(), table, "patient", "t.csv")
+    with pytest.raises(InputError, match=r"'kamera'; perhaps camera\? its columns are site, camera"):
+        grouped_by(pd.DataFrame(), table, "Kamera", "t.csv")
     with pytest.raises(InputError, match="it has none beside"):
         chosen_columns(attributes(image_id=["a"]), "site", "folder")
 

@@ -83,6 +83,21 @@ def test_a_value_out_of_range_is_refused_with_the_allowed(
         check_parameters({}, {**parameters, block: {**parameters[block], **change}}, KNOBS)
 
 
+def test_a_main_parameter_is_named_as_it_was_typed_with_the_nearest_value(parameters: dict[str, Any]) -> None:
+    given = {"fit": "atuo"}
+    wrong = {**parameters, "features": {**parameters["features"], "fit": "atuo"}}
+    with pytest.raises(InputError, match=r"^fit='atuo': input should be 'crop'.* or 'auto'; perhaps auto\?$"):
+        check_parameters(given, wrong, KNOBS)
+    with pytest.raises(InputError, match=r"^features\.fit='atuo'"):
+        check_parameters({"features": given}, wrong, KNOBS)
+
+
+def test_a_value_that_may_be_a_number_or_a_word_is_refused_once(parameters: dict[str, Any]) -> None:
+    wrong = {**parameters, "features": {**parameters["features"], "image_size": "atuo"}}
+    with pytest.raises(InputError, match=r"^image_size='atuo': input .* valid integer.*, or 'auto'; perhaps auto\?$"):
+        check_parameters({"image_size": "atuo"}, wrong, KNOBS)
+
+
 def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
     assert chosen_strategies("all") == BASIC
     assert chosen_strategies("all+ensemble") == chosen_strategies("auto+ensemble") == (*BASIC, "ensemble")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 _TELLING = 3  # letters
 
 
 def counted(number: float, noun: str) -> str:
     """The number with its noun, which gets an `s` unless the number is one: `1 pair`, `2,500 images`."""
     return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
+def perhaps(wanted: str, known: Iterable[str]) -> str:
+    """The name that is probably meant, as a question for a message (`perhaps auto? `), or nothing if none is near."""
+    names = {name.lower(): name for name in known}  # the first letter is often the only one that is another
+    near = difflib.get_close_matches(wanted.lower(), names, n=1)
+    return f"perhaps {names[near[0]]}? " if near else ""
 
 
 def is_one_slip(word: str, other: str) -> bool:

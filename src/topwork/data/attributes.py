@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from topwork.core.errors import InputError
+from topwork.core.words import perhaps
 
 EMPTY = "(empty)"
 """Name of the slice of images with an empty cell."""
@@ -91,7 +92,9 @@ def _existing(attributes: pd.DataFrame, wanted: Sequence[str], parameter: str, v
     for name in asked:
         if name not in known:
             has = f"its columns are {', '.join(known)}" if known else "it has none beside path, label, group, split"
-            raise InputError(f"{parameter}={value}: images={source} names no column {name!r}; {has}.")
+            raise InputError(
+                f"{parameter}={value}: images={source} names no column {name!r}; {perhaps(name, known)}{has}."
+            )
     return list(dict.fromkeys(asked))
 
 

@@ -18,7 +18,7 @@ from topwork.core.errors import InputError
 from topwork.core.parameters import EvaluationParameters
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
-from topwork.core.words import counted
+from topwork.core.words import counted, perhaps
 from topwork.data.readable import check_decoded, known_still
 from topwork.images.decode import DECODER, Inspection, inspect
 from topwork.workers import current_crew, parts_for, shared_out
@@ -66,7 +66,10 @@ def check_two_classes(labels: pd.Series[str], evaluation: EvaluationParameters, 
                 f"evaluation.{name}={value}: is for two classes, and images={source} has {len(names)}. Leave it out."
             )
     if evaluation.positive is not None and evaluation.positive not in names:
-        raise InputError(f"evaluation.positive={evaluation.positive}: no such class; there are {' and '.join(names)}.")
+        hint = perhaps(evaluation.positive, names)
+        raise InputError(
+            f"evaluation.positive={evaluation.positive}: no such class; {hint}there are {' and '.join(names)}."
+        )
 
 
 def inspect_new(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from topwork.core.errors import DefectError, InputError
+from topwork.core.words import perhaps
 
 ALL_GROUPS = "all"
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -80,8 +80,7 @@ def first_trainable(groups: Sequence[LayerGroup], wanted: str) -> int:
         return len(groups) - int(wanted)
     names = [group.name for group in groups]
     if wanted not in names:
-        near = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"perhaps {near[0]}? " if near else ""
+        hint = perhaps(wanted, names)
         raise InputError(
             f"trainable_groups={wanted}: no such group; {hint}known are {', '.join(names)}, a number, all, auto."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from topwork.core.errors import InputError
-from topwork.core.words import counted
+from topwork.core.words import counted, perhaps
 from topwork.workers import BACKENDS, hired, started_by_launcher
 
 _LOCAL = "loky"
@@ -70,9 +69,7 @@ def checked_concurrency(knobs: Mapping[str, Any]) -> Concurrency:
     for name in ("workers", "worker_threads", "processes"):
         _check_number(name, knobs[name])
     if backend is not None and backend not in BACKENDS:
-        near = difflib.get_close_matches(str(backend), BACKENDS, n=1)
-        hint = f"perhaps {near[0]}? " if near else ""
-        raise InputError(f"backend={backend}: {hint}known are {', '.join(BACKENDS)}.")
+        raise InputError(f"backend={backend}: {perhaps(str(backend), BACKENDS)}known are {', '.join(BACKENDS)}.")
     if cluster and backend is None:
         raise InputError(f"cluster={cluster}: say which kind of cluster it is, backend=ray or backend=dask.")
     if cluster and backend == _LOCAL:

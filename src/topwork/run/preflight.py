@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from topwork.core.candidates import backbone_names, has_choice
 from topwork.core.errors import InputError
 from topwork.core.features import OWN_EXTRACTOR
 from topwork.core.parameters import Block, FeatureParameters, parameter_names
+from topwork.core.words import perhaps
 from topwork.datasets.remote import check_place, in_urls, is_url
 from topwork.decisions.strategies import BASIC, BLOCKS, STRATEGIES
 from topwork.run.configuration import Configuration
@@ -32,6 +34,9 @@ BEFORE = {"labelling": ("description",), "monitoring": ("description",)}
 _OF_NEW_IMAGES = ("prediction", "labelling", "monitoring", "description")
 ALL, AUTO = "all", "auto"
 """Values for all strategies, and for those that the advice does not rule out."""
+_KIND = re.compile(r"constrained-\w+|literal\[.*\]|tuple\[.*\]|int|float|str|bool")
+"""What pydantic adds to the name of a value of several kinds."""
+_QUOTED = re.compile(r"'([^']*)'")
 _WEIGHT_WORDS = ("default", "none")
 
 
@@ -117,7 +122,7 @@ def check_blocks(parameters: Mapping[str, Any]) -> None:
             try:
                 block.model_validate(parameters[name])
             except ValidationError as error:
-                raise InputError(_explain(name, block, error)) from None
+                raise InputError(_explain(name, block, error, given)) from None
     _check_one_way_to_answer(parameters)
     chosen_strategies(str(parameters.get("strategies", "all")))
 
@@ -144,11 +149,8 @@ def chosen_strategies(wanted: str) -> tuple[str, ...]:
     names = {*asked, *BASIC} if {ALL, AUTO} & set(asked) else set(asked)
     for name in asked:
         if name not in (*STRATEGIES, ALL, AUTO):
-            near = difflib.get_close_matches(name, STRATEGIES, n=1)
-            hint = f"perhaps {near[0]}? " if near else ""
-            raise InputError(
-                f"strategies={wanted}: no strategy {name!r}; {hint}known are {'+'.join(STRATEGIES)}, all, auto."
-            )
+            hint, known = perhaps(name, STRATEGIES), "+".join(STRATEGIES)
+            raise InputError(f"strategies={wanted}: no strategy {name!r}; {hint}known are {known}, all, auto.")
     return tuple(name for name in STRATEGIES if name in names)
 
 
@@ -174,9 +176,7 @@ def pipelines_to_run(asked: Sequence[str], known: Sequence[str], example: str | 
     """
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"perhaps {near[0]}? " if near else ""
-            raise InputError(f"No pipeline {name!r}: {hint}Known are {', '.join(known)}.")
+            raise InputError(f"No pipeline {name!r}: {perhaps(name, known)}Known are {', '.join(known)}.")
     if asked:
         return list(dict.fromkeys(part for name in asked for part in (*BEFORE.get(name, ()), name)))
     return [example, "__default__"] if example else ["__default__"]
@@ -377,16 +377,32 @@ def _absolute(path: str, working_folder: Path) -> str:
     return absolute
 
 
-def _explain(name: str, block: type[Block], error: ValidationError) -> str:
-    lines = []
+def _explain(name: str, block: type[Block], error: ValidationError, given: Mapping[str, Any]) -> str:
+    lines, of_values = list[str](), dict[str, list[Any]]()
     for problem in error.errors():
-        parameter = ".".join(str(part) for part in (name, *problem["loc"]))
+        parameter = _as_typed(name, [str(part) for part in problem["loc"]], given)
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(parameter, parameter_names(block, name), n=1)
             lines.append(f"Unknown parameter {parameter!r}" + (f": perhaps {near[0]}?" if near else "."))
         elif problem["type"] == "value_error":  # raised by a check of several parameters together
             lines.append(f"{parameter}: {problem['ctx']['error']}.")
         else:
-            message = problem["msg"][0].lower() + problem["msg"][1:]
-            lines.append(f"{parameter}={problem['input']!r}: {message}.")
-    return " ".join(lines)
+            of_values.setdefault(parameter, []).append(problem)
+    return " ".join([*lines, *(_of_value(parameter, problems) for parameter, problems in of_values.items())])
+
+
+def _as_typed(name: str, path: Sequence[str], given: Mapping[str, Any]) -> str:
+    """The name of a parameter of the block as the user gave it: `fit` for `features.fit` where that is a main one."""
+    fields = [part for part in path if not _KIND.fullmatch(part)]
+    is_main = len(fields) == 1 and fields[0] in given and fields[0] not in (given.get(name) or {})
+    return fields[0] if is_main else ".".join([name, *fields])
+
+
+def _of_value(parameter: str, problems: Sequence[Any]) -> str:
+    """What is wrong with a value; where it may be of several kinds, there is a problem with each kind."""
+    messages = [problem["msg"][0].lower() + problem["msg"][1:] for problem in problems]
+    others = [message.removeprefix("input should be ") for message in messages[1:]]
+    words = [word for each in problems for word in _QUOTED.findall(str(each.get("ctx", {}).get("expected", "")))]
+    value = problems[0]["input"]
+    hint = perhaps(value, words).strip() if isinstance(value, str) else ""
+    return f"{parameter}={value!r}: {', or '.join([messages[0], *others])}" + (f"; {hint}" if hint else ".")

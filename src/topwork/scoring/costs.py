@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
+from topwork.core.words import perhaps
 from topwork.scoring.paired import difference_interval
 
 CostMatrix = tuple[tuple[float, ...], ...]
@@ -27,8 +27,7 @@ def cost_matrix(costs: Costs, class_names: Sequence[str]) -> CostMatrix:
     """
     named = {*costs, *(answer for of_class in costs.values() for answer in of_class)}
     for name in sorted(named - set(class_names)):
-        near = difflib.get_close_matches(name, class_names, n=1)
-        hint = f"perhaps {near[0]}? " if near else ""
+        hint = perhaps(name, class_names)
         raise InputError(f"comparison.costs: no class {name!r}; {hint}the classes are {', '.join(class_names)}.")
     return tuple(
         tuple(float(costs.get(true, {}).get(answer, 0.0 if true == answer else _USUAL)) for answer in class_names)

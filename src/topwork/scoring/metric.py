@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +13,7 @@ from scipy.stats import rankdata
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
+from topwork.core.words import perhaps
 from topwork.scoring.costs import CostMatrix, cost_matrix, paid
 from topwork.scoring.metrics import losses
 from topwork.scoring.paired import Difference, compare
@@ -148,9 +148,7 @@ def unit_of(metric: str) -> str:
 
 
 def _nearest(wanted: str, known: Sequence[str], what: str) -> str:
-    near = difflib.get_close_matches(wanted, known, n=1)
-    hint = f"perhaps {near[0]}? " if near else ""
-    return f"{hint}{what} are {', '.join(known)}."
+    return f"{perhaps(wanted, known)}{what} are {', '.join(known)}."
 
 
 def _accuracy(answers: Answers) -> Floats:
