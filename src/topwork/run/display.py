@@ -291,7 +291,7 @@ def leaderboard_table(leaderboard: Leaderboard) -> Table:
     table.add_column("strategy", overflow="fold", min_width=8)
     metric = leaderboard.metric
     shared = "shared" if metric == "accuracy" else f"shared, {Metric(metric).title}"
-    for column in ("out of fold", shared, f"behind, {unit_of(metric)}", "p", "test accuracy, 95 %"):
+    for column in ("accuracy,\nout of fold", shared, f"behind, {unit_of(metric)}", "p", "test accuracy, 95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in leaderboard.rows:
         if row.accuracy is None:
