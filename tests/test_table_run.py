@@ -74,11 +74,12 @@ def test_a_table_of_two_classes_gets_slices_and_a_threshold(
     ],
 )
 def test_what_cannot_be_is_refused_before_a_file_is_inspected(
-    kedro: Callable[..., Any], tmp_path: Path, given: str, told: str
+    kedro: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, given: str, told: str
 ) -> None:
     table = table_of_images(tmp_path)
     refused = kedro(params=f"images={table},{given}")
     assert refused.exit_code == 1
     assert told.replace("TABLE", str(table)) in " ".join(refused.output.split())
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]  # Kedro's nodes do not tell it too
     assert not (tmp_path / "data/02_intermediate/manifest.parquet").exists()
     assert not list((tmp_path / "data").glob("02_intermediate/files/*"))
