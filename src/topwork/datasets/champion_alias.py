@@ -20,6 +20,7 @@ from topwork.core.classifier import CLASSIFIER_SPEC, AnyClassifier, members_of
 from topwork.core.digests import classes_digest
 from topwork.core.errors import DamagedError, InputError
 from topwork.core.runs import Promotion, RegisteredChampion
+from topwork.data.image_table import TABLES
 from topwork.datasets.checked import read_table, write_table
 from topwork.datasets.classifier_file import read_classifier
 from topwork.datasets.previews import JSONPreview
@@ -34,13 +35,13 @@ _log = logging.getLogger(__name__)
 class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None"]):
     """Loads the registered champion, or None if there is none; saves a promotion, which moves the alias if it says so.
 
-    The model is registered under ``name``; if it is None, under the name of the folder ``images``.
+    The model is registered under ``name``; if it is None, under a name made from ``images`` (`name_of_model`).
     """
 
     def __init__(
         self, *, name: str | None = None, images: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._name = name or re.sub(r"[^\w.-]+", "-", Path(images or "topwork").name)
+        self._name = name or name_of_model(images or "topwork")
         self.metadata = metadata
 
     def load(self) -> RegisteredChampion | None:
@@ -107,6 +108,12 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name, "alias": ALIAS}
+
+
+def name_of_model(images: str) -> str:
+    """The name of the folder of images, or of the table without its ending, in characters that MLflow accepts."""
+    path = Path(images)
+    return re.sub(r"[^\w.-]+", "-", path.stem if path.suffix.lower() in TABLES else path.name)
 
 
 def _registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
