@@ -22,6 +22,7 @@ from kedro.utils import load_obj
 from topwork.core.parameters import parameter_names
 from topwork.decisions.strategies import BLOCKS, STRATEGIES
 from topwork.run.configuration import load_configuration
+from topwork.run.cost_table import with_costs
 from topwork.run.preflight import FOLDERS, check_parameters, check_texts, checked_seconds, knob_names, plain_parameters
 
 PROJECT = Path(__file__).parents[1]
@@ -107,12 +108,15 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return parameter_tables
 
 
-def test_parameters_that_pages_give_are_known_and_in_range() -> None:
+def test_parameters_that_pages_give_are_known_and_in_range(tmp_path: Path) -> None:
+    (tmp_path / "costs.csv").write_text("true,healthy,ill\nill,20,0\n")  # the file that pages name
     conf, context = PROJECT / "conf", click.Context(click.Command("run"))
-    texts = together(set(options_of("--params")) - {"name=value,name=value"})
+    told = set(options_of("--params")) - {"name=value,name=value"}
+    with_a_file = {text for text in told if "comparison.costs=" in text}  # which does not go with a threshold
+    texts = [*together(told - with_a_file), *with_a_file]
     for text in texts:
         check_texts(text)
-        given = plain_parameters(text, _split_params(context, None, text), PROJECT)
+        given = with_costs(plain_parameters(text, _split_params(context, None, text), PROJECT), tmp_path)
         check_parameters(given, load_configuration(conf, None, given)["parameters"], knob_names(conf))
         checked_seconds(given.get("minutes"))
     assert len(texts) > 3
