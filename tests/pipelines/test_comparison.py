@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
+import numpy as np
 import pandas as pd
+import pytest
 
+from tests.conftest import PROJECT
 from topwork.core.columns import RUN_COLUMNS
 from topwork.core.digests import split_digest
-from topwork.core.parameters import ComparisonParameters
+from topwork.core.parameters import ComparisonParameters, EvaluationParameters
 from topwork.core.results import Row, Screen, Status, StrategyResult
-from topwork.core.runs import LoggedRuns
-from topwork.pipelines.comparison.nodes import build_leaderboard
+from topwork.core.runs import LoggedRuns, RegisteredChampion
+from topwork.pipelines.comparison.nodes import build_leaderboard, crown_champion
+from topwork.run.configuration import load_configuration
+from topwork.scoring.predictions import with_decision
+from topwork.training.thresholds import asked_decision
 
 SPLITS = pd.DataFrame(
     {
@@ -117,3 +124,51 @@ def test_rows_name_their_features_and_those_without_a_score_are_told_once() -> N
         ("svm · 128 px", "skipped"),
         ("svm · 224 px", "ok"),
     ]
+
+
+IMAGES = pd.DataFrame({"image_id": [f"i{number:02d}" for number in range(80)], "label": ["ill", "well"] * 40})
+HALVES = IMAGES.assign(group=IMAGES["image_id"], split="train", fold=[0, 0, 1, 1] * 20)
+
+
+def sure_of(wrong: int) -> pd.DataFrame:
+    """Predictions out of fold, of which the first ones are wrong."""
+    chance = np.where(IMAGES["label"] == "ill", 0.8, 0.2) + np.linspace(0, 0.1, len(IMAGES))
+    chance[:wrong] = 1 - chance[:wrong]
+    table = IMAGES.assign(
+        predicted=np.where(chance > 0.5, "ill", "well"), probabilities=[np.array([each, 1 - each]) for each in chance]
+    )
+    table.attrs = {"class_names": ["ill", "well"]}
+    return table
+
+
+@pytest.mark.parametrize(("wrong", "moves"), [(10, True), (0, False)])
+def test_the_champion_is_judged_as_if_it_had_been_asked_the_wish_of_the_run(wrong: int, moves: bool) -> None:
+    blocks = load_configuration(PROJECT / "conf", None, {"evaluation": {"recall_at_least": 0.8}})["parameters"]
+    evaluation = EvaluationParameters.model_validate(blocks["evaluation"])
+    decision, _ = asked_decision(sure_of(10), HALVES, evaluation, PARAMETERS)
+    assert decision
+    newcomer = result(
+        "logistic",
+        with_decision(sure_of(10), decision),
+        split_digest(HALVES),
+        training={"rule": decision.rule},
+        logged_model={"model_id": "m-2", "run_id": "r"},
+    )
+    manifest = IMAGES.assign(sha256=IMAGES["image_id"])
+    board = build_leaderboard(HALVES, NO_RUNS, (), ALONE, PARAMETERS, newcomer)
+    old = RegisteredChampion(
+        version="1",
+        model_id="m-1",
+        strategy="logistic",
+        split_digest=split_digest(HALVES),
+        out_of_fold=sure_of(wrong),
+        learnt=frozenset(manifest["sha256"]),
+        classes="",
+        classifier=lambda: pytest.fail("not asked for"),
+    )
+    champion, promotion = crown_champion(
+        board, old, MagicMock(), manifest, HALVES, (), evaluation, PARAMETERS, newcomer
+    )
+    assert promotion.moves == champion.promoted == moves
+    assert "it answers as asked: ill, recall >= 0.8 with a certainty of 90%" in promotion.reason
+    assert promotion.rule == decision.rule
