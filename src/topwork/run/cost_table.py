@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from topwork.core.errors import InputError
+from topwork.core.words import counted
 
 _SEPARATORS = ",;\t"
 _EXAMPLE = "Expected a row for each true class and a column for each answer: `true,healthy,ill`, `ill,20,0`."
@@ -52,7 +53,8 @@ def read_costs(path: Path) -> dict[str, dict[str, float]]:
 
 def _costs_of(row: str, cells: list[str], answers: list[str]) -> dict[str, float]:
     if len(cells) != len(answers):
-        raise InputError(f"{row}: {len(cells)} costs for {len(answers)} answers in the first row. {_EXAMPLE}")
+        told = f"{counted(len(cells), 'cost')} for {counted(len(answers), 'answer')} in the first row"
+        raise InputError(f"{row}: {told}. {_EXAMPLE}")
     return {answer: _cost(row, cell) for answer, cell in zip(answers, cells, strict=True) if cell}
 
 
