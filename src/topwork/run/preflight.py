@@ -107,10 +107,10 @@ def check_parameters(given: Mapping[str, Any], parameters: Mapping[str, Any], kn
             near = of_blocks or difflib.get_close_matches(name, known, n=1)
             hint = f"perhaps {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}."
             raise InputError(f"Unknown parameter {name!r}: {hint}")
-    check_blocks(parameters)
+    check_blocks(parameters, given)
 
 
-def check_blocks(parameters: Mapping[str, Any]) -> None:
+def check_blocks(parameters: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
     """Check the blocks of Topwork; other parameters may be those of another project.
 
     Raises:
@@ -122,7 +122,7 @@ def check_blocks(parameters: Mapping[str, Any]) -> None:
             try:
                 block.model_validate(parameters[name])
             except ValidationError as error:
-                raise InputError(_explain(name, block, error, given)) from None
+                raise InputError(_explain(name, block, error, given or {})) from None
     _check_one_way_to_answer(parameters)
     chosen_strategies(str(parameters.get("strategies", "all")))
 
