@@ -9,7 +9,7 @@ import pytest
 from tests.decisions.test_ensemble import COUNT, DIGEST, NAMES, SPLITS, noise, result
 from topwork.core.errors import InputError
 from topwork.core.results import Status, StrategyResult
-from topwork.decisions.distillation import best_teacher, price, soft_targets
+from topwork.decisions.distillation import best_teacher, price, told_by_teacher
 from topwork.scoring.metric import Metric
 
 
@@ -37,17 +37,20 @@ def test_a_network_without_a_teacher_is_refused() -> None:
     assert best_teacher([result("svm", noise(1))], SPLITS, Metric()).split_digest == DIGEST
 
 
-def test_the_target_is_shared_by_teacher_and_label_and_is_the_label_where_the_teacher_was_not_scored() -> None:
+def test_the_teacher_tells_its_probabilities_and_the_label_where_it_was_not_scored() -> None:
     images = pd.DataFrame({"image_id": ["a", "b", "c"], "label": ["dog", "cat", "dog"]})
     taught = pd.DataFrame({"image_id": ["c", "a"], "probabilities": [[0.8, 0.2], [0.1, 0.9]]})
-    targets, count = soft_targets(images, taught, NAMES, 0.5)
-    assert count == 2
-    np.testing.assert_allclose(targets, [[0.05, 0.95], [1, 0], [0.4, 0.6]])
+    labels, told, known = told_by_teacher(images, taught, NAMES)
+    np.testing.assert_array_equal(labels, [[0, 1], [1, 0], [0, 1]])
+    np.testing.assert_allclose(told, [[0.1, 0.9], [1, 0], [0.8, 0.2]])
+    assert known.tolist() == [True, False, True]
 
 
-def test_the_price_is_the_students_score_minus_the_teachers() -> None:
-    student, teacher = answering("distilled", 150), answering("logistic", 170)
-    found = price(student.out_of_fold, teacher.out_of_fold, SPLITS, 0, Metric())
-    assert found
-    assert found.difference == pytest.approx(-20 / COUNT)
-    assert found.low < found.difference < found.high < 0
+def test_the_price_is_the_students_test_score_minus_the_teachers() -> None:
+    teacher, student = answering("ensemble", 170), answering("distilled", 150)
+    teacher = replace(teacher, predictions=teacher.out_of_fold)
+    student = replace(student, predictions=student.out_of_fold, training={"teacher": "ensemble"})
+    told = price(student, [answering("logistic", 199), teacher], SPLITS, 0)
+    assert told.startswith("against its teacher, ensemble: -10.0 points [-")
+    assert "on 200 test images" in told
+    assert price(student, [], SPLITS, 0) == ""

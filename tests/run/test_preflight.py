@@ -48,7 +48,7 @@ def test_a_misspelt_knob_is_refused_with_the_nearest(parameters: dict[str, Any])
 
 
 def test_a_name_that_belongs_to_blocks_is_refused_with_them(parameters: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"'head': perhaps finetune\.head\?"):
+    with pytest.raises(InputError, match=r"'head': perhaps finetune\.head or distilled\.head\?"):
         check_parameters({"head": "random"}, parameters, KNOBS)
 
 
@@ -71,7 +71,7 @@ def test_a_name_that_belongs_to_blocks_is_refused_with_them(parameters: dict[str
         (
             "finetune",
             {"hidden": [64]},
-            r"^finetune: hidden=\[64\] leaves no place for a probe; say finetune\.head=random",
+            r"^finetune: hidden=\[64\] leaves no place for a probe; say head=random in this block too",
         ),
         ("svm", {"C": []}, r"svm\.C=\[\]: list should have at least 1 item"),
     ],
@@ -103,7 +103,7 @@ def test_strategies_are_joined_by_plus_and_run_cheapest_first() -> None:
     assert chosen_strategies("all+ensemble") == chosen_strategies("auto+ensemble") == (*BASIC, "ensemble")
     assert chosen_strategies("svm+logistic") == ("logistic", "svm")
     assert chosen_strategies("svm") == ("svm",)
-    known = re.escape("logistic+lda+svm+scratch+finetune+ensemble, all")
+    known = re.escape("logistic+lda+svm+scratch+finetune+ensemble+distilled, all")
     with pytest.raises(InputError, match=rf"no strategy 'swm'; perhaps svm\? known are {known}"):
         chosen_strategies("logistic+swm")
 

@@ -253,7 +253,7 @@ class FinetuneParameters(NetworkParameters):
     @model_validator(mode="after")
     def _probe_or_layers(self) -> FinetuneParameters:
         if self.head == "probe" and self.hidden:
-            raise ValueError(f"hidden={self.hidden} leaves no place for a probe; say head=random too")
+            raise ValueError(f"hidden={self.hidden} leaves no place for a probe; say head=random in this block too")
         return self
 
 

@@ -171,11 +171,11 @@ def why_stop(results: Sequence[StrategyResult]) -> str:
     If the best strategy so far has at most one mistake, a strategy without mistakes would be better by at most one
     standard error.
     """
-    ran = [(result.scores["oof_accuracy"] or 0.0, result) for result in results if result.status is Status.OK]
+    ran = [(each.scores.get("oof_accuracy") or 0.0, each) for each in results if each.status is Status.OK]
     if not ran:
         return ""
     accuracy, best = max(ran, key=lambda each: each[0])
-    images = best.scores["oof_images"] or 0
+    images = best.scores.get("oof_images") or 0
     wrong = round((1 - accuracy) * images)
     if wrong > 1:
         return ""

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from topwork.core.arrays import Floats
+from topwork.core.arrays import Bools, Floats
 from topwork.core.digests import split_digest
 from topwork.core.errors import InputError
 from topwork.core.results import StrategyResult, scored
-from topwork.scoring.metric import Metric
-from topwork.scoring.paired import Difference
+from topwork.scoring.metric import Metric, told_number, unit_of
 from topwork.scoring.predictions import class_numbers, stacked_probabilities
 from topwork.scoring.shared_images import answers_of, compare_predictions, shared_predictions
 
@@ -42,27 +41,41 @@ def best_teacher(
     return max(able, key=lambda each: metric.value(answers_of(shared, able.index(each))))
 
 
-def soft_targets(
-    images: pd.DataFrame, taught: pd.DataFrame, class_names: Sequence[str], share: float
-) -> tuple[Floats, int]:
-    """What a network is to answer for each image ``[n, c]``, and for how many of them a teacher has a say.
+def told_by_teacher(
+    images: pd.DataFrame, taught: pd.DataFrame, class_names: Sequence[str]
+) -> tuple[Floats, Floats, Bools]:
+    """The labels as probabilities ``[n, c]``, what the teacher says ``[n, c]``, and of which images it says it ``[n]``.
+
+    Of an image that the teacher was not scored on, what it says is the label.
 
     Args:
         images: columns ``image_id`` and ``label``.
-        taught: the teacher's predictions (``image_id``, ``probabilities``).
+        taught: the teacher's out-of-fold predictions (``image_id``, ``probabilities``).
         class_names: the classes, in the order of the probabilities.
-        share: share of the teacher in the target; the label has the rest.
 
     """
-    targets = np.eye(len(class_names))[class_numbers(images["label"], class_names)]
+    labels = np.eye(len(class_names))[class_numbers(images["label"], class_names)]
     places = pd.Index(taught["image_id"]).get_indexer(pd.Index(images["image_id"]))
-    known = places >= 0
-    targets[known] = share * stacked_probabilities(taught)[places[known]] + (1 - share) * targets[known]
-    return targets, int(known.sum())
+    known, told = places >= 0, labels.copy()
+    told[known] = stacked_probabilities(taught)[places[known]]
+    return labels, told, known
 
 
-def price(
-    student: pd.DataFrame, teacher: pd.DataFrame, splits: pd.DataFrame, seed: int, metric: Metric
-) -> Difference | None:
-    """The student's score minus the teacher's, paired, out of fold; None if they share no image."""
-    return compare_predictions(student, teacher, splits.set_index("image_id")["group"], seed, metric=metric)
+def price(student: StrategyResult, results: Sequence[StrategyResult], splits: pd.DataFrame, seed: int) -> str:
+    """The student's test accuracy against its teacher's, paired, in words; empty if the teacher has no scores here.
+
+    The test split decides nothing, so that it may be looked at once more.
+    """
+    named = student.training.get("teacher")
+    teacher = next((each for each in scored(results, split_digest(splits)) if each.name == named), None)
+    if teacher is None:
+        return ""
+    group_of = splits.set_index("image_id")["group"]
+    found = compare_predictions(student.predictions, teacher.predictions, group_of, seed)
+    if found is None:
+        return ""
+    mean, low, high = (told_number(value, "accuracy") for value in (found.difference, found.low, found.high))
+    return (
+        f"against its teacher, {teacher.name}: {mean} {unit_of('accuracy')} [{low}, {high}] on {found.images} test "
+        "images; not compared out of fold, since its teacher has learnt from those images"
+    )

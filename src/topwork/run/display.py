@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from topwork.core import progress
-from topwork.core.results import Champion, Drift, Leaderboard, Row
+from topwork.core.results import Champion, Drift, Leaderboard, Row, Status
 from topwork.core.visible import visible
 from topwork.datasets.remote import described
 from topwork.scoring.metric import Metric, told_number, unit_of
@@ -212,7 +212,8 @@ class Display:
                 if row.more_time and not row.earlier:
                     _print(row.more_time)
                 if row.reason:
-                    _print(f"{row.name} {row.status}: {row.reason}.")
+                    status = "" if row.status is Status.OK else f" {row.status}"
+                    _print(f"{row.name}{status}: {row.reason}.")
             if self._champion:
                 _print(champion_lines(self._champion))
         if "report" in self._saved:
@@ -305,8 +306,8 @@ def leaderboard_table(leaderboard: Leaderboard) -> Table:
         table.add_row(
             Text(visible(name)),
             of_all,
-            _shared(row),
-            _behind(row),
+            "" if row.shared_score is None else _shared(row),
+            "" if row.shared_score is None else _behind(row),
             _p(row.p_adjusted),
             f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}]",
         )

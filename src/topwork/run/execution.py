@@ -183,7 +183,7 @@ class _Run:
         if not STRATEGY[strategy].on_features:
             return choices[:1]
         heads = [each for each in self._done if each.status is Status.OK and STRATEGY[each.strategy].head]
-        best = max(heads, key=lambda each: each.scores["oof_accuracy"] or 0.0, default=None)
+        best = max(heads, key=lambda each: each.scores.get("oof_accuracy") or 0.0, default=None)
         return [choice_for_network(choices, best.slot if best else "")]
 
     def _why_skip(self, strategy: str) -> str:

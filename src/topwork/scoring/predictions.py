@@ -54,6 +54,8 @@ def with_decision(predictions: pd.DataFrame, decision: Decision | LeastCost) -> 
 
 def stacked_probabilities(predictions: pd.DataFrame) -> Floats:
     """Probabilities ``[n, c]`` of a predictions table."""
+    if predictions.empty:
+        return np.empty((0, len(predictions.attrs.get("class_names", ()))))
     return np.stack(predictions["probabilities"].to_list())
 
 

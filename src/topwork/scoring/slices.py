@@ -50,7 +50,7 @@ def score_slices(
 
     """
     names = [str(name) for name in values.columns if name != "image_id"]
-    if not names:
+    if not names or out_of_fold.empty:
         return Slices()
     learnt, tested = (_Judged.of(table, values, group_of) for table in (out_of_fold, predictions))
     told = [_column(name, learnt, tested, draws, seed) for name in names]

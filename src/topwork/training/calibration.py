@@ -11,7 +11,7 @@ from topwork.core.arrays import Floats, Integers
 _LOG_RANGE = (np.log(1e-3), np.log(1e3))
 
 
-def fit_temperature(scores: Floats, truth: Integers) -> float:
+def fit_temperature(scores: Floats, truth: Integers, told: Floats | None = None) -> float:
     """The temperature T that gives ``softmax(scores / T)`` the least log-loss on held-out scores ``[n, c]``.
 
     The target of an image is 1 - 1 / (n + 2) for its class; the other classes share 1 / (n + 2) (Laplace's rule, as in
@@ -22,6 +22,7 @@ def fit_temperature(scores: Floats, truth: Integers) -> float:
     wrong = 1 / (n + 2) if classes > 1 else 0.0
     targets = np.full(scores.shape, wrong / max(1, classes - 1))
     targets[np.arange(n), truth] = 1 - wrong
+    targets = targets if told is None else told
 
     def loss(log_temperature: float) -> float:
         return float(-(targets * log_softmax(scores / np.exp(log_temperature), axis=1)).sum())

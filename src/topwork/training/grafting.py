@@ -44,11 +44,13 @@ FINAL = -1
 class TrainingImages:
     """The images to learn from, one per row (``image_id``, ``sha256``, ``label``, ``group``, ``fold``).
 
-    ``targets`` are as in `TrainingSubset`.
+    ``targets`` are as in `TrainingSubset`. With ``told`` ``[n, c]``, calibrated probabilities of a teacher, the network
+    is calibrated to these, because labels of images that the teacher knew would make it look better than it is.
     """
 
     table: pd.DataFrame
     targets: Floats | None = None
+    told: Floats | None = None
 
     @classmethod
     def of(cls, splits: pd.DataFrame, manifest: pd.DataFrame) -> TrainingImages:
@@ -66,6 +68,10 @@ class TrainingImages:
     def truth(self) -> Integers:
         """Class number of each row."""
         return np.searchsorted(self.class_names, self.table["label"])
+
+    def temperature(self, scores: Floats, rows: Integers) -> float:
+        """The temperature for scores ``[n, c]`` of these rows."""
+        return fit_temperature(scores, self.truth[rows], None if self.told is None else self.told[rows])
 
     @property
     def contents(self) -> list[tuple[str, str]]:
@@ -305,7 +311,7 @@ def _fold_model(job: TrainingJob, fold: int, plan: FitPlan) -> _FoldModel:
     some = _some(subset.taught, p.seed)
     bounds = measure(features_of(some), truth[some])
     head, vectors = graft.current_head(), features_of(held_out)
-    temperature = fit_temperature(head.scores(features_of(subset.inner)), truth[subset.inner])
+    temperature = job.examples.temperature(head.scores(features_of(subset.inner)), subset.inner)
     scores = head.scores(vectors)
     return _FoldModel(
         name=subset.name,
@@ -341,7 +347,7 @@ def _final_model(
     return TrainedNetwork(
         network=graft.tensors(),
         head=graft.current_head(),
-        temperature=fit_temperature(scores, truth[rows]),
+        temperature=job.examples.temperature(scores, rows),
         rejection=bounds.rejecting_above(threshold(distances, job.parameters.rejected)),
         scored=rows,
         out_of_fold=probabilities,

@@ -17,6 +17,7 @@ from topwork.core.parameters import ComparisonParameters, EvaluationParameters
 from topwork.core.results import Champion, Comparison, Leaderboard, Row, Screen, Status, StrategyResult
 from topwork.core.runs import LoggedRuns, Promotion, RegisteredChampion
 from topwork.core.stores import ImageStore
+from topwork.decisions.distillation import price
 from topwork.decisions.leaderboard import choose_champion, compare_on_shared, cost, rank
 from topwork.decisions.promotion import Rule, Verdict, judge
 from topwork.decisions.strategies import STRATEGY
@@ -60,7 +61,7 @@ def build_leaderboard(
     digest = split_digest(splits)
     runs = [_result_of_run(run, named_runs) for run in named_runs.table.to_dict("records")]
     every = [each for each in (*results, *other_results, *runs) if not _left_out(each)]
-    told = [(_row(result, digest), result.out_of_fold) for result in every]
+    told = [(_priced(_row(each, digest), each, every, splits, parameters.seed), each.out_of_fold) for each in every]
     tables = {row.key: table for row, table in told if len(table)}
     rows = sorted(_with_features([row for row, _ in told], screen), key=cost)
     scored, apart = (
@@ -208,6 +209,12 @@ def _with_features(rows: Sequence[Row], screen: Screen) -> list[Row]:
 def _compared(row: Row, compared: Mapping[str, Comparison]) -> Row:
     found = compared.get(row.key)
     return row.model_copy(update=found.model_dump()) if found else row
+
+
+def _priced(row: Row, result: StrategyResult, every: Sequence[StrategyResult], splits: pd.DataFrame, seed: int) -> Row:
+    """The row; of a distilled network with its price against the teacher."""
+    told = price(result, every, splits, seed) if row.status is Status.OK and "teacher" in result.training else ""
+    return row.model_copy(update={"reason": told}) if told else row
 
 
 def _combines(strategy: str) -> bool:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from topwork.core.classifier import Classifier
 from topwork.core.digests import split_digest
+from topwork.core.errors import InputError
 from topwork.core.greys import settled
 from topwork.core.parameters import (
     AugmentationParameters,
@@ -24,11 +25,10 @@ from topwork.core.parameters import (
 )
 from topwork.core.results import StrategyResult
 from topwork.core.stores import CheckpointStore, EngineStore, FeatureStore, ImageStore, Stores
-from topwork.decisions.distillation import best_teacher, price, soft_targets
+from topwork.decisions.distillation import best_teacher, told_by_teacher
 from topwork.images.views import plan_views
 from topwork.reporting.plots import plot_training
-from topwork.scoring.metric import Metric, told_number, unit_of
-from topwork.scoring.paired import Difference
+from topwork.scoring.metric import Metric
 from topwork.scoring.predictions import prediction_table
 from topwork.training.thresholds import with_answers
 
@@ -51,25 +51,36 @@ def train_distilled(
     evaluation: EvaluationParameters,
     *results: StrategyResult,
 ) -> tuple[Classifier, pd.DataFrame, list[dict[str, Any]]]:
-    """The classifier, its out-of-fold predictions, and measurements of each epoch.
+    """The classifier, an empty table of out-of-fold predictions, and measurements of each epoch.
 
     The network learns from the out-of-fold probabilities of the teacher, mixed with the labels. Of an image that the
-    teacher was not scored on, it learns from the label alone.
+    teacher was not scored on, it learns from the label alone. Its own out-of-fold predictions would be too good: the
+    models that told it of other images have learnt from the images of the fold (docs/decisions/0030).
+
+    Raises:
+        InputError: no other strategy has scores, or a threshold is asked for, which is chosen out of fold.
+
     """
+    if evaluation.has_wish:
+        raise InputError(
+            "distilled has no out-of-fold predictions by which a threshold could be chosen: leave it out, or leave out "
+            "evaluation.recall_at_least and precision_at_least."
+        )
     from topwork.training.grafting import TrainingImages
     from topwork.training.strategies import distil
 
     metric = Metric.of(comparison, sorted(splits["label"].unique()))
     teacher = best_teacher((*results, *other_results), splits, metric)
     examples, stores = TrainingImages.of(splits, manifest), Stores(images, known_features, engines, checkpoints)
-    targets, taught = soft_targets(examples.table, teacher.out_of_fold, examples.class_names, parameters.teacher_share)
+    labels, told, known = told_by_teacher(examples.table, teacher.out_of_fold, examples.class_names)
+    share, taught = parameters.teacher_share, int(known.sum())
     _log.info(
         "%s teaches %s: its out-of-fold probabilities for %d of %d images%s",
-        *(teacher.name, parameters.backbone, taught, len(targets)),
-        "" if taught == len(targets) else "; of the others the labels alone are learnt (more folds score more of them)",
+        *(teacher.name, parameters.backbone, taught, len(told)),
+        "" if taught == len(told) else "; of the others the labels alone are learnt (more folds score more of them)",
     )
     classifier, trained = distil(
-        replace(examples, targets=targets),
+        replace(examples, targets=share * told + (1 - share) * labels, told=told),
         stores,
         settled(parameters, grey_range),
         linear_parameters,
@@ -79,20 +90,11 @@ def train_distilled(
         comparison,
     )
     facts = {**classifier.training, "teacher": teacher.name, "taught_images": taught}
-    scored = examples.table.iloc[trained.scored]
-    out_of_fold = prediction_table(scored, manifest, trained.out_of_fold, examples.class_names)
-    if found := price(out_of_fold, teacher.out_of_fold, splits, comparison.seed, metric):
-        _log.info("distilled against %s out of fold: %s", teacher.name, _told(found, metric))
-    return *with_answers(
-        replace(classifier, training=facts), out_of_fold, splits, evaluation, comparison
-    ), trained.by_epoch
+    nothing = prediction_table(examples.table.head(0), manifest, told[:0], examples.class_names)
+    answering, out_of_fold = with_answers(replace(classifier, training=facts), nothing, splits, evaluation, comparison)
+    return answering, out_of_fold, trained.by_epoch
 
 
 def draw_training(epochs: list[dict[str, Any]]) -> Figure:
     """A plot of loss and score by epoch."""
     return plot_training(epochs, "distilled")
-
-
-def _told(found: Difference, metric: Metric) -> str:
-    mean, low, high = (told_number(value, metric.name) for value in (found.difference, found.low, found.high))
-    return f"{mean} {unit_of(metric.name)} [{low}, {high}] on {found.images} images"

@@ -120,7 +120,7 @@ def score_strategy(
             "test_images": len(predictions),
             "oof_images": len(out_of_fold),
             **scored(predictions),
-            **{f"oof_{name}": value for name, value in scored(out_of_fold).items()},
+            **({f"oof_{name}": value for name, value in scored(out_of_fold).items()} if len(out_of_fold) else {}),
             **_rejection(predictions, distances),
             "temperature": classifier.temperature,
             **({"threshold": classifier.decision.threshold} if isinstance(classifier.decision, Decision) else {}),

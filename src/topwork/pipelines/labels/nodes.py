@@ -64,6 +64,7 @@ def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, results: Sequence
     usable = [
         (len(each.out_of_fold), likeliest_accuracy(each.out_of_fold), each)
         for each in scored(results, split_digest(splits))
+        if len(each.out_of_fold)
     ]
     if not usable:
         return nothing
