@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,10 @@ from topwork.core.words import counted
 from topwork.data.manifest import new_since
 from topwork.images.batches import map_batches
 from topwork.images.decode import DECODER
-from topwork.inference.predictor import Predictor
 from topwork.workers import cores
+
+if TYPE_CHECKING:
+    from topwork.inference.predictor import Predictor
 
 _CHUNK = 1024  # files per chunk: a kill loses at most the current chunk
 _TASK = "predicting"
@@ -41,6 +43,8 @@ def answer_new(
     _log.info("%s answers for %s; %d answered before", who, counted(len(new), "new file"), before)
     if new.empty:
         return
+    from topwork.inference.predictor import Predictor  # PyTorch, for which nobody waits if there is nothing to answer
+
     predictor = Predictor.of(classifier)
 
     def look(places: Sequence[int]) -> pd.DataFrame:

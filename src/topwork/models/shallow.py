@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 WIDTHS = (32, 64, 128, 256)
 SIDE = 128
@@ -43,6 +42,8 @@ class ShallowNet(nn.Module):
 
 
 def _block(before: int, after: int, stride: int) -> nn.Module:
+    from torchvision.models.resnet import BasicBlock  # takes as long to import as half of PyTorch
+
     shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
     block: nn.Module = BasicBlock(before, after, stride, shortcut if stride > 1 else None)
     return block
