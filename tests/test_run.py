@@ -375,7 +375,7 @@ def test_wrong_labels_are_suggested_and_the_users_ledger_is_honoured(kedro: Call
     ledger.write_text(text)
     again = kedro(params=f"images={images},strategies=logistic")
     assert again.exit_code == 0, again.output
-    assert "0 misses" in again.output  # nothing is computed anew
+    assert "images: all from the store" in again.output  # nothing is computed anew
     manifest = pd.read_parquet(tmp_path / "data/02_intermediate/manifest.parquet").set_index("image_id")
     assert manifest.loc["blue/x0.png", ["label", "status"]].tolist() == ["red", "ok"]
     assert manifest.loc["blue/x1.png", ["status", "reason"]].tolist() == ["rejected", "dropped in the label ledger"]
@@ -611,8 +611,8 @@ def test_views_are_cached_trained_on_and_averaged_over_by_the_served_model_too(
     kedro, given = kedro_after_a_run, f"images={tmp_path / 'images'},strategies=logistic"
     result = kedro(params=f"{given},views=2,augmentation.average=true")
     assert result.exit_code == 0, result.output
-    assert "images: 30 hits, 0 misses" in caplog.text
-    assert "views: 0 hits, 60 misses" in caplog.text
+    assert "features of 30 images: all from the store" in caplog.text
+    assert "features of 60 views: all computed by" in caplog.text
     assert "classes look like colours: augmentation.colour=0" in caplog.text
     views = pd.read_parquet(tmp_path / "data/03_primary/views.parquet")
     assert views.groupby("view").size().to_dict() == {1: 30, 2: 30, 3: 6, 4: 6, 5: 6}  # six are shown

@@ -20,6 +20,11 @@ _NO_TELEMETRY = {
 }
 _OPENVINO_TELEMETRY = "openvino_telemetry"
 
+_QUIET = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # it announces the tables of a new database
+}
+"""What libraries tell about themselves; they read it when they are imported."""
+
 _WAITING = {
     "OMP_WAIT_POLICY": "passive",
 }
@@ -44,10 +49,10 @@ def start() -> None:
 def prepare() -> None:
     """Switch off what libraries would send out, whatever the user's environment says; let idle threads sleep.
 
-    The user's own `OMP_WAIT_POLICY` is respected.
+    The user's own `OMP_WAIT_POLICY` and `MLFLOW_LOGGING_LEVEL` are respected.
     """
     os.environ.update(_NO_TELEMETRY)
-    for name, value in _WAITING.items():
+    for name, value in {**_WAITING, **_QUIET}.items():
         os.environ.setdefault(name, value)
     # OpenVINO reports its import through this package; without it, a stub of its own takes over.
     sys.modules.setdefault(_OPENVINO_TELEMETRY, None)  # type: ignore[arg-type]

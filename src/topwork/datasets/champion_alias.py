@@ -44,6 +44,11 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         self._name = name or name_of_model(images or "topwork")
         self.metadata = metadata
 
+    @property
+    def name(self) -> str:
+        """The name in the registry."""
+        return self._name
+
     def load(self) -> RegisteredChampion | None:
         """The champion, with its tags and the tables that its run stores."""
         version = self._version()
@@ -92,7 +97,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
         )
         client.set_registered_model_alias(self._name, ALIAS, version.version)
         of_backbone = (data.strategy, data.backbone)
-        _log.info("%s%s@%s is version %s: %s, %s", _MODELS, self._name, ALIAS, version.version, *of_backbone)
+        _log.debug("%s%s@%s is version %s: %s, %s", _MODELS, self._name, ALIAS, version.version, *of_backbone)
 
     def preview(self) -> JSONPreview:
         """The version of the champion, for kedro-viz."""

@@ -16,6 +16,7 @@ from topwork.scoring.metric import Metric, told_number, unit_of
 from topwork.scoring.paired import Difference
 from topwork.scoring.shared_images import compare_predictions
 
+ALREADY = "it is the champion already"
 _MOST_JUDGED = 2000  # images on which an older champion is tested
 _BOTH = "images that both were scored on out of fold"
 _OTHER_CLASSES = (
@@ -192,7 +193,7 @@ def _of(metric: Metric) -> str:
 
 def _without_looking(model_id: str, registered: RegisteredChampion | None, parameters: ComparisonParameters) -> Verdict:
     if registered is not None and registered.model_id == model_id:
-        return Verdict(False, "it is the champion already")
+        return Verdict(False, ALREADY)
     if parameters.promote == "never":
         return Verdict(False, "comparison.promote=never")
     return Verdict(True, "the first champion" if registered is None else "comparison.promote=always")

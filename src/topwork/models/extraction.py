@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
@@ -17,6 +17,7 @@ from topwork.core.features import FeatureKey, FeatureShard
 from topwork.core.parameters import FeatureParameters
 from topwork.core.progress import report_progress
 from topwork.core.stores import EngineStore, FeatureStore, ImageStore
+from topwork.core.words import counted
 from topwork.images.batches import Wanted, decode_for_all, map_batches
 from topwork.images.transforms import Preprocessing
 from topwork.images.views import ViewPlan, draw_views
@@ -57,10 +58,11 @@ def extract_missing(
     extraction: Extraction,
     plan: ViewPlan,
     views: int,
-) -> Iterator[FeatureShard]:
+) -> Generator[FeatureShard, None, tuple[int, int]]:
     """Shards with the vectors that ``known`` lacks of the images (``contents``: SHA-256 to image id) and their views.
 
-    ``engine`` is called only if any vector is missing.
+    ``engine`` is called only if any vector is missing. At its end, returns how many images and how many views lacked
+    their vectors.
     """
 
     def missing(of: FeatureKey) -> list[tuple[str, str]]:
@@ -68,16 +70,12 @@ def extract_missing(
 
     if originals := missing(key):
         yield from extract_shards(images, originals, key, engine(), extraction)
-    _tell(key.backbone, "images", len(contents), len(originals), known.bytes_held(key))
-
     keys = view_keys(key, plan, views)
     lacking = {view: missing(of) for view, of in keys.items()}
     for wanted, numbers in _alike(lacking):
         of_these = {view: keys[view] for view in numbers}
         yield from extract_view_shards(images, wanted, of_these, engine(), plan, extraction)
-    if keys:
-        held = sum(known.bytes_held(of) for of in keys.values())
-        _tell(key.backbone, "views", len(contents) * views, sum(map(len, lacking.values())), held)
+    return len(originals), sum(map(len, lacking.values()))
 
 
 def on_workers(
@@ -109,7 +107,7 @@ def on_workers(
     for part, _ in shared_out(crew, job_for, parts_for(crew, lacking), name_of=contents.__getitem__):
         done += len(part)
         report_progress("features", done, len(lacking), "images")
-    _log.info("features: %d hits, %d misses", len(contents) - done, done)
+    _tell(keys[0], "image", len(contents), done)
 
 
 def _store(extract: Extract, images: Mapping[str, bytes], contents: Mapping[str, str], known: FeatureStore) -> None:
@@ -131,7 +129,11 @@ def extract_with(
     """`extract_missing` with the engine of the key; `functools.partial` with all but the last three is an `Extract`."""
     how = Extraction(parameters.shard_size, parameters.threads, parameters.max_pixels)
     engine = cache(lambda: engine_for(key, parameters, engines))
-    yield from extract_missing(images, contents, known, key, engine, how, plan, views)
+    computed = yield from extract_missing(images, contents, known, key, engine, how, plan, views)
+    for what, wanted, of_these in zip(("image", "view"), (1, views), computed, strict=True):
+        if wanted:
+            _tell(key, what, len(contents) * wanted, of_these)
+    _log.debug("the store holds %.1f MB of features of %s", known.bytes_held(key) / 1e6, key.backbone)
 
 
 def extract_shards(
@@ -231,11 +233,12 @@ def _alike(lacking: Mapping[K, list[tuple[str, str]]]) -> Iterator[tuple[list[tu
         yield list(wanted), [what for what, images in lacking.items() if tuple(images) == wanted]
 
 
-def _tell(backbone: str, what: str, wanted: int, misses: int, held: int) -> None:
-    _log.info(
-        "features of %s, %s: %d hits, %d misses; the store holds %.1f MB of them",
-        *(backbone, what, wanted - misses, misses, held / 1e6),
-    )
+def _tell(key: FeatureKey, what: str, wanted: int, computed: int) -> None:
+    told, rest = "all from the store", ", the others from the store" if computed < wanted else ""
+    if computed:
+        amount = f"{computed:,}" if rest else "all"
+        told = f"{amount} computed by {key.backbone} ({key.engine}, {key.number_format}){rest}"
+    _log.info("features of %s: %s", counted(wanted, what), told)
 
 
 def _shards(

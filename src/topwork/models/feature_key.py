@@ -79,7 +79,7 @@ def _resolved(parameters: FeatureParameters, engines: EngineStore) -> tuple[Feat
     allowed = (p.engine, p.number_format) if key.has_layers else _of_own_extractor(p)
     recipe, trials = choose_engine(_recipe(key, parameters, engines), *allowed)
     for trial in trials:
-        _log.info(
+        _log.debug(
             "%s, %d px, %s in %s: %.0f images/s, cosine with float32 %.4f, equal predictions %.0f %%",
             *(
                 spec.name,

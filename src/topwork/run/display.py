@@ -1,109 +1,27 @@
-"""Terminal output: progress with rate and remaining time, and the leaderboard at the end."""
+"""Hooks that show a run on the terminal: its stages, their progress, and what it found."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from rich import get_console
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 from rich.text import Text
 
-from topwork.core import progress
-from topwork.core.results import Champion, Drift, Leaderboard, Row, Status
+from topwork.core.results import Champion, Drift, Leaderboard
 from topwork.core.visible import visible
 from topwork.datasets.remote import described
-from topwork.scoring.metric import Metric, told_number, unit_of
+from topwork.run.lines import Lines, take_over
+from topwork.run.progress_view import ProgressHandler
+from topwork.run.stages import stage_of
+from topwork.run.summary import TITLE, champion_lines, leaderboard_lines, next_lines, notes
 
-_QUIET_SECONDS = 30.0  # between two progress lines if no bar can be drawn
-_FEW = 100  # shared images below which a hint says how to get more
-_WIDE = 110  # characters of a line in a file or a pipe
-_WORTH_SAYING = 1.0  # seconds that a node must take for its time to be shown
 _log = logging.getLogger(__name__)
-
-
-class _Rate(ProgressColumn):
-    """A column with the units per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
-
-
-class ProgressHandler(logging.Handler):
-    """Shows the events of `topwork.core.progress` as bars on a terminal, and as occasional lines elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bars: Progress | None = None
-        self._started: dict[str, tuple[float, int]] = {}  # start time, and units done at that time
-        self._last_line: dict[str, float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show one event."""
-        event: progress.Progress | None = getattr(record, "progress", None)
-        if event is None:
-            return
-        if get_console().is_terminal:
-            self._draw(event)
-        else:
-            self._say(event)
-
-    def stop(self) -> None:
-        """Stop drawing, after the run or after an error."""
-        if self._bars:
-            self._bars.stop()
-            self._bars = None
-
-    def _draw(self, event: progress.Progress) -> None:
-        if self._bars is None:
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=get_console(),
-            )
-            self._bars.start()
-        known = {task.description: task.id for task in self._bars.tasks}
-        task = known.get(event.task)
-        if task is None or self._bars.tasks[-1].completed > event.done:
-            task = self._bars.add_task(event.task, total=event.total, unit=event.unit, note="")
-        self._bars.update(task, completed=event.done, total=event.total, note=event.note)
-        if event.done >= event.total:
-            self.stop()
-
-    def _say(self, event: progress.Progress) -> None:
-        now = time.monotonic()
-        started, done = self._started.get(event.task, (now, event.total))
-        if event.done <= done:  # started or restarted
-            self._started[event.task], self._last_line[event.task] = (now, event.done), now
-        elif event.done < event.total and now - self._last_line[event.task] >= _QUIET_SECONDS:
-            self._last_line[event.task] = now
-            rate = (event.done - done) / max(now - started, 1e-9)
-            left = (event.total - event.done) / rate
-            note = f"; {event.note}" if event.note else ""
-            _log.info(
-                "%s: %d of %d %s, %.0f/s, %.0f s left%s",
-                *(event.task, event.done, event.total, event.unit, rate, left, note),
-            )
 
 
 class _Visible(logging.Filter):
@@ -121,28 +39,39 @@ _VISIBLE = _Visible()
 
 
 class Display:
-    """Hooks that draw progress while a run lasts and keep its leaderboard for the end."""
+    """Hooks that tell the stages and their progress while a run lasts, and keep its leaderboard for the end."""
 
     def __init__(self) -> None:
         self._handler = ProgressHandler()
+        self._lines = Lines()
+        self._title = ""
         self._leaderboard: Leaderboard | None = None
         self._champion: Champion | None = None
         self._drift: Drift | None = None
         self._labelled = 0
         self._saved = set[str]()
         self._catalog: Any = None
-        self._node_started: float | None = None
+
+    def titled(self, title: str) -> None:
+        """Give the stage of the next strategy this name, which also says on which features it runs."""
+        self._title = title
+
+    def take_over(self) -> None:
+        """Print log messages as lines, in place of Kedro's own handler."""
+        take_over(self._lines)
 
     @hook_impl
     def after_context_created(self) -> None:
-        """Add a filter that makes log messages safe to show."""
+        """Print log messages as lines, and make those of other handlers safe to show."""
+        self.take_over()
         for handler in logging.getLogger().handlers:
             handler.addFilter(_VISIBLE)  # adding it again has no effect
 
     @hook_impl
-    def before_pipeline_run(self, catalog: Any) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Start to show progress."""
         self._catalog = catalog
+        self._lines.stages.plan(stage_of(node, self._title) for node in pipeline.nodes)
         logger = logging.getLogger("topwork.core.progress")
         logger.setLevel(logging.INFO)
         if self._handler not in logger.handlers:
@@ -150,15 +79,15 @@ class Display:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Show the time of the previous node, and the name of this one."""
-        self._finish_node()
-        self._node_started = time.monotonic()
-        _log.info("[bold]%s[/bold]", node.name, extra={"markup": True})
+        """End the node before, and show the stage of this one."""
+        stage = stage_of(node, self._title)
+        self._lines.stages.enter(stage)
+        self._handler.begin(stage)
+        _log.debug("%s", node.name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Stop showing progress."""
-        self._finish_node()
         self.close()
 
     @hook_impl
@@ -180,16 +109,10 @@ class Display:
             self._labelled = int((data["label"] != "").sum())
 
     def close(self) -> None:
-        """Stop showing progress, and restore the terminal."""
-        self._node_started = None
+        """Stop showing progress, tell what still waits, and restore the terminal."""
         self._handler.stop()
+        self._lines.finish()
         logging.getLogger("topwork.core.progress").removeHandler(self._handler)
-
-    def _finish_node(self) -> None:
-        # A node that yields still runs after Kedro reports it as finished. It has ended when the next node starts.
-        if self._node_started is not None and (seconds := time.monotonic() - self._node_started) >= _WORTH_SAYING:
-            _log.info("  %.1f s", seconds)
-        self._node_started = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -200,25 +123,14 @@ class Display:
             self.close()
 
     def show_results(self, runs_page: str) -> None:
-        """Print the leaderboard, if there is one, the files to read, and where all runs are side by side."""
+        """Print the leaderboard, if there is one, the champion, and what to do next."""
         if self._leaderboard:
-            _wide_console().print(leaderboard_table(self._leaderboard))
-            _print(_what_is_shared(self._leaderboard))
-            if told := _best_of_each(self._leaderboard):
-                _print(told)
-            for row in self._leaderboard.rows:
-                if row.earlier:
-                    _print(f"{row.name}: the result of an earlier run ({row.earlier}).")
-                if row.more_time and not row.earlier:
-                    _print(row.more_time)
-                if row.reason:
-                    status = "" if row.status is Status.OK else f" {row.status}"
-                    _print(f"{row.name}{status}: {row.reason}.")
-            if self._champion:
-                _print(champion_lines(self._champion))
+            self._show_leaderboard(self._leaderboard)
         if "report" in self._saved:
-            _print(f"Read {described(self._catalog['report'].artifacts[0])}.")
-            _print(f"Compare runs: `make mlflow`, then {runs_page}; or `--pipelines history`.")
+            page, model = described(self._catalog["report"].artifacts[0]), self._catalog["registered_champion"].name
+            _print("Next:", "bold")
+            for line in next_lines(self._champion, page, runs_page, model):
+                _print(f"  {line}", copied=True)
         if "onnx_model" in self._saved:
             _print(f"The ONNX file is {described(self._catalog['onnx_model'].path)}.")
         if "new_predictions" in self._saved:
@@ -232,6 +144,17 @@ class Display:
         self._leaderboard = self._champion = self._drift = None
         self._saved.clear()
 
+    def _show_leaderboard(self, leaderboard: Leaderboard) -> None:
+        console = get_console()
+        _print(TITLE, "bold")
+        for line in leaderboard_lines(leaderboard, console.width if console.is_terminal else None):
+            _print(line)
+        for line in notes(leaderboard):
+            _print(line, "dim")
+        if self._champion:
+            for line in champion_lines(self._champion, leaderboard.row_of(self._champion)):
+                _print(line)
+
     def _what_to_label(self) -> str:
         """What to do with the images that were chosen."""
         table, joined = (described(self._catalog[name].artifacts[0]) for name in ("label_these", "labelled_images"))
@@ -243,102 +166,10 @@ class Display:
         )
 
 
-def _print(text: str) -> None:
-    """Print the text without markup, emoji or automatic colours for numbers and paths."""
-    get_console().print(Text(visible(text)), soft_wrap=True)
+def _print(text: str, style: str = "", *, copied: bool = False) -> None:
+    """Print the text without markup, emoji and automatic colours for numbers and paths.
 
-
-def _wide_console() -> Console:
-    """The console; where no terminal limits the lines, with room for the names of strategies and features."""
+    A terminal breaks lines between words, unless addresses and commands in them are ``copied``; a file has them whole.
+    """
     console = get_console()
-    if console.is_terminal or console.width >= _WIDE:
-        return console
-    return Console(file=console.file, width=_WIDE)
-
-
-def _what_is_shared(leaderboard: Leaderboard) -> str:
-    images = leaderboard.shared_images
-    if not images:
-        return "No model has a score yet."
-    compared = [row for row in leaderboard.rows if row.p_adjusted is not None]
-    together = f" Intervals and p allow for {len(compared)} comparisons." if len(compared) > 1 else ""
-    few = ""
-    if images < _FEW and any((row.oof_images or 0) > images for row in leaderboard.rows):  # networks limit them
-        few = " So few tell little apart: finetune.folds=5,scratch.folds=5 score more."
-    return (
-        "Out of fold: on so many images, each scored by a model that had not seen it. Shared: the "
-        f"{images:,} of them that all these models were scored on; choices are made there.{together}{few}"
-    )
-
-
-def _best_of_each(leaderboard: Leaderboard) -> str:
-    """The best strategy on each of the features, if there are several, in words."""
-    best: dict[str, Row] = {}
-    for row in leaderboard.rows:  # best first
-        if row.features and row.accuracy is not None and not row.earlier:
-            best.setdefault(row.features, row)
-    if len(best) < 2:
-        return ""
-    first, *others = best.values()
-    told = (f"{row.name} {_behind(row)} {unit_of(row.metric)}" for row in others)
-    return f"Best on each: {first.name}; behind it {', '.join(told)}. An interval with 0 in it shows no difference."
-
-
-def leaderboard_table(leaderboard: Leaderboard) -> Table:
-    """The leaderboard for the terminal; results of earlier runs are marked."""
-    table = Table(
-        title="Leaderboard, best on the shared images first", title_justify="left", box=None, padding=(0, 1, 0, 0)
-    )
-    table.add_column("strategy", overflow="fold", min_width=8)
-    metric = leaderboard.metric
-    shared = "shared" if metric == "accuracy" else f"shared, {Metric(metric).title}"
-    for column in ("accuracy,\nout of fold", shared, f"behind, {unit_of(metric)}", "p", "test accuracy, 95 %"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in leaderboard.rows:
-        if row.accuracy is None:
-            shared = f"{_shared(row)} of {row.shared_images:,}" if row.shared_images else ""
-            behind = _behind(row) if shared else ""
-            # the reason is printed below the table
-            table.add_row(Text(visible(row.name)), row.status, shared, behind, style="dim")
-            continue
-        name = f"{row.name} (earlier run)" if row.earlier else row.name
-        of_all = "" if row.oof_accuracy is None else f"{row.oof_accuracy:.3f} ({row.oof_images or 0:,.0f})"
-        table.add_row(
-            Text(visible(name)),
-            of_all,
-            "" if row.shared_score is None else _shared(row),
-            "" if row.shared_score is None else _behind(row),
-            _p(row.p_adjusted),
-            f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}]",
-        )
-    return table
-
-
-def champion_lines(champion: Champion) -> str:
-    """Text on the strategy to use, and on the alias."""
-    if not champion.strategy:
-        return f"No champion: {champion.reason}."
-    alias = "The alias `champion` in MLflow moved to it" if champion.promoted else _where_it_stays(champion)
-    uneven = "".join(f"\nWarning: {each}." for each in champion.uneven)
-    answering = f"\nAnswers: {champion.answering}." if champion.answering else ""
-    return f"Champion: {champion.name}, {champion.reason}.\n{alias}: {champion.promotion}.{answering}{uneven}"
-
-
-def _where_it_stays(champion: Champion) -> str:
-    version = f"stays at version {champion.against}" if champion.against else "is not set"
-    return f"The alias `champion` in MLflow {version}"
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"
-
-
-def _behind(row: Row) -> str:
-    if row.p_adjusted is None:
-        return "best"
-    numbers = (told_number(-(value or 0.0), row.metric) for value in (row.behind, row.behind_high, row.behind_low))
-    return "{} [{}, {}]".format(*numbers)
-
-
-def _shared(row: Row) -> str:
-    return f"{Metric(row.metric).shown(row.shared_score):.3f}"
+    console.print(Text(visible(text), style), soft_wrap=copied or not console.is_terminal)

@@ -134,6 +134,8 @@ class _Run:
 
     def strategy_part(self, part: Part, choices: Sequence[Choice]) -> None:
         """Run a strategy on its choices of features, unless it is left out."""
+        from topwork.run.hooks import display
+
         assert part.strategy
         for choice in self._choices_for(part.strategy, choices):
             self._ran.add((part.strategy, choice.slot))
@@ -144,8 +146,7 @@ class _Run:
                     skipped = StrategyResult(part.strategy, Status.SKIPPED, reason, **choice.facts)
                     choice.catalog.save(f"{part.strategy}.result", skipped)
                 continue
-            if choice.candidate:
-                _log.info("[bold]%s[/bold]", title, extra={"markup": True})
+            display.titled(title)
             share, started = self._share(part.strategy), self._plan.budget.used
             try:
                 self._session(part.node_names, {**choice.given, **share})

@@ -125,7 +125,7 @@ def fit(graft: Graft, subset: TrainingSubset, plan: FitPlan, state: TrainingStat
     with torch.random.fork_rng(devices=[]):
         freeze(graft.trunk, graft.groups, plan.first, plan.batch_norm)
         if _is_over(plan, state):
-            _log.info("%s: trained before, taken as it was", subset.name)
+            _log.debug("%s: trained before, taken as it was", subset.name)
         else:
             _learn(graft, subset, plan, state)
         graft.load_state_dict(state.chosen)

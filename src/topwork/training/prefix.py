@@ -15,6 +15,7 @@ from topwork.core.errors import InputError
 from topwork.core.features import FeatureKey
 from topwork.core.parameters import FeatureParameters, NetworkParameters
 from topwork.core.stores import FeatureStore, Stores
+from topwork.core.words import counted
 from topwork.images.views import ViewPlan
 from topwork.models.backbones import Backbone
 from topwork.models.extraction import Extraction, extract_missing, view_keys
@@ -92,8 +93,8 @@ def cached_samples(
         count = min(count, _affordable(by_content, known, key, extract, p.minutes))
         stores.checkpoints.put(name, {}, {"views": count})
     _log.info(
-        "frozen up to %s: computed once for each image and %d views of it (%.2f GB at most)",
-        *(boundary, count, _gigabytes(backbone, plan.first, len(by_content), count)),
+        "frozen layers (up to %s) are computed once for each image and %s of it (%.2f GB at most)",
+        *(boundary, counted(count, "view"), _gigabytes(backbone, plan.first, len(by_content), count)),
     )
     extract(by_content, count)
     digests = [sha256 for _, sha256 in contents]

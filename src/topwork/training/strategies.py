@@ -96,9 +96,8 @@ def finetune(
     groups = layer_groups(backbone.trunk)
     far = defaults.is_far(probe["accuracy"], classes)
     plan = plan_finetune(parameters, len(examples.table), groups, Metric.of(comparison, examples.class_names), far=far)
-    _log.info(
-        "%d of %d groups of layers learn, from %s on", len(groups) - plan.first, len(groups), groups[plan.first].name
-    )
+    learning = len(groups) - plan.first
+    _log.info("%d of %d groups of layers learn, from %s on", learning, len(groups), groups[plan.first].name)
 
     def graft_for(rows: Integers, fold: int) -> Graft:
         graft = _graft(load_backbone(spec), layers, pool, parameters, classes, fold)

@@ -84,7 +84,7 @@ def _trials(
             speed = _speed(engine, pixels)
         except Exception as error:  # converters raise various exceptions on unknown networks
             reason = str(error).strip().split("\n")[0]
-            _log.info("%s cannot run this network in %s (%s)", *candidate, reason)
+            _log.debug("%s cannot run this network in %s (%s)", *candidate, reason)
             continue
         yield Trial(*candidate, speed, _cosine(reference, features), _agreement(reference, features, labels))
 

@@ -59,7 +59,7 @@ def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchPar
     advice = give_advice(evidence, minutes)
     for line in (advice.practice, advice.says, advice.more_images):
         _log.info(line)
-    _log.info("Advice: %s (%s).", advice.recommended, advice.sure)
+    _log.info("Recommended: %s (%s).", advice.recommended, advice.sure)
     if advice.ruled_out:
         _log.info("Not worth their time here: %s; strategies=auto leaves them out.", ", ".join(advice.ruled_out))
     for name, value in advice.settings.items():

@@ -73,7 +73,7 @@ def inspect_images(
     given = images.listing["given_split"].value_counts()
     splits = ": " + ", ".join(f"{name} {given[name]:,}" for name in (TRAIN, VAL, TEST) if given.get(name, 0))
     shown = splits if images.layout in {"split", "table"} and splits != ": " else ""
-    _log.info("%s: %s, %d files%s", images.source, LAYOUTS[images.layout].described, len(images), shown)
+    _log.info("%s: %s, %s%s", images.source, LAYOUTS[images.layout].described, counted(len(images), "file"), shown)
     check_names(images.listing["path"], f"images={images.source}")
     check_listing(images.listing, images.source)
     known = known_files.head(0) if parameters.rehash else known_files
@@ -108,7 +108,7 @@ def make_manifest(
             _log.warning(doubt)
     rejected = manifest.loc[manifest["status"] == REJECTED, ["image_id", "path", "label", "reason"]]
     for row in rejected.head(_NAMED).itertuples():
-        _log.info("  rejected: %s (%s)", row.path, row.reason)
+        _log.info("rejected: %s (%s)", row.path, row.reason)
     return manifest, rejected
 
 

@@ -108,4 +108,4 @@ def _tell(new_manifest: pd.DataFrame, pool: pd.DataFrame) -> None:
         *(counted(len(new_manifest), "file"), int(new_manifest["known"].sum()), len(rejected), len(pool)),
     )
     for row in rejected.head(_NAMED).itertuples():
-        _log.info("  rejected: %s (%s)", row.image_id, row.reason)
+        _log.info("rejected: %s (%s)", row.image_id, row.reason)

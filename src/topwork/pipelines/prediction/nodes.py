@@ -182,7 +182,7 @@ def _tell(found: pd.DataFrame) -> None:
         *(len(found), len(rejected), strange),
     )
     for row in rejected.head(_NAMED).itertuples():
-        _log.info("  rejected: %s (%s)", row.image_id, row.reason)
+        _log.info("rejected: %s (%s)", row.image_id, row.reason)
 
 
 def _seen(content: bytes, classifier: Classifier, max_pixels: int) -> NDArray[np.uint8]:
