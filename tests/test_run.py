@@ -251,6 +251,27 @@ def test_half_written_files_of_an_earlier_run_stop_nothing(
     assert (rows["svm"]["status"], rows["logistic"]["status"]) == ("not run", "ok")
 
 
+def test_a_run_tells_stages_in_single_lines_and_ends_with_what_to_do_next(finished_run: Path) -> None:
+    lines = (finished_run / "output.txt").read_text().splitlines()
+    assert "Reading images: 30 images of 3 classes; 1 file rejected: 1 unreadable" in lines
+    assert not any(line.endswith(" ") or ".train" in line or "images/s" in line for line in lines)
+    assert [line.split()[0] for line in lines[lines.index("Next:") + 1 :]] == ["report", "runs", "server"]
+
+
+def test_the_page_answers_first_and_says_at_its_end_how_to_repeat_the_run(finished_run: Path) -> None:
+    page = (finished_run / "data/08_reporting/report.html").read_text()
+    wanted = (
+        *("What was learnt", "How sure is that?", "What it costs", "What to do next", "All strategies side by side"),
+        *("Is the difference real?", "Which classes are confused?", "Worst mistakes", "Would more images help?"),
+        *("files that cannot be used", "near-duplicates", "labels that may be wrong", "How to repeat this run"),
+    )
+    places = [page.index(heading + "</h2>") for heading in wanted]
+    assert places == sorted(places)
+    assert "red/broken.png" in page
+    assert "kedro run --params images=" in page
+    assert "topwork " in page[places[-1] :]
+
+
 def test_what_the_champion_was_chosen_by_stands_on_the_parent_run(finished_run: Path) -> None:
     (parent,), _ = runs_of(f"sqlite:///{finished_run / 'mlflow.db'}")
     rows = {

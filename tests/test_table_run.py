@@ -52,7 +52,7 @@ def test_a_table_of_two_classes_gets_slices_and_a_threshold(
     assert 0 <= metrics["auc_low"] <= metrics["auc"] <= metrics["auc_high"] <= 1
     assert "Answers: red is answered" in done.output
     page = (reports / "report.html").read_text()
-    assert "logistic on slices of the images" in page
+    assert "Is it right equally often on all parts of the data?" in page
     assert "area under the ROC curve" in page
     client = mlflow.MlflowClient(tracking_uri)
     (child,) = client.search_runs(

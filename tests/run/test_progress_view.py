@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from topwork.core.progress import Progress
-from topwork.run.progress_view import ProgressHandler, _told
+from topwork.run.progress_view import ProgressHandler
 
 
 class Clock:
@@ -27,12 +27,17 @@ def test_without_a_terminal_progress_is_a_line_each_half_minute(caplog: pytest.L
 
 
 @pytest.mark.parametrize(
-    ("stage", "task", "told"),
-    [
-        ("Features", "features", "Features"),
-        ("svm", "choosing C", "svm: choosing C"),
-        ("finetune", "finetune, fold 0", "finetune, fold 0"),
-    ],
+    ("task", "told"),
+    [("Finetune", ""), ("finetune, fold 0", "fold 0: "), ("choosing C", "choosing C: ")],
 )
-def test_a_bar_says_the_stage_and_what_it_does(stage: str, task: str, told: str) -> None:
-    assert _told(stage, task) == told
+def test_progress_says_what_the_stage_does_without_its_name(
+    task: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    handler = ProgressHandler(clock)
+    handler.begin("finetune")
+    caplog.set_level("INFO")
+    for done in (0, 2):
+        handler.emit(logging.makeLogRecord({"progress": Progress(task, done, 4, "models")}))
+        clock.now += 40.0
+    assert caplog.messages == [f"{told}2 of 4 models, 0.05/s, 40 s left"]

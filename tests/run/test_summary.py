@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from topwork.core.results import Champion, Leaderboard, Row, Status
-from topwork.decisions.promotion import ALREADY
+from topwork.core.results import ALREADY, Champion, Leaderboard, Row, Status
 from topwork.run.summary import champion_lines, leaderboard_lines, next_lines, notes
 
 PAGE, RUNS = "data/08_reporting/report.html", "http://127.0.0.1:5000"

@@ -125,7 +125,7 @@ def test_a_run_in_a_storage_is_the_run_in_folders(
     assert here.exit_code == 0, here.output
     there = kedro(params=in_s3())
     assert there.exit_code == 0, there.output
-    assert f"Read s3://{BUCKET}/data/08_reporting/report.html (here: " in there.output
+    assert f"report  s3://{BUCKET}/data/08_reporting/report.html (here: " in there.output
     assert "the lock is of this machine alone" in there.output
     assert len(reads) == len(set(reads)) == 30  # each once, and then from the cache
 

@@ -15,6 +15,8 @@ from topwork.core.records import Record
 from topwork.core.slices import Slices
 
 Numbers = Mapping[str, float | None]
+ALREADY = "it is the champion already"
+"""Why the alias does not move to a model that has it."""
 _ALL = 0.95  # share of the epochs from which on the others are not missed
 
 

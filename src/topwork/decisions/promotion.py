@@ -11,12 +11,12 @@ import pandas as pd
 from topwork.core.digests import classes_digest
 from topwork.core.errors import InputError
 from topwork.core.parameters import ComparisonParameters
+from topwork.core.results import ALREADY
 from topwork.core.runs import RegisteredChampion
 from topwork.scoring.metric import Metric, told_number, unit_of
 from topwork.scoring.paired import Difference
 from topwork.scoring.shared_images import compare_predictions
 
-ALREADY = "it is the champion already"
 _MOST_JUDGED = 2000  # images on which an older champion is tested
 _BOTH = "images that both were scored on out of fold"
 _OTHER_CLASSES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,11 +12,13 @@ from typing import Any
 
 import matplotlib as mpl
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
 from topwork.scoring.metric import told_number, unit_of
+
+_CODE = re.compile("`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,15 @@ def thumbnail_of(picture: Image.Image, *lines: str) -> Thumbnail:
 def render_page(name: str, content: Mapping[str, Any]) -> str:
     """The template of this name, filled with ``content``; a missing value is an error, not a gap."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds}
+    environment.filters |= {"percent": _percent, "points": _points, "seconds": _seconds, "inline": _inline}
     environment.filters |= {"score": _score, "difference": told_number}
     template = files("topwork.reporting").joinpath("templates", name).read_text(encoding="utf-8")
     return environment.from_string(template).render(**content)
+
+
+def _inline(text: str) -> Markup:
+    """The text for a page, with what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _percent(share: float | None) -> str:

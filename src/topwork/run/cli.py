@@ -36,6 +36,7 @@ from topwork.run.concurrency import Concurrency, checked_concurrency, leading
 from topwork.run.configuration import Configuration, read_configuration, remove_files
 from topwork.run.cost_table import with_costs
 from topwork.run.execution import mark_begun, run_parts
+from topwork.run.facts import keep_facts
 from topwork.run.failures import told_error
 from topwork.run.locks import sole_run
 from topwork.run.mlflow_settings import run_to_join
@@ -113,7 +114,9 @@ def begin_project(metadata: ProjectMetadata, options: dict[str, Any], key: str) 
     check_divisible(asked.configuration)
     check_key(key)
     with _alone(asked.configuration, asked.pipelines):
-        mark_begun(asked.configuration.open_catalog(), asked.strategies)
+        catalog = asked.configuration.open_catalog()
+        mark_begun(catalog, asked.strategies)
+        keep_facts(catalog, options, asked.configuration)
         load_store(options)
         return tracking.begin(options, key)
 
@@ -206,6 +209,8 @@ def _run_alone(options: dict[str, Any], asked: _Asked) -> None:
     candidates = list_candidates(features, None) if has_choice(features) else ()
     blocks = configuration.parameters
     plan = Plan(names, strategies, configuration.open_catalog, skips, blocks, candidates, budget, asked.concurrency)
+    if "__default__" in names:
+        keep_facts(catalog, options, configuration)
     run_parts(options, plan)
     if "__default__" in names and set(BASIC) <= set(strategies) and not any(options[name] for name in FILTERS):
         keep_record(catalog, describe_run(configuration, catalog))

@@ -132,10 +132,10 @@ class Display:
             for line in next_lines(self._champion, page, runs_page, model):
                 _print(f"  {line}", copied=True)
         if "onnx_model" in self._saved:
-            _print(f"The ONNX file is {described(self._catalog['onnx_model'].path)}.")
+            _print(f"The ONNX file of {self._asked} is {described(self._catalog['onnx_model'].path)}.")
         if "new_predictions" in self._saved:
             table, sheets = self._catalog["new_predictions"].artifacts[0], self._catalog["new_sheets"].folder
-            _print(f"Read {described(table)}; look at {described(sheets)}.")
+            _print(f"Answers of {self._asked}: read {described(table)}; look at {described(sheets)}.")
         if self._drift:
             report, sheet = (described(self._catalog[name].artifacts[0]) for name in ("drift", "foreign_sheet"))
             _print(f"{self._drift.conclusion}\nRead {report}; look at {sheet}.")
@@ -143,6 +143,11 @@ class Display:
             _print(self._what_to_label())
         self._leaderboard = self._champion = self._drift = None
         self._saved.clear()
+
+    @property
+    def _asked(self) -> str:
+        """Name of the classifier that was asked; nodes that are no part of this run have loaded none."""
+        return self._catalog["asked_classifier"].name or "an earlier run"
 
     def _show_leaderboard(self, leaderboard: Leaderboard) -> None:
         console = get_console()

@@ -68,7 +68,8 @@ class ProgressHandler(logging.Handler):
     def _draw(self, event: progress.Progress) -> None:
         self.begin(self._stage)
         assert self._bars
-        told, task = _told(self._stage, event.task), self._bars.tasks[0]
+        part, task = _part(self._stage, event.task), self._bars.tasks[0]
+        told = f"{self._stage}: {part}" if part else self._stage
         if event.done >= event.total:
             self._replace(self._stage, None)
             return
@@ -94,9 +95,10 @@ class ProgressHandler(logging.Handler):
             rate = (event.done - done) / max(now - started, 1e-9)
             left = (event.total - event.done) / rate
             note = f"; {event.note}" if event.note else ""
+            part = f"{name}: " if (name := _part(self._stage, event.task)) else ""
             _log.info(
-                "%s: %s of %s %s, %.3g/s, %.0f s left%s",
-                *(event.task, f"{event.done:,}", f"{event.total:,}", event.unit, rate, left, note),
+                "%s%s of %s %s, %.3g/s, %.0f s left%s",
+                *(part, f"{event.done:,}", f"{event.total:,}", event.unit, rate, left, note),
                 extra={"now": True},
             )
 
@@ -141,6 +143,6 @@ def _bars() -> Progress:
     )
 
 
-def _told(stage: str, task: str) -> str:
-    """The stage, and its work if that says more."""
-    return stage if task.lower() == stage.lower() else task if task.startswith(stage) else f"{stage}: {task}"
+def _part(stage: str, task: str) -> str:
+    """The task without the name of its stage before it: `fold 0` of `finetune, fold 0`."""
+    return "" if task.lower() == stage.lower() else task.removeprefix(f"{stage}, ")

@@ -7,13 +7,13 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
-_PACKAGES = ("topwork", "kedro", "mlflow", "torch", "torchvision", "timm", "scikit-learn", "numpy")
+from topwork.run.versions import versions
+
 _PID, _STARTED = "topwork.pid", "topwork.process_started"
 _BOOT, _NAMESPACE, _MACHINE = "topwork.boot", "topwork.pid_namespace", "topwork.machine"
 _FIRST_NAMESPACE = "pid:[4026531836]"  # of Linux outside of containers: a constant of the kernel
@@ -101,7 +101,7 @@ def _user() -> str:
 
 def code_tags(project: Path) -> dict[str, str]:
     """Versions of packages that affect results; commit and dirty flag if the project is a git checkout."""
-    versions = {f"version.{package}": version(package) for package in _PACKAGES}
+    of_packages = {f"version.{package}": number for package, number in versions().items()}
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=True).stdout
@@ -109,9 +109,9 @@ def code_tags(project: Path) -> dict[str, str]:
     try:
         dirty = bool(git("status", "--porcelain").strip())
         return {
-            **versions,
+            **of_packages,
             MLFLOW_GIT_COMMIT: git("rev-parse", "HEAD").strip(),
             "topwork.git_dirty": str(dirty).lower(),
         }
     except (OSError, subprocess.CalledProcessError):
-        return versions  # no repository, or no git
+        return of_packages  # no repository, or no git

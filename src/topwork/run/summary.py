@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from topwork.core.results import Champion, Leaderboard, Row, Status
-from topwork.decisions.promotion import ALREADY
+from topwork.core.results import ALREADY, Champion, Leaderboard, Row, Status
 from topwork.scoring.metric import Metric, told_number, unit_of
 
 TITLE = "Leaderboard, best on the shared images first"

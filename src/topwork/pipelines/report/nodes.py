@@ -15,6 +15,7 @@ from topwork.core.slices import Slices
 from topwork.core.stores import ImageStore
 from topwork.decisions.label_errors import can_doubt
 from topwork.images.thumbnails import shortened, thumbnail
+from topwork.reporting.findings import cost, differences, how_sure, learnt, next_steps
 from topwork.reporting.pages import Thumbnail, render_page, svg_of, thumbnail_of
 from topwork.reporting.plots import (
     plot_confusion,
@@ -33,6 +34,8 @@ from topwork.scoring.predictions import (
 )
 from topwork.scoring.two_classes import curves
 
+_HARDEST = 25  # classes in the table of classes
+_NAMED = 20  # rejected files that are named
 _DRAWS = 1000  # bootstrap draws of the bands of curves
 
 
@@ -48,6 +51,7 @@ def write_report(
     near_duplicates: pd.DataFrame,
     screen: Screen,
     other_results: tuple[StrategyResult, ...],
+    run_facts: dict[str, Any],
     parameters: ReportParameters,
     *results: StrategyResult,
 ) -> str:
@@ -65,6 +69,7 @@ def write_report(
         near_duplicates: pairs of near-duplicates.
         screen: comparison of the features among which the run chose.
         other_results: results on other features than those that the run chose first.
+        run_facts: how the run was started; empty if it was not a complete one.
         parameters: block `report`.
         results: results of all strategies.
 
@@ -75,47 +80,74 @@ def write_report(
 
     best, crowned = leaderboard.row_of(champion), (champion.strategy, champion.slot)
     found = (each for each in (*results, *other_results) if (each.strategy, each.slot) == crowned)
-    of_champion = next(found, None)
-    of_best = of_champion.predictions if of_champion else pd.DataFrame()
+    of_champion = next(found, None) if best else None
     evidence, count = advice.evidence, parameters.pictures
-    return render_page(
-        "report.html",
-        {
-            "source": Path(images.source).name,
-            "images": int((manifest["status"] == OK).sum()),
-            "rejected": int((manifest["status"] != OK).sum()),
-            "classes": int(splits["label"].nunique()),
-            "learnt": int((splits["split"] != TEST).sum()),
-            "tested": int((splits["split"] == TEST).sum()),
-            "advice": advice,
-            "leaks": leaks,
-            "leaderboard": leaderboard.rows,
-            "champion": champion,
-            "screen": screen,
-            "best": best,
-            "shared": leaderboard.shared_images,
-            "metric": Metric(leaderboard.metric),
-            "unit": unit_of(leaderboard.metric),
-            "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
-            "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
-            **(_figures_of(of_best) if best else {}),
-            "slices": of_champion.slices if of_champion else Slices(),
-            "two_classes": _two_classes(of_champion, splits) if best and of_champion else None,
-            "mistakes": list(_mistakes(picture, of_best, count)) if best else [],
-            "duplicates": list(_pairs(picture, near_duplicates, count)),
-            "doubtful": [
-                picture(
-                    str(row.image_id),
-                    f"{row.given}?",
-                    f"rather {row.label!s}" if row.label else "same bytes as another",
-                    shortened(str(row.path)),
-                )
-                for row in label_suggestions.head(count).itertuples()
-            ],
-            "doubtful_count": len(label_suggestions),
-            "can_doubt": bool(best and of_champion and _can_doubt(of_champion, splits)),
-        },
-    )
+    content = {
+        "advice": advice,
+        "leaks": leaks,
+        "leaderboard": leaderboard.rows,
+        "champion": champion,
+        "screen": screen,
+        "best": best,
+        "shared": leaderboard.shared_images,
+        "metric": Metric(leaderboard.metric),
+        "unit": unit_of(leaderboard.metric),
+        "differences": differences(leaderboard),
+        "leaderboard_figure": svg_of(plot_leaderboard(leaderboard)),
+        "forecast_figure": svg_of(plot_forecast(evidence.learning_curve, evidence.forecast)),
+        "duplicates": list(_pairs(picture, near_duplicates, count)),
+        "doubtful": list(_doubtful(picture, label_suggestions, count)),
+        "doubtful_count": len(label_suggestions),
+        "can_doubt": bool(of_champion and _can_doubt(of_champion, splits)),
+        "facts": run_facts,
+    }
+    data = _data(images, manifest, splits)
+    first = _first_screen(leaderboard, champion, advice, data, len(label_suggestions))
+    of_best = _of_champion(picture, of_champion, splits, count) if of_champion else {"slices": Slices()}
+    return render_page("report.html", {**content, **data, **first, **of_best})
+
+
+def _data(images: ImageStore, manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, Any]:
+    """The images in numbers, and the files that could not be used."""
+    rejected = manifest.loc[manifest["status"] != OK, ["path", "reason"]]
+    tested = splits.loc[splits["split"] == TEST, "label"]
+    return {
+        "source": Path(images.source).name,
+        "images": int((manifest["status"] == OK).sum()),
+        "rejected": len(rejected),
+        "rejected_files": [(shortened(str(row.path)), row.reason) for row in rejected.head(_NAMED).itertuples()],
+        "classes": int(splits["label"].nunique()),
+        "learnt": int((splits["split"] != TEST).sum()),
+        "tested": len(tested),
+        "most_frequent": float(tested.value_counts(normalize=True).max()),
+    }
+
+
+def _first_screen(
+    leaderboard: Leaderboard, champion: Champion, advice: Advice, data: dict[str, Any], doubtful: int
+) -> dict[str, Any]:
+    """The answers to the first questions of a reader; none without a champion."""
+    row = leaderboard.row_of(champion)
+    if row is None:
+        return {}
+    return {
+        "found": learnt(row, data["tested"], data["classes"], data["most_frequent"]),
+        "sure": how_sure(row, data["tested"]),
+        "cost": cost(row),
+        "steps": list(next_steps(champion, advice, leaderboard, data["rejected"], doubtful)),
+    }
+
+
+def _of_champion(picture: Any, result: StrategyResult, splits: pd.DataFrame, count: int) -> dict[str, Any]:
+    """What the page says of the champion's answers for the test split."""
+    return {
+        **_figures_of(result.predictions),
+        "class_scores": result.class_scores.sort_values("recall").to_dict("records"),
+        "hardest": _HARDEST,
+        "slices": result.slices,
+        "two_classes": _two_classes(result, splits),
+        "mistakes": list(_mistakes(picture, result.predictions, count)),
+    }
 
 
 def _can_doubt(result: StrategyResult, splits: pd.DataFrame) -> bool:
@@ -167,3 +199,9 @@ def _pairs(picture: Any, pairs: pd.DataFrame, count: int) -> Iterable[Thumbnail]
     for row in pairs.sort_values(["cosine", "image_id"]).head(count // 2).itertuples():
         yield picture(row.image_id, shortened(str(row.image_id)))
         yield picture(row.other, shortened(str(row.other)), f"cosine {row.cosine:.2f}, {row.bits} bits apart")
+
+
+def _doubtful(picture: Any, suggestions: pd.DataFrame, count: int) -> Iterable[Thumbnail]:
+    for row in suggestions.head(count).itertuples():
+        rather = f"rather {row.label!s}" if row.label else "same bytes as another"
+        yield picture(str(row.image_id), f"{row.given}?", rather, shortened(str(row.path)))

@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
     """Write the report page."""
     write = Node(
         write_report,
-        ["images", "manifest", "splits", *_FOUND, "other_results", "params:report", *_RESULTS],
+        ["images", "manifest", "splits", *_FOUND, "other_results", "run_facts", "params:report", *_RESULTS],
         "report",
         name="write_report",
     )
