@@ -48,6 +48,7 @@ def test_every_file_has_its_own_row_in_the_order_of_the_names_whatever_lies_betw
     assert found["image_id"].tolist() == sorted(found["image_id"])
     assert len(found) == 30 + 8 + 1
     usable = found[found["status"] == "ok"].set_index("image_id")
+    assert "Answers of logistic, version 1 of images, run " in " ".join(result.output.split())
     assert "predictions.csv; look at" in " ".join(result.output.split())
     alone = Predictor.of(read_classifier(tmp_path / "data/06_models/logistic"))
     assert usable["label"].to_dict() == {name: alone.predict([each])["label"][0] for name, each in contents.items()}
@@ -108,7 +109,8 @@ def test_what_is_exported_answers_as_trained_or_is_not_let_out(
     result = trained("--pipelines", "export", params=f"images={image_folder}")
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 10_000_000
-    assert f"The ONNX file is {file}." in result.output
+    assert f" is {file}." in result.output
+    assert "The ONNX file of logistic, version 1 of images, run " in result.output
     result = trained("--pipelines", "export", params=f"images={image_folder},export.format=onnx-int8")
     assert result.exit_code == 0, result.output
     assert file.stat().st_size < 5_000_000

@@ -12,6 +12,7 @@ from topwork.core.classifier import AnyClassifier
 from topwork.core.errors import InputError
 from topwork.datasets.champion_alias import ALIAS, registered_classifier
 from topwork.datasets.classifier_file import read_classifier
+from topwork.datasets.model_names import told_of_run, told_of_uri
 from topwork.datasets.remote import is_url, place
 from topwork.datasets.report import ReportDataset
 
@@ -33,6 +34,8 @@ class AskedClassifierDataset(AbstractDataset[Any, AnyClassifier]):
         self._model = model
         self._told, self._classifiers = place(champion), place(classifiers)
         self.metadata = metadata
+        self.name = ""
+        """What the classifier is called for people, once it was loaded."""
 
     def load(self) -> AnyClassifier:
         """The classifier, checked.
@@ -44,18 +47,24 @@ class AskedClassifierDataset(AbstractDataset[Any, AnyClassifier]):
         if self._model is None:
             return read_classifier(self._champion())
         if self._model.startswith(_MODELS):
-            return registered_classifier(self._model, self._model)
+            return self._registered(self._model)
         if is_url(self._model) or Path(self._model).is_dir():
+            self.name = f"the classifier in {self._model}"
             return read_classifier(place(self._model))
         if "/" in self._model:
             raise InputError(
                 f"model={self._model}: there is no such folder. A model of MLflow's is called models:/NAME@{ALIAS}."
             )
-        return registered_classifier(f"{_MODELS}{self._model}@{ALIAS}", self._model)
+        return self._registered(f"{_MODELS}{self._model}@{ALIAS}")
 
     def save(self, data: Any) -> None:
         """Refused: classifiers are written by the strategies that train them."""
         raise DatasetError("asked_classifier is only read: the strategies write classifiers")
+
+    def _registered(self, uri: str) -> AnyClassifier:
+        classifier = registered_classifier(uri, str(self._model))
+        self.name = told_of_uri(uri)
+        return classifier
 
     def _champion(self) -> Path:
         told = ReportDataset(filepath=str(self._told), missing={}).load()
@@ -73,6 +82,9 @@ class AskedClassifierDataset(AbstractDataset[Any, AnyClassifier]):
                 "comparison`, or ask for the registered champion with model=NAME.",
                 name,
             )
+        is_new, (self.name, other) = not self.name, told_of_run(str(name), now)
+        if other and is_new:  # several nodes load it
+            _log.info(other)
         return folder
 
     def _describe(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 from topwork.core.errors import InputError, TopworkError
 from topwork.datasets.mlflow_store import check_server, sqlite_uri
+from topwork.datasets.model_names import told_of_uri
 from topwork.serving.app import ImpatientProtocol, serving_app
 from topwork.serving.installed_model import load_installed
 
@@ -45,7 +46,7 @@ def main() -> None:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         sys.exit(f"Error: {asked.host}:{asked.port} cannot be had ({reason}); give another --port.")
-    name = f"{uri} (model {model.metadata.model_id})"
+    name = told_of_uri(uri)
     print(f"{name} answers on http://{asked.host}:{asked.port}", flush=True)
     app = serving_app(model, name, (asked.host, *asked.name))
     with suppress(KeyboardInterrupt):  # Ctrl-C stops the server
