@@ -137,7 +137,7 @@ class _Remaining(TimeRemainingColumn):
 
 
 def _bars() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), _Bar(20), _Counted(), _Rate(), _Remaining())
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), _Bar(20), _Counted(), _Rate(), _Remaining())
     return Progress(
         *columns, TextColumn("{task.fields[note]}"), console=get_console(), transient=True, refresh_per_second=4
     )

@@ -76,9 +76,9 @@ def _doubted(splits: pd.DataFrame, label_ledger: pd.DataFrame, results: Sequence
     suggestions = suggest_labels(table, label_ledger)
     if len(suggestions):
         _log.info(
-            "predictions contradict %d of %d labels, some of which will be right all the same: "
+            "predictions contradict %s of %s labels, some of which will be right all the same: "
             "label_suggestions.csv, .png, the surest first",
-            *(len(suggestions), len(table)),
+            *(f"{len(suggestions):,}", f"{len(table):,}"),
         )
     return suggestions
 
