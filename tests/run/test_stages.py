@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from kedro.framework.project import pipelines
 from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
+from topwork.decisions.strategies import STRATEGIES
 from topwork.run.stages import Stages, stage_of, told_seconds
 
 
@@ -61,3 +63,9 @@ def test_a_stage_that_breaks_off_ends_too() -> None:
 )
 def test_durations_are_told_as_people_say_them(seconds: float, told: str) -> None:
     assert told_seconds(seconds) == told
+
+
+@pytest.mark.usefixtures("project")
+def test_every_pipeline_but_the_strategies_has_a_name_in_words() -> None:
+    nodes = [node for pipeline in pipelines.values() for node in pipeline.nodes]
+    assert {stage for node in nodes if (stage := stage_of(node)) == node.namespace} <= set(STRATEGIES)

@@ -55,8 +55,8 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
 
 
 def _inline(text: str) -> Markup:
-    """The text for a page, with what stands between backticks as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+    """The text for a page, with what stands between backticks as code; a per cent sign stays with its number."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))).replace(" %", "\u00a0%"))
 
 
 def _percent(share: float | None) -> str:

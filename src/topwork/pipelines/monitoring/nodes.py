@@ -97,7 +97,7 @@ def measure_drift(
     called = class_numbers(result.out_of_fold["predicted"], classifier.class_names)
     before = Sample(called, result.out_of_fold["image_id"].map(group_of).to_numpy(dtype=str))
     drift = judge_drift(new, Reference(learnt, before, held_out), classifier, parameters)
-    _log.info(drift.conclusion)
+    _log.debug("%s", drift.conclusion)  # told at the end of the run
     which = _LEARNT if classifier.frozen else _HELD_OUT
     return drift.model_copy(update={"reference": which, **result.logged_model}), _most_foreign(table, new, classifier)
 
