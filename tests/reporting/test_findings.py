@@ -70,6 +70,12 @@ def test_what_to_do_next_is_only_what_this_run_calls_for() -> None:
     assert "with 200 to learn from in place of 100" in images
 
 
+def test_slices_on_which_it_is_worse_are_warned_of_before_it_is_used() -> None:
+    champion = CHAMPION.model_copy(update={"uneven": ("on site B it is right less often",)})
+    _, warning, *_ = next_steps(champion, ADVICE, Leaderboard((BEST,)), rejected=2, doubtful=0)
+    assert warning == "Beware: on site B it is right less often."
+
+
 @pytest.mark.parametrize(
     ("update", "told"),
     [

@@ -83,6 +83,7 @@ def next_steps(
 
     """
     yield _serve(champion)
+    yield from (f"Beware: {uneven}." for uneven in champion.uneven)
     if doubtful:
         yield f"Look at {counted(doubtful, 'label')} that may be wrong (below). Corrected labels help every later run."
     if rejected:
