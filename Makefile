@@ -106,10 +106,14 @@ bench: setup .venv-rivals/.complete
 	$(BIN)/uv pip install --quiet --python .venv-rivals/bin/python -r bench/rivals.txt
 	touch $@
 
+# The pipelines alone are legible at once; with all datasets kedro-viz makes everything tiny, and it has no setting for this.
 viz: setup
-	$(BIN)/kedro viz run
+	@echo "Open http://127.0.0.1:4141/?types=nodes once it runs: the pipelines. The filter Datasets, on the left, adds what flows between them."
+	$(BIN)/kedro viz run --no-browser
 
+# 1 is the number of the first experiment of a new store, which is Topwork's.
 mlflow: setup
+	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=topwork&workflowType=machine_learning once it runs: all runs by their scores."
 	$(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db
 
 # MODEL=models:/NAME@champion, if there are several. Plain `mlflow models serve` runs the same model without limits and page.

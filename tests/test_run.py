@@ -93,7 +93,8 @@ def test_a_folder_becomes_a_logged_evaluated_classifier(tmp_path: Path, tracking
     assert {run.info.run_name for run in children} == {"svm", "logistic"}
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert parent.data.params["features.backbone"] == "efficientnet_lite0"
+    assert parent.data.params["backbone"] == "efficientnet_lite0"
+    assert "features.backbone" not in parent.data.params  # which has the same value
     assert parent.data.params["svm.class_weight"] == "none"
     assert children[0].data.metrics.keys() == children[1].data.metrics.keys()
     assert {"accuracy", "oof_accuracy_low", "log_loss", "train_seconds"} <= children[0].data.metrics.keys()
@@ -279,9 +280,21 @@ def test_what_the_champion_was_chosen_by_stands_on_the_parent_run(finished_run: 
     }
     champion = rows[parent.data.tags["topwork.champion"]]
     assert parent.data.metrics["oof_accuracy"] == champion["oof_accuracy"]
+    assert parent.data.metrics["accuracy"] == champion["accuracy"]
     assert parent.data.metrics["oof_images"] == champion["oof_images"] == 24
     assert parent.data.metrics["svm.oof_accuracy"] == rows["svm"]["oof_accuracy"]
     assert parent.data.metrics["svm.test_accuracy"] == rows["svm"]["accuracy"]
+    assert parent.data.tags["mlflow.note.content"].startswith(f"{champion['strategy']}: accuracy ")
+
+
+def test_the_parent_run_leads_to_the_model_and_the_model_to_its_version_and_its_data(finished_run: Path) -> None:
+    uri = f"sqlite:///{finished_run / 'mlflow.db'}"
+    client, ((parent,), _) = MlflowClient(uri), runs_of(uri)
+    (output,) = parent.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    assert model.name == parent.data.tags["topwork.champion"]
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "images", "version": "1"}]
+    assert {metric.dataset_name for metric in model.metrics if metric.key == "accuracy"} == {"splits"}
 
 
 def test_a_plain_kedro_session_is_tracked_too_and_an_interrupted_one_is_closed_by_the_next(

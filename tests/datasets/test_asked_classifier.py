@@ -37,6 +37,13 @@ def test_a_champion_that_was_trained_again_without_a_comparison_is_told(
     assert "svm was trained again after it became the champion" in caplog.text
 
 
+def test_the_classifier_knows_its_logged_model_and_a_folder_without_one_has_none(tmp_path: Path) -> None:
+    crowned(tmp_path, "m-1", "m-1")
+    assert asked(tmp_path).logged_model() == "m-1"
+    folder = AskedClassifierDataset(model=str(tmp_path), champion="", classifiers="")
+    assert folder.logged_model() == ""
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"strategy": null}'], ids=["none", "damaged", "no strategy"])
 def test_where_no_run_left_a_champion_the_way_out_is_told(tmp_path: Path, content: str | None) -> None:
     if content is not None:

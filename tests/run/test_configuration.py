@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from topwork.run.configuration import ConfigLoader, load_configuration
+from topwork.run.configuration import ConfigLoader, following_parameters, load_configuration
 
 
 @pytest.fixture
@@ -65,3 +65,7 @@ def test_kedros_settings_use_this_loader() -> None:
     from topwork import settings
 
     assert settings.CONFIG_LOADER_CLASS is ConfigLoader
+
+
+def test_the_parameters_that_follow_a_main_one_are_known_by_their_files(conf: Path) -> None:
+    assert following_parameters(conf) == {"block.seed"}

@@ -41,7 +41,10 @@ def test_the_last_message_of_a_stage_waits_for_its_end(
     assert capsys.readouterr().out == "Splitting: train 209\n"
 
 
-def test_a_stage_of_more_than_a_second_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_of_more_than_a_second_says_how_long_it_took(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("topwork.run.lines"), "propagate", False)  # Kedro's handler may be there
     lines = Lines()
     lines.stages._ended("Features", 14.2)
     lines.stages._ended("Advice", 0.9)

@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 from topwork.core.errors import InputError
 from topwork.run.provenance import is_alive
 from topwork.run.recorder import Recorder
+from topwork.run.registry import check_runs
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def experiment(client: MlflowClient) -> str:
 def test_the_page_of_runs_opens_as_runs_of_training_on_the_server_that_keeps_them(
     experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    page = f"/#/experiments/{experiment}/runs?viewStateShareKey=topwork&workflowType=machine_learning"
     assert recorder(experiment).page == f"http://127.0.0.1:5000{page}"
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "https://mlflow.lab/")
     assert recorder(experiment).page == f"https://mlflow.lab{page}"
@@ -99,9 +100,72 @@ def test_the_end_fails_what_a_killed_process_left_open_and_a_later_end_forgets_i
     assert client.get_run(parent).data.tags["topwork.failed_strategies"] == ""
 
 
+def test_the_scores_of_a_strategy_come_before_its_seconds(client: MlflowClient, experiment: str) -> None:
+    mine = recorder(experiment)
+    mine.open_parent("flowers", {}, {}, "run: {}")
+    mine.open_child("svm", ("efficientnet_lite0", ""), {})
+    run = mine.run_of("svm")
+    mine.log_at_the_end("svm", {"train_seconds": 1.0})
+    mine.log_metrics(run, {"oof_accuracy": 0.5})
+    mine.close("FINISHED")
+    assert list(client.get_run(run).data.metrics) == ["oof_accuracy", "train_seconds"]
+
+
+def test_the_page_of_the_experiment_is_laid_out_and_what_users_wrote_about_it_is_kept(
+    client: MlflowClient, experiment: str
+) -> None:
+    client.set_experiment_tag(experiment, "mlflow.note.content", "Ours.")
+    recorder(experiment).open_parent("flowers", {}, {}, "run: {}")
+    tags = client.get_experiment(experiment).tags
+    assert tags["mlflow.note.content"] == "Ours."
+    assert "mlflow.sharedViewState.topwork" in tags
+
+
+def test_a_model_is_linked_once_to_a_run_that_is_compared_again(client: MlflowClient, experiment: str) -> None:
+    mine = recorder(experiment)
+    mine.open_parent("flowers", {}, {}, "run: {}")
+    model = client.create_logged_model(experiment, "svm").model_id
+    for _ in range(2):
+        mine.link_model(str(mine.parent), model)
+    assert [each.model_id for each in client.get_run(str(mine.parent)).outputs.model_outputs] == [model]
+
+
+def test_the_model_that_answers_is_named_once(client: MlflowClient, experiment: str) -> None:
+    mine = recorder(experiment)
+    mine.open_parent("flowers", {}, {}, "run: {}")
+    model, asked = client.create_logged_model(experiment, "svm").model_id, list[str]()
+
+    def logged_model() -> str:
+        asked.append(model)
+        return model
+
+    for _ in range(2):
+        mine.log_answering("svm (efficientnet_lite0, 224 px)", "efficientnet_lite0", logged_model)
+    assert asked == [model]
+    other = recorder(experiment)
+    other.join(str(mine.parent))
+    other.log_answering("svm (efficientnet_lite0, 224 px)", "efficientnet_lite0", logged_model)
+    run = client.get_run(str(mine.parent))
+    assert run.data.tags["topwork.model"] == "svm (efficientnet_lite0, 224 px)"
+    assert [each.model_id for each in run.inputs.model_inputs] == [model]
+
+
 def test_a_run_that_is_not_there_or_of_another_experiment_is_refused(client: MlflowClient, experiment: str) -> None:
     with pytest.raises(InputError, match="no such run"):
         recorder(experiment).join("0" * 32)
     other = client.create_run("0").info.run_id
     with pytest.raises(InputError, match="another experiment"):
         recorder(experiment).join(other)
+
+
+def test_the_run_of_a_command_is_not_compared_as_a_strategy_though_it_has_the_scores_of_one(
+    client: MlflowClient, experiment: str, tracking_uri: str
+) -> None:
+    mine = recorder(experiment)
+    mine.open_parent("flowers", {}, {}, "run: {}")
+    mine.open_child("svm", ("efficientnet_lite0", ""), {})
+    for run in (mine.parent, mine.run_of("svm")):
+        mine.log_metrics(str(run), {"accuracy": 0.5})
+    check_runs(mine.run_of("svm"), tracking_uri)
+    with pytest.raises(InputError, match="The run of a strategy is wanted"):
+        check_runs(str(mine.parent), tracking_uri)

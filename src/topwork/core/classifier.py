@@ -197,6 +197,12 @@ AnyClassifier = Classifier | Ensemble
 """What a strategy trains, and what predicts."""
 
 
+def in_words(classifier: AnyClassifier) -> str:
+    """Strategy, backbone and image size of a classifier, for people."""
+    side = f", {classifier.image_size} px" if classifier.image_size else ""
+    return f"{classifier.strategy} ({classifier.backbone}{side})"
+
+
 def members_of(classifier: AnyClassifier) -> tuple[Classifier, ...]:
     """The members of an ensemble; a classifier is its own only member."""
     return classifier.members if isinstance(classifier, Ensemble) else (classifier,)

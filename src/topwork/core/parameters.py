@@ -6,7 +6,7 @@ Kedro builds these models from the type annotations of the nodes. The `run` comm
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
@@ -427,6 +427,28 @@ def parameter_names(block: type[Block], prefix: str) -> Iterator[str]:
         yield f"{prefix}.{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, Block):
             yield from parameter_names(field.annotation, f"{prefix}.{name}")
+
+
+def each_once(values: Mapping[str, Any], following: Set[str]) -> dict[str, Any]:
+    """Parameters by dotted name, without those of the ``following`` ones that have the value of their main parameter.
+
+    `value_of` finds these too.
+    """
+    every = dict(flattened(values))
+    return {
+        name: value
+        for name, value in every.items()
+        if name not in following or str(value) != str(every.get(_main_name(name)))
+    }
+
+
+def value_of(parameters: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """The value of a parameter among those of `each_once`: its own, or that of the main parameter (`seed`)."""
+    return parameters.get(name, parameters.get(_main_name(name), default))
+
+
+def _main_name(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,10 @@ from topwork.core.slices import Slices
 Numbers = Mapping[str, float | None]
 ALREADY = "it is the champion already"
 """Why the alias does not move to a model that has it."""
+_SCORES = {
+    *("oof_accuracy", "oof_accuracy_low", "oof_accuracy_high", "oof_images", "accuracy", "accuracy_low"),
+    *("accuracy_high", "balanced_accuracy", "macro_f1", "log_loss", "ece"),
+}
 _ALL = 0.95  # share of the epochs from which on the others are not missed
 
 
@@ -96,9 +100,10 @@ class StrategyResult:
         )
 
     def numbers(self) -> dict[str, float]:
-        """Scores and numbers of the training, as metrics for MLflow."""
+        """Scores and numbers of the training, as metrics for MLflow, which shows the first ones first."""
+        first = {name: self.scores[name] for name in ("oof_accuracy", "accuracy") if name in self.scores}
         training = {f"training.{name}": value for name, value in self.training.items()}
-        return _numbers({**self.scores, **training})
+        return _numbers({**first, **self.scores, **training})
 
 
 class Member(Record):
@@ -326,6 +331,10 @@ class Row(Comparison):
     def name(self) -> str:
         """The strategy, and its features if the leaderboard has results on several."""
         return f"{self.strategy} · {self.features}" if self.features else self.strategy
+
+    def scores(self) -> dict[str, float]:
+        """The scores of the test split and out of fold, under the names that they have in `StrategyResult.scores`."""
+        return _numbers(self.model_dump(include=_SCORES))
 
     @property
     def more_minutes(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -28,6 +29,8 @@ from topwork.models.own_extractor import check_may_run
 
 ALIAS = "champion"
 _MODELS = "models:/"
+_VERSIONS = "mlflow.modelVersions"  # tag of a logged model from which MLflow's pages know that it is registered
+_DESCRIPTION = f"Classifiers that Topwork promoted; the alias `{ALIAS}` names the one to use."
 _LEARNT, _OUT_OF_FOLD = "learnt.parquet", "out_of_fold.parquet"
 _log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             return
         client = MlflowClient()
         if _registered_model(client, self._name) is None:
-            client.create_registered_model(self._name)
+            client.create_registered_model(self._name, description=_DESCRIPTION)
         with TemporaryDirectory() as folder:
             path = Path(folder) / _LEARNT
             write_table(path, pd.DataFrame({"sha256": sorted(data.learnt)}))
@@ -96,6 +99,7 @@ class ChampionAliasDataset(AbstractDataset[Promotion, "RegisteredChampion | None
             description=data.reason,
         )
         client.set_registered_model_alias(self._name, ALIAS, version.version)
+        _name_version(client, data.model_id, self._name, str(version.version))
         of_backbone = (data.strategy, data.backbone)
         _log.debug("%s%s@%s is version %s: %s, %s", _MODELS, self._name, ALIAS, version.version, *of_backbone)
 
@@ -130,6 +134,14 @@ def _registered_model(client: MlflowClient, name: str) -> RegisteredModel | None
         raise
 
 
+def _name_version(client: MlflowClient, model: str, name: str, version: str) -> None:
+    """Say in the logged model that it has this version, as a server of MLflow does and a database alone does not."""
+    known = json.loads(client.get_logged_model(model).tags.get(_VERSIONS, "[]"))
+    version_of = {"name": name, "version": version}
+    if not any({**each, "version": str(each["version"])} == version_of for each in known):
+        client.set_logged_model_tags(model, {_VERSIONS: json.dumps([*known, version_of])})
+
+
 def registered_classifier(uri: str, asked: str) -> AnyClassifier:
     """The classifier that MLflow stores under ``uri``; ``asked`` is the name that the user gave.
 
@@ -157,6 +169,11 @@ def registered_classifier(uri: str, asked: str) -> AnyClassifier:
         if not member.key.has_layers:
             check_may_run(member.key.backbone)
     return classifier
+
+
+def logged_model_of(uri: str) -> str:
+    """Id of the logged model that MLflow stores under ``uri``; empty for a model of another kind."""
+    return str(mlflow.models.get_model_info(uri).model_id or "")
 
 
 def _registered_names() -> str:

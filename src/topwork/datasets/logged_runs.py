@@ -21,7 +21,8 @@ from topwork.datasets.checked import read_table
 
 _OUT_OF_FOLD = "out_of_fold.parquet"
 _PAGE = 1000  # runs per request
-_STRATEGY_TAG = "topwork.strategy"
+STRATEGY_TAG = "topwork.strategy"
+"""Tag of the run of a strategy; the run of a command has its champion's scores, too, but not this tag."""
 
 
 class LoggedRunsDataset(AbstractDataset[Any, LoggedRuns]):
@@ -64,7 +65,7 @@ def _all_runs(client: MlflowClient) -> list[Run]:
     runs: list[Run] = []
     token: str | None = None
     while True:
-        page = client.search_runs(experiments, f"tags.`{_STRATEGY_TAG}` != ''", max_results=_PAGE, page_token=token)
+        page = client.search_runs(experiments, f"tags.`{STRATEGY_TAG}` != ''", max_results=_PAGE, page_token=token)
         runs += page
         token = page.token
         if not token:
@@ -84,7 +85,7 @@ def _row(run: Run, parent: Run) -> dict[str, Any]:
         "run_id": run.info.run_id,
         "command": parent.info.run_id,
         "started": pd.Timestamp(run.info.start_time, unit="ms").floor("s"),
-        "strategy": run.data.tags.get(_STRATEGY_TAG, run.info.run_name),
+        "strategy": run.data.tags.get(STRATEGY_TAG, run.info.run_name),
         "split_digest": digests.get("splits", ""),
         "data_digest": digests.get("manifest", ""),
         "commit": parent.data.tags.get(MLFLOW_GIT_COMMIT, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from kedro.io import AbstractDataset
 
 from topwork.core.columns import PREDICTION_COLUMNS
 from topwork.core.results import Status, StrategyResult
+from topwork.datasets.previews import JSONPreview
 from topwork.datasets.record import RecordDataset
 from topwork.datasets.remote import place
 from topwork.datasets.report import ReportDataset
@@ -70,6 +72,10 @@ class StrategyResultDataset(AbstractDataset[StrategyResult, StrategyResult]):
     def save(self, data: StrategyResult) -> None:
         """Replace status, scores and training; the other parts are saved by their own catalog entries."""
         self._file.save(as_json(data))
+
+    def preview(self) -> JSONPreview:
+        """Status and scores, for kedro-viz."""
+        return JSONPreview(json.dumps(as_json(self._read())))
 
     def _read(self) -> StrategyResult:
         told = {"strategy": self._strategy, "status": Status.NOT_RUN, **self._file.load(), "slot": self._slot}

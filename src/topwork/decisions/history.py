@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from topwork.core.parameters import value_of
 from topwork.core.runs import LoggedRuns
 from topwork.core.words import counted
 from topwork.scoring.paired import Difference
@@ -71,11 +72,11 @@ def what_changed(run: Mapping[Any, Any], before: Mapping[Any, Any]) -> str:
     """Differences between two runs in parameters, epochs, images, splits and code, in words."""
     own, other = run["parameters"], before["parameters"]
     every = {*own, *other} - set(_PLACES)
-    changed = {name for name in every if own.get(name, _UNKNOWN) != other.get(name, _UNKNOWN)}
+    changed = {name for name in every if value_of(own, name, _UNKNOWN) != value_of(other, name, _UNKNOWN)}
     names = sorted(
         name for name in changed if not (_follows(name, changed, own, other) or _shared_out(name, own, other))
     )
-    changes = [f"{name}: {other.get(name, 'none')} → {own.get(name, 'none')}" for name in names[:_NAMED]]
+    changes = [f"{name}: {value_of(other, name, 'none')} → {value_of(own, name, 'none')}" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         changes.append(f"{counted(len(names) - _NAMED, 'more parameter')}")
     trained, trained_before = (each["metrics"].get("training.epochs") for each in (run, before))
@@ -101,14 +102,14 @@ def _before(run: Mapping[Any, Any], earlier: Sequence[Mapping[Any, Any]]) -> Map
 
 
 def _value(run: Mapping[Any, Any], name: str) -> str:
-    return str(run["parameters"].get(name, _UNKNOWN))
+    return str(value_of(run["parameters"], name, _UNKNOWN))
 
 
 def _follows(name: str, changed: Set[str], own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the parameter of a block (`scratch.seed`) changed because the main parameter (`seed`) did."""
     main = name.rpartition(".")[2]
     both = main != name and main in changed
-    return both and all(run.get(name) == run.get(main) for run in (own, other))
+    return both and all(value_of(run, name) == run.get(main) for run in (own, other))
 
 
 def _shared_out(name: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

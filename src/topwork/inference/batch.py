@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from topwork.core.classifier import AnyClassifier
+from topwork.core.classifier import AnyClassifier, in_words
 from topwork.core.columns import ANSWER_COLUMNS, OK, REJECTED, STAMP_COLUMNS
 from topwork.core.progress import report_progress
 from topwork.core.stores import ImageStore
@@ -38,9 +38,7 @@ def answer_new(
     listing = stamped(images.listing, model, max_pixels, max_bytes)
     new = new_since(listing, answered)
     before = len(listing) - len(new)
-    side = f", {classifier.image_size} px" if classifier.image_size else ""
-    who = f"{classifier.strategy} ({classifier.backbone}{side})"
-    _log.info("%s answers for %s; %d answered before", who, counted(len(new), "new file"), before)
+    _log.info("%s answers for %s; %d answered before", in_words(classifier), counted(len(new), "new file"), before)
     if new.empty:
         return
     from topwork.inference.predictor import Predictor  # PyTorch, for which nobody waits if there is nothing to answer

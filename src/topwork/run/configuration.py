@@ -10,9 +10,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.io import DataCatalog
 
+from topwork.core.parameters import flattened
 from topwork.datasets.remote import is_url, place, set_up
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
@@ -143,6 +145,15 @@ def load_configuration(conf_source: Path, env: str | None, runtime_params: Mappi
     """A configuration loader with the same settings as in the run."""
     return ConfigLoader(
         conf_source=str(conf_source), env=env, runtime_params=dict(runtime_params), **CONFIG_LOADER_ARGS
+    )
+
+
+def following_parameters(conf_source: Path) -> frozenset[str]:
+    """Dotted names of the parameters of blocks that have the value of a main parameter, by the files of `base`."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted((conf_source / "base").glob("parameters*.yml")))
+    raw = (pair for text in texts for pair in flattened(yaml.safe_load(text) or {}))
+    return frozenset(
+        name for name, value in raw if "." in name and f"globals:{name.rpartition('.')[2]}}}" in str(value)
     )
 
 

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_BRANCH,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 
 from topwork.run.versions import versions
 
@@ -100,7 +106,7 @@ def _user() -> str:
 
 
 def code_tags(project: Path) -> dict[str, str]:
-    """Versions of packages that affect results; commit and dirty flag if the project is a git checkout."""
+    """Versions of packages that affect results; commit, branch and dirty flag if the project is a git checkout."""
     of_packages = {f"version.{package}": number for package, number in versions().items()}
 
     def git(*arguments: str) -> str:
@@ -109,9 +115,10 @@ def code_tags(project: Path) -> dict[str, str]:
     try:
         dirty = bool(git("status", "--porcelain").strip())
         return {
-            **of_packages,
             MLFLOW_GIT_COMMIT: git("rev-parse", "HEAD").strip(),
+            MLFLOW_GIT_BRANCH: git("rev-parse", "--abbrev-ref", "HEAD").strip(),
             "topwork.git_dirty": str(dirty).lower(),
+            **of_packages,
         }
     except (OSError, subprocess.CalledProcessError):
         return of_packages  # no repository, or no git

@@ -18,17 +18,29 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+)
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 
 from topwork.core.errors import InputError, StoreLostError
 from topwork.core.parameters import flattened
 from topwork.core.progress import Measured
+from topwork.datasets.logged_runs import STRATEGY_TAG
 from topwork.run.failures import is_unreachable
 from topwork.run.provenance import HOST, HOST_TAG, is_alive, process_tags, source_tags
+from topwork.run.runs_page import missing_tags, runs_page
 
 FAILED_TAG = "topwork.failed_strategies"
+BACKBONE_TAG = "topwork.backbone"
 _KEY = "topwork.orchestrated_by"
 _OPEN = "RUNNING"
 _LOCAL_SERVER = "http://127.0.0.1:5000"  # that of `make mlflow`
@@ -73,6 +85,7 @@ class Recorder:
         self._client: _Client | None = None
         self._children: dict[str, str] = {}
         self._inputs_logged: set[tuple[str, str]] = set()
+        self._at_the_end: dict[str, dict[str, float]] = {}
 
     @property
     def store(self) -> Any:
@@ -87,13 +100,10 @@ class Recorder:
 
     @property
     def page(self) -> str:
-        """Address of the table of runs: on the MLflow server, or on the one that `make mlflow` starts.
-
-        MLflow opens another view, of agents, unless the address says that these are runs of training.
-        """
+        """Address of the table of runs: on the MLflow server, or on the one that `make mlflow` starts."""
         uri = mlflow.get_tracking_uri()
         server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else _LOCAL_SERVER
-        return f"{server}/#/experiments/{self._experiment}/runs?workflowType=machine_learning"
+        return runs_page(server, self._experiment)
 
     # ---- runs --------------------------------------------------------------------------------------------------
 
@@ -108,9 +118,10 @@ class Recorder:
     def open_parent(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any], run_file: str) -> None:
         """Open the parent run, inside the user's active run, if any; runs of killed processes are closed first."""
         self._end_orphans()
+        self._lay_out()
         outer = mlflow.active_run()
         above = {MLFLOW_PARENT_RUN_ID: outer.info.run_id} if outer else {}
-        self.parent = self._create(name, {**process_tags(), **tags, **above})
+        self.parent = self._create(name, {**tags, **process_tags(), **above})
         self._describe(self.parent, parameters, run_file)
 
     def begin(self, key: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any], run_file: str) -> str:
@@ -121,7 +132,8 @@ class Recorder:
         for run in self._search(f"tags.`{_KEY}` = '{key}'"):
             self._reopen(run)
             return str(run.info.run_id)
-        begun = self._create(name, {**source_tags(), **tags, _KEY: key})
+        self._lay_out()
+        begun = self._create(name, {**tags, **source_tags(), _KEY: key})
         self._describe(begun, parameters, run_file)
         return begun
 
@@ -159,21 +171,22 @@ class Recorder:
             self._reopen(earlier, process_tags())
             self._children[strategy] = earlier.info.run_id
             return
-        tags = {**process_tags(), MLFLOW_PARENT_RUN_ID: str(self.parent)}
-        tags |= {"topwork.strategy": strategy, "topwork.backbone": backbone}
+        tags = {STRATEGY_TAG: strategy, BACKBONE_TAG: backbone, MLFLOW_PARENT_RUN_ID: str(self.parent)}
+        tags |= process_tags()
         self._children[strategy] = self._create(name, tags)
         self._log_params(self._children[strategy], parameters)
 
     def close_child(self, strategy: str, status: str) -> None:
         """Close the run of one strategy."""
-        self.store.set_terminated(self._children.pop(strategy), status)
+        self._close_child(self._children.pop(strategy), status)
 
     def close_children(self, status: str) -> None:
         """Close the runs of all strategies."""
         with suppress(StoreLostError):
             for child in self._children.values():
-                self.store.set_terminated(child, status)
+                self._close_child(child, status)
         self._children.clear()
+        self._at_the_end.clear()
 
     def close(self, status: str) -> None:
         """Close the parent run, unless it was joined, and its open child runs."""
@@ -183,6 +196,17 @@ class Recorder:
                 self.store.set_terminated(self.parent, status)
         self.parent, self._joined = None, False
         self._inputs_logged.clear()
+
+    def _close_child(self, run: str, status: str) -> None:
+        if numbers := self._at_the_end.pop(run, None):
+            self.log_metrics(run, numbers)
+        self.store.set_terminated(run, status)
+
+    def _lay_out(self) -> None:
+        """Give the experiment the tags by which its page opens with the scores."""
+        present = self.store.get_experiment(self._experiment).tags
+        for name, value in missing_tags(present).items():
+            self.store.set_experiment_tag(self._experiment, name, value)
 
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
         return str(self.store.create_run(self._experiment, tags=dict(tags), run_name=name).info.run_id)
@@ -227,10 +251,44 @@ class Recorder:
 
     # ---- what is recorded --------------------------------------------------------------------------------------
 
-    def log_metrics(self, run: str, values: Mapping[str, float], model: str | None = None) -> None:
-        """Log numbers of a run, and of its logged model."""
+    def log_metrics(self, run: str, values: Mapping[str, float], model: str | None = None, splits: str = "") -> None:
+        """Log numbers of a run, and of its logged model; ``splits`` is the digest of the splits that they belong to."""
         now = int(time.time() * 1000)
-        self.store.log_batch(run, [Metric(name, value, now, 0, model_id=model) for name, value in values.items()])
+        of_data = {"dataset_name": "splits", "dataset_digest": splits} if splits else {}
+        metrics = [Metric(name, value, now, 0, model_id=model, **of_data) for name, value in values.items()]
+        self.store.log_batch(run, metrics)
+
+    def log_at_the_end(self, strategy: str, values: Mapping[str, float]) -> None:
+        """Log numbers of a strategy when its run closes: MLflow shows and compares first what was logged first."""
+        self._at_the_end.setdefault(self._children[strategy], {}).update(values)
+
+    def note(self, run: str, text: str, model: str | None = None) -> None:
+        """Set the description of a run, in Markdown, and that of its logged model."""
+        self.store.set_tag(run, MLFLOW_RUN_NOTE, text)
+        if model:
+            self.store.set_logged_model_tags(model, {MLFLOW_RUN_NOTE: text})
+
+    def link_model(self, run: str, model: str) -> None:
+        """Show a logged model, which a child run made, with its parent run too; MLflow refuses a second link."""
+        outputs = self.store.get_run(run).outputs
+        if model not in {each.model_id for each in (outputs.model_outputs if outputs else [])}:
+            self.store.log_outputs(run, [LoggedModelOutput(model, 0)])
+
+    def log_answering(self, name: str, backbone: str, logged_model: Callable[[], str]) -> None:
+        """Log once in the parent run which classifier answers, and its logged model if it has one.
+
+        The backbone is that of this classifier, not of the parameters.
+        """
+        run = str(self.parent)
+        if (run, name) in self._inputs_logged:
+            return
+        self._inputs_logged.add((run, name))
+        self.store.set_tag(run, "topwork.model", name)
+        self.store.set_tag(run, BACKBONE_TAG, backbone)
+        inputs = self.store.get_run(run).inputs
+        known = {each.model_id for each in (inputs.model_inputs if inputs else [])}  # of another process of this run
+        if (model := logged_model()) and model not in known and self.has_model(model):
+            self.store.log_inputs(run, models=[LoggedModelInput(model)])
 
     def log_point(self, strategy: str, measured: Measured) -> None:
         """Log each number as a point of a curve; commas are removed, because MLflow's names cannot have them."""

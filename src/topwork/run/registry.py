@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from topwork.core.classifier import CLASSIFIER_SPEC
 from topwork.core.digests import text_digest
 from topwork.core.errors import InputError
+from topwork.datasets.logged_runs import STRATEGY_TAG
 
 
 def fetch_classifier(uri: str, into: Path, tracking_uri: str) -> Path:
@@ -45,7 +46,7 @@ def check_runs(names: str, tracking_uri: str) -> None:
             run = client.get_run(name)
         except mlflow.MlflowException as error:
             raise InputError(f"compare_runs={name}: no such run in the MLflow store ({tracking_uri}).") from error
-        if "accuracy" not in run.data.metrics:
+        if STRATEGY_TAG not in run.data.tags or "accuracy" not in run.data.metrics:
             raise InputError(
                 f"compare_runs={name}: this run has no score. The run of a strategy is wanted: `--pipelines history` "
                 "lists them (history.csv, column run_id)."

@@ -22,7 +22,7 @@ def leaderboard_lines(leaderboard: Leaderboard, width: int | None = None) -> lis
 
     Long names of strategies take several lines then, and where that is not enough the column with p is left out.
     """
-    table = [*_heads(leaderboard.metric), *(_cells(row) for row in leaderboard.rows)]
+    table = [*heads(leaderboard.metric), *(cells(row) for row in leaderboard.rows)]
     if width is not None:
         if _room(table, width) < _NARROWEST:
             table = [row[:_P] + row[_P + 1 :] for row in table]
@@ -86,13 +86,15 @@ def _is_served(champion: Champion) -> bool:
     return champion.promoted or champion.promotion == ALREADY
 
 
-def _heads(metric: str) -> list[list[str]]:
+def heads(metric: str) -> list[list[str]]:
+    """The titles of the columns, in two lines; ``metric`` is the score by which strategies are compared."""
     shared = "" if metric == "accuracy" else Metric(metric).title
     above = ["", "accuracy,", "shared," if shared else "", "behind,", "", "test accuracy,"]
     return [above, ["strategy", "out of fold", shared or "shared", unit_of(metric), "p", "95 %"]]
 
 
-def _cells(row: Row) -> list[str]:
+def cells(row: Row) -> list[str]:
+    """A row of the leaderboard."""
     if row.accuracy is None:  # the reason is told below the table
         shared = f"{_shared(row)} of {row.shared_images:,}" if row.shared_images else ""
         return [row.name, str(row.status), shared, _behind(row) if shared else "", "", ""]

@@ -22,25 +22,29 @@ from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from pydantic import BaseModel
 
+from topwork.core.classifier import in_words
 from topwork.core.digests import manifest_digest, split_digest
 from topwork.core.errors import StoreLostError
 from topwork.core.features import OWN_EXTRACTOR
+from topwork.core.parameters import each_once
 from topwork.core.progress import Measured
-from topwork.core.results import Champion, Drift, Status, StrategyResult
+from topwork.core.results import Champion, Drift, Leaderboard, Status, StrategyResult
 from topwork.core.slices import Slices
 from topwork.datasets.mlflow_store import check_server, sole_maker
 from topwork.datasets.strategy_result import as_json
 from topwork.decisions.strategies import STRATEGIES, STRATEGY
-from topwork.run.configuration import reach_storages
+from topwork.run.configuration import following_parameters, reach_storages
 from topwork.run.failures import told_error
 from topwork.run.mlflow_settings import run_to_join, settled
 from topwork.run.preflight import CHOSEN, SLOT, check_blocks, check_parameters, check_runner, knob_names
 from topwork.run.provenance import code_tags
-from topwork.run.recorder import FAILED_TAG, Recorder
+from topwork.run.recorder import BACKBONE_TAG, FAILED_TAG, Recorder
+from topwork.run.results_in_words import count_answers, note_of_answers, note_of_run, note_of_strategy
 from topwork.run.run_file import run_file, run_name
 
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets itself to INFO when imported
 _log = logging.getLogger(__name__)
+_ANSWERING = "asked_classifier"
 _DIGESTS = {"manifest": manifest_digest, "splits": split_digest}
 _FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
@@ -177,15 +181,19 @@ class RunTracking:
         if node.namespace in STRATEGIES:
             name = f"{node.namespace}.timings"
             catalog.save(name, {**catalog.load(name), node.short_name: seconds})
-            self._recorder.log_metrics(self._recorder.run_of(node.namespace), {f"{node.short_name}_seconds": seconds})
+            self._recorder.log_at_the_end(node.namespace, {f"{node.short_name}_seconds": seconds})
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Name the data that the run used, by digest; a node's first load comes before its run is open."""
-        if dataset_name in _DIGESTS:
+        """Name the data and the model that the run used; a node's first load comes before its run is open."""
+        if dataset_name in {*_DIGESTS, _ANSWERING}:
             with self._lock:
                 self._open(node.namespace)
-                self._log_input(self._recorder.run_of(node.namespace), dataset_name, data)
+                if dataset_name == _ANSWERING:
+                    logged_model = self._catalog[dataset_name].logged_model
+                    self._recorder.log_answering(in_words(data), data.backbone, logged_model)
+                else:
+                    self._log_input(self._recorder.run_of(node.namespace), dataset_name, data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -206,15 +214,17 @@ class RunTracking:
                     store.log_table(run, table, file)
             case "json":
                 store.log_dict(run, _as_json(data), file)
+            case "answers":
+                self._recorder.log_metrics(run, count_answers(data))
+                self._recorder.note(run, note_of_answers(data))
             case "metrics" if isinstance(data, StrategyResult):
-                self._recorder.log_metrics(run, data.numbers(), self._model_of(data.strategy))
+                model = self._model_of(data.strategy)
+                self._recorder.log_metrics(run, data.numbers(), model, data.split_digest)
+                self._recorder.note(run, note_of_strategy(data), model)
                 store.log_dict(run, _as_json(data), "metrics.json")
             case "metrics":
-                model = data.model_id if isinstance(data, Drift) and self._recorder.has_model(data.model_id) else None
-                self._recorder.log_metrics(run, data.numbers(), model)
+                self._log_result(run, data)
                 store.log_dict(run, _as_json(data), file)
-                if isinstance(data, Champion) and data.strategy:
-                    store.set_tag(run, "topwork.champion", data.name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -253,19 +263,24 @@ class RunTracking:
                 recorder.open_parent(*self._described())
         if namespace in STRATEGIES and not recorder.has_child(namespace):
             others = set(STRATEGIES) - {namespace}
-            of_child = {name: value for name, value in self._logged().items() if name not in others}
+            of_child = {name: value for name, value in self._logged().items() if name.partition(".")[0] not in others}
             recorder.open_child(namespace, self._features_of(namespace), of_child)
 
     def _described(self) -> tuple[str, dict[str, str], dict[str, Any], str]:
         """Name, tags, parameters and `run.yml` of a parent run."""
         assert self._context is not None
         given, project = self._context.config_loader.runtime_params, self._context.project_path
-        name = run_name(Path(_images_source(self._context)).name, self._command, given)
-        return name, code_tags(project), self._logged(), run_file(self._command, self._resolved(), project)
+        images = Path(str((given or {}).get("new_images") or _images_source(self._context))).name
+        tags = {"topwork.images": images, BACKBONE_TAG: str(self._parameters["features"]["backbone"])}
+        name, tags = run_name(images, self._command, given), {**tags, **code_tags(project)}
+        return name, tags, self._logged(), run_file(self._command, self._resolved(), project)
 
     def _logged(self) -> dict[str, Any]:
         """The parameters of a run in MLflow."""
-        return {**self._resolved(), "extractor": _extractor(str(self._parameters["features"]["backbone"]))}
+        assert self._context is not None
+        following = following_parameters(Path(self._context.config_loader.conf_source))
+        extractor = _extractor(str(self._parameters["features"]["backbone"]))
+        return {**each_once(self._resolved(), following), "extractor": extractor}
 
     def _features_of(self, strategy: str) -> tuple[str, str]:
         """The backbone of a strategy, and the name of the features if the run compares several."""
@@ -294,6 +309,24 @@ class RunTracking:
 
     def _log_input(self, run: str, name: str, table: Any) -> None:
         self._recorder.log_input(run, name, _DIGESTS[name](table), table, _images_source(self._context))
+
+    def _log_result(self, run: str, data: Drift | Champion) -> None:
+        """Log the numbers of a result with its description in words."""
+        if isinstance(data, Drift):
+            self._recorder.log_metrics(run, data.numbers(), data.model_id if self._has_model(data) else None)
+            self._recorder.note(run, data.conclusion)
+            return
+        leaderboard: Leaderboard = self._catalog.load("leaderboard")
+        row = leaderboard.row_of(data)
+        self._recorder.log_metrics(run, {**data.numbers(), **(row.scores() if row else {}), **leaderboard.numbers()})
+        self._recorder.note(run, note_of_run(data, leaderboard))
+        if data.strategy:
+            self._recorder.store.set_tag(run, "topwork.champion", data.name)
+        if self._has_model(data):
+            self._recorder.link_model(run, data.model_id)
+
+    def _has_model(self, data: Drift | Champion) -> bool:
+        return bool(data.model_id) and self._recorder.has_model(data.model_id)
 
     def _log_model(self, strategy: str) -> str:
         logged = self._recorder.log_model(strategy, self._catalog[f"{strategy}.classifier"].folder)
