@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.conftest import image_bytes
+from tests.conftest import encode, image_bytes, scene
 from topwork.core.classifier import Classifier, Decision, Ensemble
 from topwork.core.features import FeatureKey
 from topwork.core.heads import LinearHead
@@ -129,3 +130,10 @@ def test_an_ensemble_answers_with_the_weighted_mean_of_its_members(tmp_path: Pat
     heads = 2 * 4 * 3 * 1281 / 1e6  # the second and the third member; the network of the third is that of the first
     of_networks = Predictor.of(one).megabytes + Predictor.of(squashed).megabytes
     assert predictor.megabytes == pytest.approx(of_networks + heads / 2)
+
+
+def test_a_photograph_in_heic_is_answered_as_its_pixels_are() -> None:
+    heic = encode(scene(1), "HEIF", quality=90)
+    same = encode(Image.fromarray(decode_pixels(heic, 10**6)))
+    predictor = Predictor.of(a_classifier("none"))
+    np.testing.assert_allclose(predictor.probabilities([heic]), predictor.probabilities([same]), rtol=1e-6)

@@ -54,6 +54,14 @@ def test_new_images_are_asked_for_once_and_compared_and_their_labels_come_back(
     logged = mlflow.MlflowClient().get_logged_model(drift["model_id"])
     assert {metric.key for metric in logged.metrics} >= {"drift.p", "drift.detectable"}
 
+    crowned = json.loads((tmp_path / "data/08_reporting/champion.json").read_text())["strategy"]
+    (other,) = {"logistic", "svm"} - {crowned}
+    result = kedro_after_a_run(
+        "--pipelines", "monitoring", params=f"{asked},model={tmp_path / 'data/06_models' / other}"
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "data/08_reporting/monitoring/drift.json").read_text())["strategy"] == other
+
     table.loc[:1, "label"] = ["red", "a new class"]
     table.to_csv(out / "label_these.csv", index=False)
     result = kedro_after_a_run("--pipelines", "labelling", params=asked)

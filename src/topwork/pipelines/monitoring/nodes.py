@@ -19,7 +19,7 @@ from topwork.core.columns import OK, TEST
 from topwork.core.errors import InputError
 from topwork.core.features import FeatureShard
 from topwork.core.parameters import DuplicateParameters, MonitoringParameters
-from topwork.core.results import Champion, Drift, StrategyResult
+from topwork.core.results import Drift, StrategyResult
 from topwork.core.stores import FeatureStore, ImageStore
 from topwork.core.words import counted
 from topwork.data.learnt import check_learnt
@@ -66,7 +66,6 @@ def measure_drift(
     asked_classifier: AnyClassifier,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
-    champion: Champion,
     other_results: tuple[StrategyResult, ...],
     parameters: MonitoringParameters,
     duplicates: DuplicateParameters,
@@ -77,14 +76,14 @@ def measure_drift(
     Files with the bytes of a labelled image are left out, and of equal files one is compared.
 
     Raises:
-        InputError: there are too few new images, or the classifier is not the champion of this data folder.
+        InputError: there are too few new images, or this data folder has no predictions of the classifier.
 
     """
     from topwork.inference.description import served_key
 
     classifier = the_only(asked_classifier, "monitoring")
     key = served_key(classifier)
-    result = _result_of(champion, classifier, (*results, *other_results))
+    result = _result_of(classifier, (*results, *other_results))
     table = _compared(new_images, new_manifest)
     vectors = new_shards.get(key, table["sha256"].tolist())
     new = Sample(vectors, _new_groups(new_images, table, vectors, parameters, duplicates))
@@ -129,16 +128,19 @@ def _compared(new_images: ImageStore, new_manifest: pd.DataFrame) -> pd.DataFram
     return usable.reset_index(drop=True)
 
 
-def _result_of(champion: Champion, classifier: Classifier, results: tuple[StrategyResult, ...]) -> StrategyResult:
-    """The result of the champion, whose out-of-fold predictions say how often each class is expected."""
-    crowned = (champion.strategy, champion.slot)
-    result = next((each for each in results if (each.strategy, each.slot) == crowned), None)
-    if result is None or result.strategy != classifier.strategy or result.out_of_fold.empty:
+def _result_of(classifier: Classifier, results: tuple[StrategyResult, ...]) -> StrategyResult:
+    """The result of this classifier, whose out-of-fold predictions say how often each class is expected."""
+
+    def features(of: Classifier | StrategyResult) -> tuple[object, ...]:
+        return of.strategy, of.backbone, of.layers, of.image_size
+
+    mine = [each for each in results if features(each) == features(classifier) and len(each.out_of_fold)]
+    if not mine:
         raise InputError(
-            f"{classifier.strategy} is not the champion of this data folder ({champion.strategy}): leave out `model`, "
-            "or give the `data=DIR` of the run that trained it."
+            f"This data folder has no out-of-fold predictions of {classifier.strategy}, which say how often each class "
+            "is expected: leave out `model`, or give the `data=DIR` of the run that trained it."
         )
-    return result
+    return mine[0]
 
 
 def _reference(splits: pd.DataFrame, classifier: Classifier) -> pd.Series[bool]:

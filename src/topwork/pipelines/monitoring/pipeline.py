@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
             measure_drift,
             [
                 *("new_images", "new_manifest", "new_shards", "reference_shards", "asked_classifier"),
-                *("manifest", "splits", "champion", "other_results", "params:monitoring", "params:duplicates"),
+                *("manifest", "splits", "other_results", "params:monitoring", "params:duplicates"),
                 *_RESULTS,
             ],
             ["drift", "foreign_images"],
