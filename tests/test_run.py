@@ -798,10 +798,12 @@ def test_a_model_that_the_registry_does_not_have_is_refused_before_any_work(
 def test_what_is_made_of_other_strategies_is_scored_logged_and_served_like_every_strategy(
     kedro_after_a_run: Callable[..., Any], tmp_path: Path, tracking_uri: str
 ) -> None:
-    given = f"images={tmp_path / 'images'},strategies=logistic+svm+ensemble+distilled"
+    given = f"images={tmp_path / 'images'},strategies=logistic+lda+ensemble+distilled"
     result = kedro_after_a_run(params=given)
     assert result.exit_code == 0, result.output
     data = tmp_path / "data"
+    made = json.loads((data / "08_reporting/ensemble/metrics.json").read_text())["training"]
+    assert made["candidates"] == 2  # without svm, which an earlier run has left
     members = json.loads((data / "06_models/ensemble/members.json").read_text())
     parts = [pd.read_parquet(data / f"07_model_output/{each['strategy']}/predictions.parquet") for each in members]
     expected = sum(
@@ -820,7 +822,7 @@ def test_what_is_made_of_other_strategies_is_scored_logged_and_served_like_every
 
     distilled = json.loads((data / "08_reporting/distilled/metrics.json").read_text())
     assert distilled["training"]["taught_images"] == 24
-    assert distilled["training"]["teacher"] in {"logistic", "svm", "ensemble"}
+    assert distilled["training"]["teacher"] in {"logistic", "lda", "ensemble"}
     told = leaderboard(tmp_path)["distilled"]
     assert (told["status"], told["oof_accuracy"], told["shared_score"]) == ("ok", None, None)
     assert told["reason"].startswith(f"against its teacher, {distilled['training']['teacher']}: ")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kedro.io import DatasetError
 
 from topwork.core.columns import MANIFEST_COLUMNS
 from topwork.datasets.appended_table import AppendedTableDataset
@@ -135,3 +136,17 @@ def test_a_table_that_people_write_finds_its_folder_ready(tmp_path: Path) -> Non
     ledger = tmp_path / "data" / "01_raw" / "label_ledger.csv"
     assert TableDataset(filepath=str(ledger), columns=["image_id"], text=True).load().empty
     ledger.write_text("image_id\nrose/1.jpg\n", encoding="utf-8")
+
+
+def test_a_table_that_a_spreadsheet_wrote_in_other_letters_is_refused_with_how_to_save_it(tmp_path: Path) -> None:
+    path = tmp_path / "label_these.csv"
+    path.write_bytes("path;label\na.png;Hündin\n".encode("cp1252"))
+    with pytest.raises(DatasetError, match=r"label_these\.csv is not UTF-8 text: save it as CSV UTF-8"):
+        TableDataset(filepath=str(path), columns=["path", "label"], text=True).load()
+
+
+def test_a_table_for_people_to_edit_is_marked_as_utf_8_so_that_spreadsheets_show_its_letters(tmp_path: Path) -> None:
+    dataset = TableDataset(filepath=str(tmp_path / "label_these.csv"), columns=["path", "label"], text=True)
+    dataset.save(pd.DataFrame({"path": ["a.png"], "label": ["Hündin"]}))
+    assert (tmp_path / "label_these.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,label")
+    assert dataset.load()["label"].tolist() == ["Hündin"]

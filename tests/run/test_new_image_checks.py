@@ -29,7 +29,9 @@ def test_the_same_images_elsewhere_and_more_of_them_are_what_was_learnt(image_fo
 def test_an_image_that_is_not_there_is_named(image_folder: Path) -> None:
     learnt = learnt_from(image_folder)
     (image_folder / "red" / "02003.png").unlink()
-    with pytest.raises(InputError, match=r"images=.*1 of 30 are not there, first red/02003.png.*data=DIR"):
+    with pytest.raises(
+        InputError, match=r"images=.*1 of 30 have other names, or are not there, first red/02003.png.*data=DIR"
+    ):
         check(image_folder, learnt)
 
 

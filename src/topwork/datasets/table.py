@@ -61,7 +61,12 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             if not self._is_csv:
                 return read_table(self._path)
             return self._as_text() if self._text else pd.read_csv(self._path, keep_default_na=False)
-        except (DamagedError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self._path} is not UTF-8 text: save it as CSV UTF-8 (in Excel: Save as, *CSV UTF-8*). What was "
+                "written into it stays."
+            ) from error
+        except (DamagedError, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
             raise InputError(
                 f"{self._path} is damaged ({str(error).splitlines()[0]}): put back a copy, or delete it; "
                 f"then {self._if_deleted}."
@@ -74,7 +79,8 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             return
         shown = data.map(lambda cell: quoted(cell) if isinstance(cell, str) else cell)
         with appearing_whole(self._path) as partial:
-            shown.to_csv(partial, index=False, encoding="utf-8")
+            # Excel takes a file for UTF-8 by the mark at its start alone, and would save other letters back
+            shown.to_csv(partial, index=False, encoding="utf-8-sig" if self._text else "utf-8")
 
     def _as_text(self) -> pd.DataFrame:
         """A CSV table that people edit; spreadsheets may write a byte order mark, and semicolons or tabs."""

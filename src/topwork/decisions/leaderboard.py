@@ -130,7 +130,14 @@ def choose_champion(leaderboard: Leaderboard, errors: float) -> Champion:
             f"{told_difference(lead, chosen.metric)} behind {best.name} out of fold, within {errors:g} standard "
             f"error of {error}, and cheaper with many images"
         )
-    return _crowned(chosen, reason)
+    return _crowned(chosen, reason + _no_ensemble(leaderboard, best))
+
+
+def _no_ensemble(leaderboard: Leaderboard, best: Row) -> str:
+    """That an ensemble is not better, if there is one."""
+    rows = [row for row in leaderboard.rows if row.strategy in STRATEGY and STRATEGY[row.strategy].averages]
+    scored = [row for row in rows if row.behind is not None and row.status is Status.OK]
+    return f"; the ensemble is not shown to be better than {best.name} alone" if scored else ""
 
 
 def _is_better(row: Row) -> bool:
@@ -141,7 +148,8 @@ def _is_better(row: Row) -> bool:
 def _crowned(row: Row, reason: str) -> Champion:
     scores = {name: getattr(row, name) for name in _SCORES}
     which = {"metric": row.metric, "strategy": row.strategy, "features": row.features, "slot": row.slot}
-    return Champion(**which, reason=reason, images=row.shared_images, **scores)
+    by = "" if row.metric == "accuracy" else f", by {Metric(row.metric).title}"
+    return Champion(**which, reason=f"{reason}{by}", images=row.shared_images, **scores)
 
 
 def cost(row: Row) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,10 @@ def check_same_labels(
     share, difference = float(same.mean()), float(np.abs(found - expected).max())
     if share < least:
         raise InputError(
-            f"In int8, {share:.1%} of the labels on {len(same)} test images are those of the classifier, fewer than "
-            f"export.same_label={least:g}; the largest difference of a probability is {difference:.2g}. No file was "
-            "written. Export it in float: export.format=onnx."
+            f"In int8, {int(same.sum())} of {len(same)} test images get the label of the classifier ({share:.1%}), "
+            f"fewer than export.same_label={least:g}; the largest difference of a probability is {difference:.2g}. No "
+            "file was written. Export it in float (export.format=onnx), or let fewer equal labels be enough: "
+            f"export.same_label={math.floor(100 * share) / 100:g}."
         )
     return {"images": len(same), **_rate("same_label", same, groups), "max_difference": difference}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -78,6 +79,8 @@ def run_parts(options: Mapping[str, Any], plan: Plan) -> None:
             if part.strategy is None:
                 run.shared_part(part, choices)
             else:
+                if compared and STRATEGY[part.strategy].combines:  # which is made of what this run has asked for
+                    run.mark_others(choices)
                 run.strategy_part(part, choices)
             if compared and part is parts[-2]:
                 run.mark_others(choices)
@@ -162,8 +165,11 @@ class _Run:
         catalogs |= {each.slot: self._plan.catalog_of(each.slot) for each in kept if each.slot not in catalogs}
         for slot, catalog in catalogs.items():
             for strategy in STRATEGIES:
-                if (strategy, slot) not in self._ran:
+                if (strategy, slot) not in self._ran and not self._is_to_come(strategy):
                     mark_earlier(catalog, strategy, NOT_ASKED)
+
+    def _is_to_come(self, strategy: str) -> bool:
+        return strategy in self._plan.strategies and not any(strategy == ran for ran, _ in self._ran)
 
     def end(self) -> None:
         """Forget what is needed only to continue this run."""
@@ -216,9 +222,11 @@ class _Run:
         """The minutes of a network, as a parameter of its session."""
         if not STRATEGY[strategy].trains_network or self._plan.budget.seconds is None:
             return {}
-        minutes = self._shares.minutes_for(strategy, self._networks_left(strategy))
+        of_block = self._options["params"].get(strategy, {})
+        given = float(of_block.get("minutes") or math.inf)
+        minutes = min(given, self._shares.minutes_for(strategy, self._networks_left(strategy)))
         _log.info("%s has %.1f minutes to train.", strategy, minutes)
-        return {strategy: {**self._options["params"].get(strategy, {}), "minutes": minutes}}
+        return {strategy: {**of_block, "minutes": minutes}}
 
     def _networks_left(self, strategy: str) -> int:
         """Number of networks that are still to be trained, this one included."""

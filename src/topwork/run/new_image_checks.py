@@ -49,7 +49,8 @@ def check_same_images(images: ImageStore, learnt: pd.DataFrame) -> None:
     """
     gone = learnt.loc[~learnt["image_id"].isin(images.listing["image_id"]), "image_id"]
     if len(gone):
-        _refuse(images.source, f"{len(gone):,} of {len(learnt):,} are not there, first {gone.iloc[0]}")
+        many = f"{len(gone):,} of {len(learnt):,}"
+        _refuse(images.source, f"{many} have other names, or are not there, first {gone.iloc[0]}")
     for row in learnt.iloc[:: max(1, len(learnt) // _LOOKED_AT)].itertuples():
         if hashlib.sha256(images[str(row.image_id)]).hexdigest() != row.sha256:
             _refuse(images.source, f"{row.image_id} has another content")
@@ -57,6 +58,7 @@ def check_same_images(images: ImageStore, learnt: pd.DataFrame) -> None:
 
 def _refuse(source: str, reason: str) -> None:
     raise InputError(
-        f"images={source}: these are not the images that the run in this data folder learnt from ({reason}). Give the "
-        "images of that run, or the `data=DIR` of a run that learnt from these."
+        f"images={source}: these are not the images that the run in this data folder learnt from ({reason}). Give "
+        "`images=` as that run had it (a folder, or the table that it learnt from), or the `data=DIR` of a run that "
+        "learnt from these."
     )
