@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 from topwork.core.columns import TEST
 from topwork.core.features import Features
 from topwork.core.fits import CROP, SQUASH, far_from_square
-from topwork.core.parameters import ComparisonParameters, FinetuneParameters, LinearParameters, ScratchParameters
+from topwork.core.parameters import (
+    ComparisonParameters,
+    FinetuneParameters,
+    LinearParameters,
+    ScratchParameters,
+    flattened,
+)
 from topwork.core.results import Advice, Evidence, Screen
 from topwork.decisions.advisor import gather_evidence, give_advice
 from topwork.reporting.plots import plot_forecast
@@ -53,10 +59,20 @@ def gather(
     return evidence.model_copy(update={"has_layers": features.key.has_layers, "learnt": len(learnt), **shapes})
 
 
-def advise(evidence: Evidence, finetune: FinetuneParameters, scratch: ScratchParameters) -> Advice:
-    """Advice with practice, evidence, recommendation, expected score and cost."""
+def advise(
+    evidence: Evidence,
+    finetune: FinetuneParameters,
+    scratch: ScratchParameters,
+    logistic: LinearParameters,
+    svm: LinearParameters,
+) -> Advice:
+    """Advice with practice, evidence, recommendation, expected score and cost, and settings that are not set so yet."""
     minutes = {"finetune": finetune.minutes, "scratch": scratch.minutes}
+    blocks = {"finetune": finetune, "scratch": scratch, "logistic": logistic, "svm": svm}
+    present = dict(flattened({name: block.model_dump() for name, block in blocks.items()}))
     advice = give_advice(evidence, minutes)
+    settings = {name: value for name, value in advice.settings.items() if present.get(name) != value}
+    advice = advice.model_copy(update={"settings": settings})
     for line in (advice.practice, advice.says, advice.more_images):
         _log.info(line)
     _log.info("Recommended: %s (%s).", advice.recommended, advice.sure)

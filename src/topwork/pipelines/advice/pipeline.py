@@ -15,7 +15,12 @@ def create_pipeline() -> Pipeline:
                 "evidence",
                 name="gather_evidence",
             ),
-            Node(advise, ["evidence", "params:finetune", "params:scratch"], "advice", name="advise"),
+            Node(
+                advise,
+                ["evidence", *(f"params:{name}" for name in ("finetune", "scratch", "logistic", "svm"))],
+                "advice",
+                name="advise",
+            ),
             Node(draw_learning_curve, "evidence", "probe_curve", name="draw_learning_curve"),
         ],
         namespace="advice",
