@@ -214,3 +214,11 @@ def test_all_classes_that_near_duplicates_leave_too_few_groups_are_named_with_th
     told = str(raised.value)
     assert "'frames' (20 images in 1 groups), 'one' (9 images in 1 groups)" in told
     assert "duplicates.merge=false" in told
+
+
+def test_splits_that_the_images_bring_are_told_as_such() -> None:
+    rules = {"plan": {"folds": 5}, "duplicates": {"merge": True}}
+    before, after = pd.DataFrame({"image_id": ["a"]}), pd.DataFrame({"image_id": ["a"]})
+    before.attrs, after.attrs = {"rules": {**rules, "given": []}}, {"rules": {**rules, "given": ["test", "train"]}}
+    assert describe_change(before, after, []).startswith("Images are test and train as images= says now; the folds")
+    assert "given splits: ['test', 'train'] → []" in describe_change(after, before, [])

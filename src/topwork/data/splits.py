@@ -131,6 +131,9 @@ def describe_change(previous: pd.DataFrame, splits: pd.DataFrame, moved: Sequenc
         if before.get(part, {}).get(name) != value
     ]
     if before.get("given") != now["given"]:
+        if now["given"] and not changed:
+            given = " and ".join(now["given"])
+            return f"Images are {given} as images= says now; the folds are divided anew. {_WHAT_OF_MODELS}"
         changed.append(f"given splits: {before.get('given')} → {now['given']}")
     if changed:
         return f"All images are split anew, since the rules changed ({', '.join(changed)}). {_WHAT_OF_MODELS}"

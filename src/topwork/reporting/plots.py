@@ -21,6 +21,7 @@ from topwork.scoring.metrics import wilson_interval
 from topwork.scoring.two_classes import GRID, Curve
 
 _INK, _SOFT, _ACCENT = "#22313f", "#b8c4cc", "#2a7f62"
+_LETTERS = 40  # of all class names together that fit side by side below a confusion matrix
 _NUMBERED_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
 _COLUMNS = 6
 
@@ -34,7 +35,7 @@ def plot_confusion(counts: Integers, class_names: Sequence[str], title: str) -> 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
     short = [unparsed(textwrap.shorten(name, 24, placeholder="…")) for name in class_names]
-    axes.set_xticks(range(classes), short, rotation=90 if classes > 6 else 0)
+    axes.set_xticks(range(classes), short, rotation=90 if classes * max(map(len, short)) > _LETTERS else 0)
     axes.set_yticks(range(classes), short)
     axes.set(xlabel="predicted", ylabel="true", title=unparsed(title))
     if classes <= _NUMBERED_CLASSES:
