@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # CPU=1: PyTorch without CUDA, on Linux from an index of its own (elsewhere no wheel has CUDA). `.venv` remembers the choice.
 CPU ?= $(if $(wildcard .venv/.cpu),1)
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# TORCH_INDEX=URL names another one, such as a mirror.
+TORCH_FROM := $(if $(TORCH_INDEX),--default-index $(TORCH_INDEX),--torch-backend cpu)
 WITHOUT_CUDA := $(and $(CPU),$(filter Linux,$(shell uname -s)))
 SIZE := $(if $(WITHOUT_CUDA),2 GB on disk,7 GB on disk on Linux (2 GB with CPU=1, without CUDA) and 2 GB elsewhere)
 # As `topwork.environment` has it, for the programs here that do not import it.
@@ -35,9 +36,9 @@ setup: .venv/.complete
 # hashes of the lock are those of the wheels with CUDA: PyTorch's own index is trusted for its two packages.
 ifdef WITHOUT_CUDA
 define install
-	@$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --default-index $(TORCH_INDEX) \
+	@$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps $(TORCH_FROM) \
 		$$(sed -n 's/^\(torch\(vision\)\{0,1\}==[^ ]*\).*/\1/p' $(2)) \
-		|| { echo "PyTorch for CPUs could not be installed from TORCH_INDEX=$(TORCH_INDEX): give another index, or leave CPU=1 out." >&2; exit 1; }
+		|| { echo "PyTorch for CPUs could not be installed from $(or $(TORCH_INDEX),its own index): give another one (TORCH_INDEX=URL), or leave CPU=1 out." >&2; exit 1; }
 	@sed '/^\(torch\|torchvision\|triton\|nvidia-[^=]*\|cuda-[^=]*\)==/,/[^\\]$$/d' $(2) > $(1)/cpu.lock
 	$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(1)/cpu.lock
 	touch $(1)/.cpu

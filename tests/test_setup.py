@@ -66,6 +66,7 @@ def test_without_cuda_pytorch_comes_from_its_own_index_and_all_else_from_the_loc
 
 def test_the_choice_is_remembered_when_the_lock_changes(folder: Path) -> None:
     set_up(folder, "CPU=1")
+    assert "--torch-backend cpu torch==" in (folder / "calls").read_text()
     (folder / ".venv" / ".complete").unlink()
     (folder / "calls").unlink()
     set_up(folder)
@@ -81,5 +82,5 @@ def test_an_environment_that_has_cuda_already_is_told_how_to_change_over(folder:
 def test_an_index_that_cannot_be_reached_is_named_before_the_rest_is_downloaded(folder: Path) -> None:
     failed = set_up(folder, "CPU=1", "TORCH_INDEX=https://unreachable.example.org")
     assert failed.returncode != 0
-    assert "TORCH_INDEX=https://unreachable.example.org: give another index" in failed.stderr
+    assert "from https://unreachable.example.org: give another one (TORCH_INDEX=URL)" in failed.stderr
     assert "--require-hashes" not in (folder / "calls").read_text()
