@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold
 from topwork.core.arrays import Floats, Integers
 from topwork.core.errors import InputError
 from topwork.core.results import Member, StrategyResult, scored
-from topwork.scoring.predictions import class_numbers
+from topwork.scoring.predictions import class_numbers, stacked_probabilities
 from topwork.scoring.shared_images import shared_predictions
 
 _PARTS = 5  # of the images: the weights for each are chosen on the others
@@ -127,5 +127,5 @@ def average_predictions(members: Sequence[Member], tables: Sequence[pd.DataFrame
         rows: Integers = pd.Index(table["image_id"]).get_indexer(pd.Index(image_ids))
         if (rows < 0).any():
             raise InputError(f"{member.strategy} has no prediction for {image_ids[int(rows.argmin())]}: run it again.")
-        found.append(np.stack(table["probabilities"].to_list())[rows])
+        found.append(stacked_probabilities(table)[rows])
     return mean_probabilities(np.stack(found), np.array([member.weight for member in members]))

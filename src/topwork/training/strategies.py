@@ -190,12 +190,13 @@ def distil(
     how = _features_before(p, spec.preprocessing.crop, p.weights)
     samples = _samples(examples, backbone, layers, plan, views, stores, prefix_name(identity), p, how)
     untrained = _graft(load_backbone(spec), layers, "average", p, classes, FINAL)
-    vectors = _untrained_features(untrained, samples, everybody, plan)
-    probe = _fitted_probe(vectors, examples, of_probe)
+    planted = p.head == "probe"
+    vectors = _untrained_features(untrained, samples, everybody, plan) if planted else np.empty((0, 0))
+    probe = _fitted_probe(vectors, examples, of_probe) if planted else {}
 
     def graft_for(rows: Integers, fold: int) -> Graft:
         graft = _graft(load_backbone(spec), layers, "average", p, classes, fold)
-        if p.head == "probe":
+        if planted:
             graft.plant(_probe_head(vectors[None, rows], examples, probe, rows, fold, of_probe))
         return graft
 

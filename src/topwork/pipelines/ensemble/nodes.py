@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from topwork.core.classifier import AnyClassifier, Classifier, Ensemble
+from topwork.core.classifier import AnyClassifier, Ensemble
 from topwork.core.columns import TEST
 from topwork.core.digests import split_digest
 from topwork.core.parameters import ComparisonParameters, EnsembleParameters, EvaluationParameters
@@ -46,7 +46,7 @@ def train_ensemble(
     able = candidates((*results, *other_results), split_digest(splits))
     members, images, probabilities = combine_out_of_fold(able, splits, parameters.picks)
     parts = [trained.classifier(member.strategy, member.slot) for member in members]
-    told = [f"{_name(member, part)} {member.weight:.2f}" for member, part in zip(members, parts, strict=True)]
+    told = [f"{_result_of(member, able).name} {member.weight:.2f}" for member in members]
     _log.info("the ensemble is the mean of %s", ", ".join(told))
     ensemble = Ensemble(
         tuple(parts),
@@ -77,10 +77,3 @@ def predict_by_members(
 
 def _result_of(member: Member, results: Sequence[StrategyResult]) -> StrategyResult:
     return next(each for each in results if (each.strategy, each.slot) == (member.strategy, member.slot))
-
-
-def _name(member: Member, classifier: Classifier) -> str:
-    """The strategy, and its features if they are not those that the run chose first."""
-    if not member.slot:
-        return member.strategy
-    return f"{member.strategy} on {classifier.backbone} {classifier.layers} {classifier.image_size} px"
